@@ -1,0 +1,2 @@
+//! HTTP/1 parser and writer, sans-IO.
+#![no_std]

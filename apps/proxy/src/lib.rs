@@ -1,0 +1,2 @@
+//! The HTTP load balancer.
+#![no_std]

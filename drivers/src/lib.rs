@@ -1,0 +1,2 @@
+//! Device drivers: virtio transport and rings, virtio-net.
+#![no_std]

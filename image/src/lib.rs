@@ -1,0 +1,2 @@
+//! Builds bootable images from a configuration.
+#![no_std]

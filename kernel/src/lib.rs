@@ -1,0 +1,2 @@
+//! Bare metal: boot, cores, memory, interrupts, time, console, PCI access.
+#![no_std]

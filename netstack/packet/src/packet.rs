@@ -1,0 +1,235 @@
+//! One buffer, owned and writable.
+
+use core::fmt;
+use core::mem;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+
+use crate::BUFFER_BYTES;
+use crate::chunk::Chunk;
+use crate::slot::{self, Slot};
+
+/// A buffer of a [`crate::Pool`] that has one owner. Dereferences to its data.
+///
+/// The data are a range of the buffer: headers are put in front with [`prepend`](Self::prepend) and taken off with
+/// [`trim_front`](Self::trim_front), payload is appended, and nothing is moved. A frame that did not fit into one buffer
+/// is a chain: the first packet owns the others, in order ([`append`](Self::append), [`take_rest`](Self::take_rest)).
+///
+/// Dropping a packet gives its buffers back to their pool.
+pub struct Packet {
+    slot: NonNull<Slot>,
+}
+
+/// The range asked for does not lie within the packet or its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeError;
+
+impl fmt::Display for RangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("range exceeds the packet buffer")
+    }
+}
+
+impl core::error::Error for RangeError {}
+
+impl Packet {
+    /// # Safety
+    /// The caller gives its counted reference, the only one, to the packet.
+    #[inline(always)]
+    pub(crate) unsafe fn from_slot(slot: NonNull<Slot>) -> Self {
+        Self { slot }
+    }
+
+    /// Makes room for `len` bytes in front of the data and returns it.
+    ///
+    /// # Errors
+    /// Less than `len` bytes of headroom are left; the packet is unchanged.
+    #[inline]
+    pub fn prepend(&mut self, len: usize) -> Result<&mut [u8], RangeError> {
+        let start = usize::from(self.header().start.get()).checked_sub(len).ok_or(RangeError)?;
+        self.header().start.set(start as u16);
+        self.get_mut(..len).ok_or(RangeError)
+    }
+
+    /// Takes `len` bytes off the front.
+    ///
+    /// # Errors
+    /// The packet's own buffer holds less than that; the packet is unchanged.
+    #[inline]
+    pub fn trim_front(&mut self, len: usize) -> Result<(), RangeError> {
+        if len > self.len() {
+            return Err(RangeError);
+        }
+        let header = self.header();
+        header.start.set(header.start.get() + len as u16);
+        Ok(())
+    }
+
+    /// Shortens the data of this buffer to `len` bytes; does nothing when they are not longer.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            let header = self.header();
+            header.end.set(header.start.get() + len as u16);
+        }
+    }
+
+    /// Makes room for `len` bytes after the data of this buffer and returns it.
+    ///
+    /// # Errors
+    /// Less than `len` bytes of tailroom are left; the packet is unchanged.
+    #[inline]
+    pub fn extend(&mut self, len: usize) -> Result<&mut [u8], RangeError> {
+        let end = usize::from(self.header().end.get());
+        if len > BUFFER_BYTES - end {
+            return Err(RangeError);
+        }
+        let old = self.len();
+        self.header().end.set((end + len) as u16);
+        self.get_mut(old..).ok_or(RangeError)
+    }
+
+    /// Appends a copy of `bytes`.
+    ///
+    /// # Errors
+    /// As for [`extend`](Self::extend).
+    #[inline]
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), RangeError> {
+        self.extend(bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Bytes that [`extend`](Self::extend) can still give.
+    #[inline]
+    #[must_use]
+    pub fn tailroom(&self) -> usize {
+        BUFFER_BYTES - usize::from(self.header().end.get())
+    }
+
+    /// Bytes that [`prepend`](Self::prepend) can still give.
+    #[inline]
+    #[must_use]
+    pub fn headroom(&self) -> usize {
+        usize::from(self.header().start.get())
+    }
+
+    /// Where the data begin, as a device is told.
+    #[inline]
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.as_ptr().addr() as u64
+    }
+
+    /// Adds `next` (and what is chained to it) to the end of this frame.
+    pub fn append(&mut self, next: Packet) {
+        let header = self.header();
+        let next_header = next.header();
+        let tail = header.last.get().unwrap_or(self.slot);
+        header.last.set(Some(next_header.last.get().unwrap_or(next.slot)));
+        next_header.last.set(None);
+        // SAFETY: `tail` belongs to the chain that this packet owns.
+        unsafe { slot::header(tail) }.next.set(Some(next.slot));
+        mem::forget(next);
+    }
+
+    /// Splits the frame behind its first buffer and returns the rest of it, if any.
+    #[inline]
+    pub fn take_rest(&mut self) -> Option<Packet> {
+        let header = self.header();
+        let rest = header.next.take()?;
+        let last = header.last.take();
+        if last != Some(rest) {
+            // SAFETY: `rest` belonged to the chain that this packet owned.
+            unsafe { slot::header(rest) }.last.set(last);
+        }
+        // SAFETY: the chain held the one reference to `rest`; it is now the new packet's.
+        Some(unsafe { Packet::from_slot(rest) })
+    }
+
+    /// Whether the frame has more buffers than this one.
+    #[inline]
+    #[must_use]
+    pub fn is_chain(&self) -> bool {
+        self.header().next.get().is_some()
+    }
+
+    /// Bytes of the whole frame: this buffer's and all that are chained to it.
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        let mut total = self.len();
+        let mut next = self.header().next.get();
+        while let Some(slot) = next {
+            // SAFETY: a member of the chain that this packet owns.
+            let header = unsafe { slot::header(slot) };
+            total += usize::from(header.end.get() - header.start.get());
+            next = header.next.get();
+        }
+        total
+    }
+
+    /// Makes the data immutable and shareable. The frame must be a single buffer: take the rest off first.
+    #[inline]
+    #[must_use]
+    pub fn freeze(mut self) -> Chunk {
+        debug_assert!(!self.is_chain(), "a chain is frozen buffer by buffer");
+        drop(self.take_rest());
+        let (data, len) = (NonNull::from(&mut *self).cast::<u8>(), self.len());
+        let slot = self.slot;
+        mem::forget(self);
+        // SAFETY: the packet's reference passes to the chunk, and the range is the packet's own.
+        unsafe { Chunk::from_slot(slot, data, len) }
+    }
+
+    #[inline(always)]
+    fn header(&self) -> &Slot {
+        // SAFETY: the packet holds a reference as long as it lives.
+        unsafe { slot::header(self.slot) }
+    }
+}
+
+impl Deref for Packet {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let header = self.header();
+        let (start, end) = (header.start.get(), header.end.get());
+        // SAFETY: start <= end <= BUFFER_BYTES is kept by every method, the pool zeroed the memory once, and a packet is
+        // the only reference to its slot, so nobody writes while `self` is borrowed.
+        unsafe { core::slice::from_raw_parts(slot::data(self.slot).add(start.into()).as_ptr(), (end - start).into()) }
+    }
+}
+
+impl DerefMut for Packet {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let header = self.header();
+        let (start, end) = (header.start.get(), header.end.get());
+        // SAFETY: as for `deref`, and `self` is borrowed exclusively.
+        unsafe {
+            core::slice::from_raw_parts_mut(slot::data(self.slot).add(start.into()).as_ptr(), (end - start).into())
+        }
+    }
+}
+
+impl Drop for Packet {
+    #[inline]
+    fn drop(&mut self) {
+        let mut rest = self.header().next.take();
+        // SAFETY: the packet's reference ends here.
+        unsafe { slot::release(self.slot) };
+        while let Some(slot) = rest {
+            // SAFETY: the chain held this reference; the link is read before it is given up.
+            unsafe {
+                rest = slot::header(slot).next.take();
+                slot::release(slot);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packet({} bytes)", self.frame_len())
+    }
+}

@@ -1,0 +1,144 @@
+//! Buffers go out, are shared, chained and split, and all come home.
+
+use alloc::vec::Vec;
+use std::thread;
+
+use crate::handoff::{WasEmpty, ring};
+use crate::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Pool, PoolError, RangeError};
+
+extern crate std;
+
+fn pool(buffers: usize) -> Pool {
+    Pool::with_capacity(buffers).expect("the host has memory")
+}
+
+#[test]
+fn a_pool_gives_what_it_has_and_counts_what_it_refuses() {
+    let pool = pool(3);
+    let out: Vec<_> = (0..3).map(|_| pool.allocate().expect("free buffer")).collect();
+    assert_eq!((pool.free(), pool.in_use()), (0, 3));
+    assert!(pool.allocate().is_none());
+    assert_eq!(pool.allocation_failures(), 1);
+    drop(out);
+    assert_eq!((pool.free(), pool.in_use()), (3, 0));
+}
+
+#[test]
+fn memory_too_small_or_misaligned_is_refused() {
+    static mut MEMORY: [u8; 64] = [0; 64];
+    // SAFETY: only this test uses the array, once.
+    let memory: &'static mut [u8] = unsafe { &mut *core::ptr::addr_of_mut!(MEMORY) };
+    let error = Pool::new(memory).expect_err("64 bytes hold no buffer");
+    assert!(matches!(error, PoolError::TooSmall | PoolError::Misaligned));
+}
+
+#[test]
+fn a_buffer_outlives_the_last_handle_of_its_pool() {
+    let mut packet = pool(1).allocate().expect("free buffer");
+    packet.extend_from_slice(b"still here").expect("fits");
+    assert_eq!(&*packet, b"still here");
+}
+
+#[test]
+fn headers_go_in_front_and_come_off_again() {
+    let pool = pool(1);
+    let mut packet = pool.allocate().expect("free buffer");
+    packet.extend_from_slice(b"payload").expect("fits");
+    packet.prepend(4).expect("headroom").copy_from_slice(b"head");
+    assert_eq!(&*packet, b"headpayload");
+    assert_eq!(packet.headroom(), HEADROOM_BYTES - 4);
+    packet.trim_front(4).expect("within");
+    packet.truncate(3);
+    assert_eq!(&*packet, b"pay");
+}
+
+#[test]
+fn ranges_beyond_the_buffer_are_errors_and_change_nothing() {
+    let pool = pool(1);
+    let mut packet = pool.allocate().expect("free buffer");
+    assert_eq!(packet.prepend(HEADROOM_BYTES + 1).err(), Some(RangeError));
+    assert_eq!(packet.extend(BUFFER_BYTES - HEADROOM_BYTES + 1).err(), Some(RangeError));
+    assert_eq!(packet.trim_front(1).err(), Some(RangeError));
+    assert!(packet.is_empty());
+    assert_eq!(packet.extend(packet.tailroom()).map(|room| room.len()), Ok(BUFFER_BYTES - HEADROOM_BYTES));
+}
+
+#[test]
+fn a_frame_over_several_buffers_is_one_chain() {
+    let pool = pool(4);
+    let mut frame = pool.allocate().expect("free buffer");
+    frame.extend_from_slice(b"one").expect("fits");
+    for part in [b"two", b"six"] {
+        let mut next = pool.allocate().expect("free buffer");
+        next.extend_from_slice(part).expect("fits");
+        frame.append(next);
+    }
+    assert_eq!(frame.frame_len(), 9);
+    let mut rest = frame.take_rest().expect("two more");
+    assert_eq!((&*rest, rest.frame_len()), (&b"two"[..], 6));
+    rest.append(pool.allocate().expect("free buffer"));
+    assert_eq!(pool.in_use(), 4);
+    drop(rest);
+    assert_eq!(pool.in_use(), 1);
+    assert!(!frame.is_chain());
+}
+
+#[test]
+fn chunks_share_one_buffer_until_the_last_is_gone() {
+    let pool = pool(1);
+    let mut packet = pool.allocate().expect("free buffer");
+    packet.extend_from_slice(b"hello world").expect("fits");
+    let mut tail = packet.freeze();
+    let head = tail.split_to(5);
+    tail.advance(1);
+    assert_eq!((&*head, &*tail), (&b"hello"[..], &b"world"[..]));
+    drop(tail);
+    assert_eq!(pool.in_use(), 1);
+    drop(head);
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn static_bytes_are_chunks_without_a_buffer() {
+    let mut chunk = Chunk::from_static(b"page");
+    let front = chunk.split_to(100);
+    assert_eq!((&*front, chunk.len(), chunk.is_pooled()), (&b"page"[..], 0, false));
+}
+
+#[test]
+fn a_ring_keeps_order_between_two_threads_and_refuses_when_full() {
+    let (mut sender, mut receiver) = ring::<u32>(4);
+    assert_eq!(sender.send(0), Ok(WasEmpty(true)));
+    assert_eq!(sender.send(1), Ok(WasEmpty(false)));
+    assert_eq!((sender.send(2).is_ok(), sender.send(3).is_ok(), sender.send(4)), (true, true, Err(4)));
+    let writer = thread::spawn(move || {
+        for value in 4..20_000 {
+            let mut value = value;
+            while let Err(back) = sender.send(value) {
+                value = back;
+                thread::yield_now();
+            }
+        }
+    });
+    let mut expected = 0;
+    while expected < 20_000 {
+        match receiver.receive() {
+            Some(value) => {
+                assert_eq!(value, expected);
+                expected += 1;
+            }
+            None => thread::yield_now(),
+        }
+    }
+    writer.join().expect("the writer ends");
+    assert!(receiver.is_empty());
+}
+
+#[test]
+fn what_is_left_in_a_ring_is_dropped_with_it() {
+    let value = alloc::sync::Arc::new(());
+    let (mut sender, receiver) = ring(2);
+    assert!(sender.send(alloc::sync::Arc::clone(&value)).is_ok());
+    drop((sender, receiver));
+    assert_eq!(alloc::sync::Arc::strong_count(&value), 1);
+}

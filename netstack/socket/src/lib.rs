@@ -1,0 +1,192 @@
+//! The socket API: what applications see of the network stack.
+//!
+//! [`Sockets`] is one core's view: listeners and flows that live on this core and nowhere else. Nothing blocks and nothing
+//! is shared. The application asks for the next [`Event`], does what it can on that flow, and asks again; the runtime
+//! sends what was queued once the application has seen all events of a turn.
+//!
+//! ```text
+//!   loop {                                     one turn of a core
+//!       stack takes a burst of frames
+//!       while let Some(event) = net.poll_event() { app.handle(net, event) }
+//!       stack sends a burst of frames
+//!   }
+//! ```
+//!
+//! The trait is also where other transports fit in: TLS is a `Sockets` over another, a test is one in memory
+//! ([`testing`], with the feature of that name).
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "testing"))]
+extern crate alloc;
+
+mod event;
+mod flow;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod time;
+
+use core::net::SocketAddr;
+
+pub use event::{Event, Readiness};
+pub use flow::{CloseReason, FlowId, ListenerId, Token};
+pub use time::Instant;
+pub use weir_packet::{Chunk, Packet};
+
+/// One core's sockets.
+///
+/// # Readiness
+///
+/// Events are edges: [`Readiness::READABLE`] is reported when bytes or the peer's end of stream arrive, and not again
+/// until more do; so read until [`Received::Nothing`], or remember that there is more. [`Readiness::WRITABLE`] is reported
+/// when a [`send`](Self::send) was refused and room has come. Several edges of one flow between two calls of
+/// [`poll_event`](Self::poll_event) are one event.
+///
+/// # Life of a flow
+///
+/// [`accept`](Self::accept) or [`connect`](Self::connect) gives a [`FlowId`]; [`close`](Self::close) or
+/// [`abort`](Self::abort) gives it back, always, also after the peer or the network ended the flow. Until then the id
+/// stays valid and calls on it answer with the [`CloseReason`]. An id that was given back is stale: calls on it do nothing
+/// and answer [`CloseReason::Released`]; it is never mistaken for a newer flow.
+pub trait Sockets {
+    /// The time of this turn.
+    fn now(&self) -> Instant;
+
+    /// Begins to listen. `token` comes back in the events of the listener.
+    ///
+    /// # Errors
+    /// The endpoint is already listened on, is not an address of this host, or the table is full.
+    fn listen(&mut self, local: SocketAddr, token: Token) -> Result<ListenerId, ListenError>;
+
+    /// Stops listening. Flows that were accepted stay; those not yet accepted are reset.
+    fn unlisten(&mut self, listener: ListenerId);
+
+    /// The next flow that completed its handshake on `listener`; call until none is left. Its events carry `token`.
+    fn accept(&mut self, listener: ListenerId, token: Token) -> Option<FlowId>;
+
+    /// Opens a flow to `remote`. [`Readiness::WRITABLE`] reports that it is established, [`Readiness::CLOSED`] that it could
+    /// not be. Bytes may be queued at once.
+    ///
+    /// # Errors
+    /// No route, no source port or no memory: nothing was sent.
+    fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError>;
+
+    /// Takes received bytes, in order, as they lie in their buffer; the receive window opens by as much.
+    fn receive(&mut self, flow: FlowId) -> Received;
+
+    /// Queues bytes to be sent. All or nothing: a chunk that is not taken comes back.
+    ///
+    /// # Errors
+    /// The queue has no room now (an edge will follow), or nothing can be sent any more.
+    fn send(&mut self, flow: FlowId, chunk: Chunk) -> Result<(), SendError>;
+
+    /// Bytes that [`send`](Self::send) takes at least now; 0 when closed or full. A single chunk is also taken whole when it
+    /// is larger than what is left, as long as this is not 0.
+    fn send_room(&self, flow: FlowId) -> usize;
+
+    /// Bytes that were queued and are not yet acknowledged by the peer.
+    fn send_queued(&self, flow: FlowId) -> usize;
+
+    /// Ends our direction after what is queued (FIN); receiving goes on.
+    fn shutdown(&mut self, flow: FlowId);
+
+    /// Gives the flow back: what is queued is still sent and acknowledged, what is received is discarded, the id is stale.
+    /// Received bytes that nobody read make it an [`abort`](Self::abort) (RFC 9293 3.6.1, RFC 2525 2.17).
+    fn close(&mut self, flow: FlowId);
+
+    /// Gives the flow back at once: queues are dropped, the peer gets a RST.
+    fn abort(&mut self, flow: FlowId);
+
+    /// One timer for each flow: [`Readiness::TIMER`] is reported at or soon after `deadline` (the wheel's tick is 1 ms).
+    /// None cancels.
+    fn set_timer(&mut self, flow: FlowId, deadline: Option<Instant>);
+
+    /// Changes the token that the flow's events carry.
+    fn set_token(&mut self, flow: FlowId, token: Token);
+
+    /// Switches Nagle's algorithm (RFC 9293 3.7.4); it is off when a flow begins, as a proxy wants it.
+    fn set_nagle(&mut self, flow: FlowId, on: bool);
+
+    /// Our end of the flow, as the peer addressed it.
+    fn local_address(&self, flow: FlowId) -> Option<SocketAddr>;
+
+    /// The peer's end.
+    fn peer_address(&self, flow: FlowId) -> Option<SocketAddr>;
+
+    /// An empty buffer to write into and [`send`](Self::send) frozen; none when the pool is empty.
+    fn allocate(&mut self) -> Option<Packet>;
+
+    /// The oldest event that was not reported yet.
+    fn poll_event(&mut self) -> Option<Event>;
+}
+
+/// What [`Sockets::receive`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// The next bytes; never empty.
+    Data(Chunk),
+    /// None now; an edge will follow.
+    Nothing,
+    /// The peer ended its direction, and all of it was read.
+    End,
+    /// The flow is gone, and what it had received was read or lost.
+    Closed(CloseReason),
+}
+
+/// Why bytes were not queued.
+#[derive(Debug)]
+pub enum SendError {
+    /// The queue is full. The chunk comes back; [`Readiness::WRITABLE`] will follow.
+    Full(Chunk),
+    /// The flow is gone, or our direction was shut down.
+    Closed(CloseReason),
+}
+
+/// Why a listener could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenError {
+    /// Somebody listens there already.
+    AddressInUse,
+    /// The listener table is full.
+    TableFull,
+    /// Port 0 or a multicast address.
+    InvalidAddress,
+}
+
+/// Why a flow could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectError {
+    /// No interface or gateway leads to the address, or there is no source address of its family.
+    NoRoute,
+    /// All source ports of this core towards the address are in use: `no source port left`.
+    NoSourcePort,
+    /// The flow table is full, or memory is short.
+    TableFull,
+    /// Port 0, an unspecified or a multicast address.
+    InvalidAddress,
+}
+
+macro_rules! display {
+    ($type:ident { $($variant:ident => $text:literal,)* }) => {
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(match self { $(Self::$variant => $text,)* })
+            }
+        }
+        impl core::error::Error for $type {}
+    };
+}
+
+display!(ListenError {
+    AddressInUse => "address in use",
+    TableFull => "listener table full",
+    InvalidAddress => "invalid address",
+});
+
+display!(ConnectError {
+    NoRoute => "no route to host",
+    NoSourcePort => "no source port left",
+    TableFull => "flow table full",
+    InvalidAddress => "invalid address",
+});

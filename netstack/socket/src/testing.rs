@@ -1,0 +1,1 @@
+//! A `Sockets` in memory, for the tests of applications.

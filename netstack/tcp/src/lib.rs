@@ -1,0 +1,2 @@
+//! The TCP engine: sans-IO, one per core.
+#![no_std]

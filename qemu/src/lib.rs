@@ -1,0 +1,2 @@
+//! The weir command: check, build, run, demo, test.
+#![no_std]
