@@ -142,12 +142,12 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// A packet on another core than its pool's. It can be read there, and nothing else; it must come home through a ring to
-/// be dropped, and is leaked (never freed on the wrong core) if it does not.
+/// A packet on another core than its pool's. It can be read there, and nothing else. It goes home through a ring, where
+/// [`crate::Pool::welcome`] makes it a packet again; if it never does, it is leaked, but never freed on the wrong core.
 pub struct Foreign(core::mem::ManuallyDrop<Packet>);
 
 // SAFETY: away from home only `bytes` and `is_chain` look at it, which read; the reference count and the free list are
-// touched only by `into_home`, whose caller vouches for the core.
+// touched only after `Pool::welcome` saw that the pool is its own, and a pool never leaves its core.
 unsafe impl Send for Foreign {}
 
 impl Foreign {
@@ -175,13 +175,14 @@ impl Foreign {
         self.0.frame_len()
     }
 
-    /// The packet again, at home.
-    ///
-    /// # Safety
-    /// The caller runs on the core that owns the packet's pool.
-    #[must_use]
-    pub unsafe fn into_home(self) -> Packet {
+    /// The packet again, for the pool that it came from ([`crate::Pool::welcome`]).
+    pub(crate) fn into_packet(self) -> Packet {
         core::mem::ManuallyDrop::into_inner(self.0)
+    }
+
+    /// Whether the packet's buffers belong to the pool behind `core`.
+    pub(crate) fn belongs_to(&self, core: core::ptr::NonNull<crate::pool::PoolCore>) -> bool {
+        self.0.pool() == core
     }
 }
 

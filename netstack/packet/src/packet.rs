@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use crate::BUFFER_BYTES;
 use crate::chunk::Chunk;
+use crate::pool::PoolCore;
 use crate::slot::{self, Slot};
 
 /// A buffer of a [`crate::Pool`] that has one owner. Dereferences to its data.
@@ -178,6 +179,11 @@ impl Packet {
         mem::forget(self);
         // SAFETY: the packet's reference passes to the chunk, and the range is the packet's own.
         unsafe { Chunk::from_slot(slot, data, len) }
+    }
+
+    /// The pool that the packet belongs to.
+    pub(crate) fn pool(&self) -> NonNull<PoolCore> {
+        self.header().pool
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
+use crate::handoff::Foreign;
 use crate::packet::Packet;
 use crate::slot::Slot;
 use crate::{BUFFER_BYTES, HEADROOM_BYTES, SLOT_BYTES};
@@ -153,6 +154,14 @@ impl Pool {
         header.end.set(end);
         // SAFETY: just taken from the free list with its one reference, which the packet now holds.
         Some(unsafe { Packet::from_slot(slot) })
+    }
+
+    /// Takes back a packet of this pool that was on another core.
+    ///
+    /// # Errors
+    /// The packet belongs to another pool; it comes back unchanged.
+    pub fn welcome(&self, foreign: Foreign) -> Result<Packet, Foreign> {
+        if foreign.belongs_to(self.core) { Ok(foreign.into_packet()) } else { Err(foreign) }
     }
 
     /// Buffers in the pool, free or not.

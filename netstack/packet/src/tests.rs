@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use std::thread;
 
-use crate::handoff::{WasEmpty, ring};
+use crate::handoff::{Foreign, WasEmpty, ring};
 use crate::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Pool, PoolError, RangeError};
 
 extern crate std;
@@ -141,4 +141,21 @@ fn what_is_left_in_a_ring_is_dropped_with_it() {
     assert!(sender.send(alloc::sync::Arc::clone(&value)).is_ok());
     drop((sender, receiver));
     assert_eq!(alloc::sync::Arc::strong_count(&value), 1);
+}
+
+#[test]
+fn a_packet_is_read_on_another_core_and_freed_at_home() {
+    let home = pool(2);
+    let mut packet = home.allocate().expect("free buffer");
+    packet.extend_from_slice(b"misdirected").expect("fits");
+    let away = Foreign::new(packet);
+    let back = thread::spawn(move || {
+        assert_eq!(away.bytes(), b"misdirected");
+        let elsewhere = pool(1);
+        elsewhere.welcome(away).expect_err("not a buffer of this pool")
+    });
+    let back = back.join().expect("the other core ends");
+    assert_eq!(home.in_use(), 1);
+    drop(home.welcome(back).expect("home again"));
+    assert_eq!(home.in_use(), 0);
 }
