@@ -1,2 +1,13 @@
-//! Builds bootable images from a configuration.
-#![no_std]
+//! Builds bootable images: the base ELF (the guest program, the same for everybody) plus a payload (one configuration
+//! and the files it serves). The library behind `weir build`.
+//!
+//! - [`base`] finds or builds the base ELF;
+//! - [`payload`] packs the configuration and the files into a tar archive;
+//! - [`elf`] attaches the archive to the base, so that every loader that understands program headers puts it into memory.
+//!
+//! The same inputs give the same bytes: nothing of the machine, the user or the time gets in.
+#![forbid(unsafe_code)]
+
+pub mod base;
+pub mod elf;
+pub mod payload;
