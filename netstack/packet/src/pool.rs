@@ -1,6 +1,6 @@
 //! One core's set of packet buffers.
 
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
@@ -23,6 +23,8 @@ pub struct Pool {
 pub(crate) struct PoolCore {
     free: Cell<Option<NonNull<Slot>>>,
     free_count: Cell<u32>,
+    /// How many slots, from the lowest, have been used at least once; the others are raw memory still.
+    carved: Cell<u32>,
     capacity: u32,
     failures: Cell<u64>,
     handles: Cell<u32>,
@@ -56,15 +58,15 @@ impl fmt::Display for PoolError {
 impl core::error::Error for PoolError {}
 
 impl Pool {
-    /// Cuts `memory` into buffers. The memory is zeroed, so that no byte of a buffer is ever uninitialised.
+    /// Cuts `memory` into buffers. That costs nothing now: a buffer is zeroed and gets its header when it is first used, so
+    /// that a large pool does not delay the boot and memory that is never needed is never touched.
     ///
     /// # Errors
     /// The memory must begin at a multiple of [`SLOT_BYTES`] and hold two slots at least (one is the pool's own).
     pub fn new(memory: &'static mut [u8]) -> Result<Self, PoolError> {
-        memory.fill(0);
         let base = NonNull::from(&mut *memory).cast::<u8>();
-        // SAFETY: the slice is ours for ever (`'static`, exclusive) and now zeroed.
-        unsafe { Self::carve(base, memory.len(), None) }
+        // SAFETY: the slice is ours for ever (`'static`, exclusive).
+        unsafe { Self::place(base, memory.len(), None) }
     }
 
     /// A pool of `buffers` buffers on the heap, for host tools, tests and simulations.
@@ -75,15 +77,15 @@ impl Pool {
         let bytes = buffers.checked_add(1).and_then(|n| n.checked_mul(SLOT_BYTES)).ok_or(PoolError::TooLarge)?;
         let layout = Layout::from_size_align(bytes, SLOT_BYTES).map_err(|_| PoolError::TooLarge)?;
         // SAFETY: the layout's size is not zero.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(PoolError::TooLarge)?;
-        // SAFETY: freshly allocated with this layout, zeroed, ours until `PoolCore::free_if_unused` returns it.
-        unsafe { Self::carve(memory, bytes, Some(layout)) }
+        let memory = NonNull::new(unsafe { alloc(layout) }).ok_or(PoolError::TooLarge)?;
+        // SAFETY: freshly allocated with this layout, ours until `PoolCore::free_if_unused` returns it.
+        unsafe { Self::place(memory, bytes, Some(layout)) }
     }
 
     /// # Safety
-    /// `base` points to `len` zeroed bytes that nobody else uses while the pool or a buffer of it lives; `owned` is the
-    /// layout they were allocated with, or none when they live for ever.
-    unsafe fn carve(base: NonNull<u8>, len: usize, owned: Option<Layout>) -> Result<Self, PoolError> {
+    /// `base` points to `len` bytes that nobody else uses while the pool or a buffer of it lives; `owned` is the layout
+    /// they were allocated with, or none when they live for ever.
+    unsafe fn place(base: NonNull<u8>, len: usize, owned: Option<Layout>) -> Result<Self, PoolError> {
         if !base.as_ptr().addr().is_multiple_of(SLOT_BYTES) {
             return Err(PoolError::Misaligned);
         }
@@ -93,26 +95,10 @@ impl Pool {
         }
         let capacity = u32::try_from(slots - 1).map_err(|_| PoolError::TooLarge)?;
         let core = base.cast::<PoolCore>();
-        let mut free = None;
-        for index in (1..slots).rev() {
-            // SAFETY: index < slots, so the slot lies within the memory.
-            let slot = unsafe { base.add(index * SLOT_BYTES) }.cast::<Slot>();
-            // SAFETY: within the memory, aligned to SLOT_BYTES, and not used by anybody yet.
-            unsafe {
-                slot.write(Slot {
-                    refs: Cell::new(0),
-                    start: Cell::new(0),
-                    end: Cell::new(0),
-                    next: Cell::new(free),
-                    last: Cell::new(None),
-                    pool: core,
-                });
-            }
-            free = Some(slot);
-        }
         let value = PoolCore {
-            free: Cell::new(free),
+            free: Cell::new(None),
             free_count: Cell::new(capacity),
+            carved: Cell::new(0),
             capacity,
             failures: Cell::new(0),
             handles: Cell::new(1),
@@ -140,9 +126,9 @@ impl Pool {
     #[inline]
     fn take(&self, start: u16, end: u16) -> Option<Packet> {
         let core = self.core();
-        let Some(slot) = core.free.get() else {
-            core.failures.set(core.failures.get() + 1);
-            return None;
+        let slot = match core.free.get() {
+            Some(slot) => slot,
+            None => self.carve()?,
         };
         // SAFETY: a slot of the free list belongs to this pool, which this handle keeps alive.
         let header = unsafe { slot.as_ref() };
@@ -154,6 +140,34 @@ impl Pool {
         header.end.set(end);
         // SAFETY: just taken from the free list with its one reference, which the packet now holds.
         Some(unsafe { Packet::from_slot(slot) })
+    }
+
+    /// Makes the next slot that was never used into a free one; none (counted) when there is no such slot.
+    #[cold]
+    fn carve(&self) -> Option<NonNull<Slot>> {
+        let core = self.core();
+        let carved = core.carved.get();
+        if carved == core.capacity {
+            core.failures.set(core.failures.get() + 1);
+            return None;
+        }
+        core.carved.set(carved + 1);
+        // SAFETY: slot 0 is the pool's own and `carved < capacity`, so the slot lies within the pool's memory.
+        let slot = unsafe { self.core.cast::<u8>().add((carved as usize + 1) * SLOT_BYTES) };
+        // SAFETY: within the memory, aligned to SLOT_BYTES, and never used by anybody.
+        unsafe {
+            slot.write_bytes(0, SLOT_BYTES);
+            slot.cast::<Slot>().write(Slot {
+                refs: Cell::new(0),
+                start: Cell::new(0),
+                end: Cell::new(0),
+                next: Cell::new(None),
+                last: Cell::new(None),
+                pool: self.core,
+            });
+        }
+        core.free.set(Some(slot.cast()));
+        Some(slot.cast())
     }
 
     /// Takes back a packet of this pool that was on another core.
