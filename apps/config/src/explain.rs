@@ -1,0 +1,101 @@
+//! What was understood, for `weir check --explain` and the boot log.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::model::{Action, Addressing, Balance, Config, HostMatch, IdlePolicy, PanicPolicy, Route};
+use crate::units::{duration_text, size_text};
+
+impl Config {
+    /// The whole configuration in words, defaults included, one fact per line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut lines = Vec::from([self.network_line()]);
+        lines.push(match self.admin {
+            Some(admin) => format!("admin: metrics on http://{}/metrics", admin.listen),
+            None => "admin: none, metrics are not served".to_string(),
+        });
+        for listener in &self.listeners {
+            let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+            lines.push(format!("listener {}: http on {}", listener.name, addresses.join(", ")));
+            lines.extend(listener.routes.iter().map(|route| format!("  {}", self.route_line(route))));
+        }
+        for pool in &self.pools {
+            let Balance::RoundRobin = pool.balance;
+            lines.push(format!("pool {}: round robin over {} servers", pool.name, pool.servers.len()));
+            let servers = pool.servers.iter();
+            lines.extend(servers.map(|s| format!("  {}: {}, weight {}", s.name, s.address, s.weight)));
+        }
+        lines.push(self.limits_line());
+        lines.push(self.timeouts_line());
+        lines.push(self.tuning_line());
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    fn network_line(&self) -> String {
+        let mtu = self.network.mtu_bytes.map_or("mtu from the device".to_string(), |mtu| format!("mtu {mtu} bytes"));
+        match self.network.addressing {
+            Addressing::Dhcp => format!("network: address from DHCP, {mtu}"),
+            Addressing::Static { address, prefix_len, gateway } => {
+                let gateway = gateway.map_or("no gateway".to_string(), |gateway| format!("gateway {gateway}"));
+                format!("network: address {address}/{prefix_len}, {gateway}, {mtu}")
+            }
+        }
+    }
+
+    fn route_line(&self, route: &Route) -> String {
+        let host = match &route.host {
+            HostMatch::Any => "any host",
+            HostMatch::Exact(name) => name,
+            HostMatch::Suffix(suffix) => &format!("*{suffix}"),
+        };
+        let action = match &route.action {
+            Action::Pool(index) => format!("pool {}", self.pools.get(*index).map_or("?", |pool| &pool.name)),
+            Action::Files(directory) => format!("files of /{directory}"),
+            Action::Respond(respond) => format!("status {} with {} bytes", respond.status, respond.body.len()),
+            Action::Redirect(redirect) => format!("redirect {} to {}", redirect.status, redirect.to),
+            Action::Page(page) => format!("built-in page {page:?}").to_lowercase(),
+        };
+        format!("{host}, {} -> {action}", route.path)
+    }
+
+    fn limits_line(&self) -> String {
+        let limits = &self.limits;
+        let connections = limits.connections.map_or("computed from memory".to_string(), |n| n.to_string());
+        format!(
+            "limits: connections {connections}, head {}, {} head fields, target {}, body {}",
+            size_text(limits.head_bytes.into()),
+            limits.head_fields,
+            size_text(limits.target_bytes.into()),
+            size_text(limits.body_bytes),
+        )
+    }
+
+    fn timeouts_line(&self) -> String {
+        let timeouts = &self.timeouts;
+        format!(
+            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}",
+            duration_text(timeouts.head_ns),
+            duration_text(timeouts.keep_alive_ns),
+            duration_text(timeouts.connect_ns),
+            duration_text(timeouts.first_byte_ns),
+            duration_text(timeouts.inactivity_ns),
+            duration_text(timeouts.backend_idle_ns),
+        )
+    }
+
+    fn tuning_line(&self) -> String {
+        let idle = match self.tuning.idle {
+            IdlePolicy::Poll => "poll",
+            IdlePolicy::Adaptive => "adaptive",
+            IdlePolicy::Halt => "halt",
+        };
+        let panic = match self.tuning.panic {
+            PanicPolicy::Reboot => "reboot",
+            PanicPolicy::Halt => "halt",
+        };
+        format!("tuning: idle {idle}, panic {panic}")
+    }
+}

@@ -1,0 +1,246 @@
+//! The configuration as a value: everything in it has been checked and has its default.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddr};
+
+/// A whole configuration. Made by [`Config::parse`]; the fields are plain data for the image to build from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The first interface.
+    pub network: Network,
+    /// Where metrics are served; nowhere without it.
+    pub admin: Option<Admin>,
+    /// At least one; names are unique, no two share an address.
+    pub listeners: Vec<Listener>,
+    /// Names are unique. [`Action::Pool`] is an index into this list.
+    pub pools: Vec<Pool>,
+    /// What is refused when there is too much of it.
+    pub limits: Limits,
+    /// What ends when it takes too long.
+    pub timeouts: Timeouts,
+    /// Choices that change how the image runs, not what it serves.
+    pub tuning: Tuning,
+}
+
+/// `[network]`: addresses of the first interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Where the address comes from.
+    pub addressing: Addressing,
+    /// Largest IP packet in bytes, 576 to 1500; what the device says when absent.
+    pub mtu_bytes: Option<u16>,
+}
+
+/// Where the interface's address comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// From a DHCP server, with gateway and prefix.
+    Dhcp,
+    /// Written in the configuration.
+    Static {
+        /// The interface's own address.
+        address: Ipv4Addr,
+        /// Length of the subnet prefix in bits, 1 to 32.
+        prefix_len: u8,
+        /// Router to everything outside of the subnet; it lies within it.
+        gateway: Option<Ipv4Addr>,
+    },
+}
+
+/// `[admin]`: the listener for operators, never routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    /// Address and port of the metrics page.
+    pub listen: SocketAddr,
+}
+
+/// `[[listener]]`: an HTTP server of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique among listeners.
+    pub name: String,
+    /// At least one address with port.
+    pub bind: Vec<SocketAddr>,
+    /// At least one; no two with the same host and path.
+    pub routes: Vec<Route>,
+}
+
+/// `[[listener.route]]`: which requests go where.
+///
+/// The most specific route wins, wherever it stands: by host (exact, then `*.suffix`, then any), then by the longest path
+/// prefix. A path without a final slash matches whole segments: `/api` covers `/api` and `/api/x`, not `/apix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Which hosts.
+    pub host: HostMatch,
+    /// Path prefix, beginning with a slash.
+    pub path: String,
+    /// What answers.
+    pub action: Action,
+}
+
+/// The hosts a [`Route`] is for; names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostMatch {
+    /// Every host.
+    Any,
+    /// One host.
+    Exact(String),
+    /// All below a domain: `*.example.com` is `.example.com` here.
+    Suffix(String),
+}
+
+/// What answers a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The pool at this index of [`Config::pools`].
+    Pool(usize),
+    /// A directory of the archive in the image, without slashes at its ends.
+    Files(String),
+    /// Always the same response.
+    Respond(Respond),
+    /// Another address.
+    Redirect(Redirect),
+    /// A page that the image brings along.
+    Page(Page),
+}
+
+/// A fixed response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// The whole body.
+    pub body: String,
+    /// Value of the `Content-Type` field.
+    pub content_type: String,
+}
+
+/// A redirect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Value of the `Location` field.
+    pub to: String,
+}
+
+/// Pages that the image brings along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Tells which listener and core answered.
+    Demo,
+}
+
+/// `[[pool]]`: servers that share requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among pools.
+    pub name: String,
+    /// How they share.
+    pub balance: Balance,
+    /// At least one with a weight above zero; names are unique.
+    pub servers: Vec<Server>,
+}
+
+/// How a pool's servers share requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, in proportion to their weights, from a random place on each core.
+    RoundRobin,
+}
+
+/// `[[pool.server]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Unique within the pool.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share, 0 to [`crate::WEIGHT_MAX`]; 0 is no traffic.
+    pub weight: u16,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections of the whole image; computed from memory when absent.
+    pub connections: Option<u32>,
+    /// Request or response head, in bytes.
+    pub head_bytes: u32,
+    /// Header fields of one head.
+    pub head_fields: u16,
+    /// Request target, in bytes.
+    pub target_bytes: u32,
+    /// Request body, in bytes.
+    pub body_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: None, head_bytes: 16 << 10, head_fields: 100, target_bytes: 8 << 10, body_bytes: 1 << 30 }
+    }
+}
+
+/// `[timeouts]`, in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a request's first byte, or the connection's start, to the end of its head.
+    pub head_ns: u64,
+    /// From a response's end to the next request's first byte.
+    pub keep_alive_ns: u64,
+    /// From the first connection attempt at a server to the established connection.
+    pub connect_ns: u64,
+    /// From the end of the request to the first byte of the response.
+    pub first_byte_ns: u64,
+    /// Without any progress in either direction while a body is under way.
+    pub inactivity_ns: u64,
+    /// How long an idle connection to a server is kept for reuse.
+    pub backend_idle_ns: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        const SECOND: u64 = 1_000_000_000;
+        Self {
+            head_ns: 10 * SECOND,
+            keep_alive_ns: 75 * SECOND,
+            connect_ns: 3 * SECOND,
+            first_byte_ns: 30 * SECOND,
+            inactivity_ns: 60 * SECOND,
+            backend_idle_ns: 4 * SECOND,
+        }
+    }
+}
+
+/// `[tuning]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tuning {
+    /// What a core does when it has nothing to do.
+    pub idle: IdlePolicy,
+    /// What a panic ends in.
+    pub panic: PanicPolicy,
+}
+
+/// What a core does when it has nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdlePolicy {
+    /// Look again at once, always.
+    Poll,
+    /// Poll for a short while, then halt until an interrupt.
+    #[default]
+    Adaptive,
+    /// Halt at once.
+    Halt,
+}
+
+/// What a panic ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PanicPolicy {
+    /// The image starts again.
+    #[default]
+    Reboot,
+    /// The image stays as it is, for somebody to look at.
+    Halt,
+}

@@ -1,0 +1,188 @@
+//! The schema: which sections and keys there are, and what their values may be.
+
+mod check;
+mod listener;
+mod network;
+mod pool;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use toml::de::DeTable;
+
+use crate::document::Section;
+use crate::error::{Error, ErrorKind, Fault};
+use crate::model::{Admin, Config, IdlePolicy, Limits, PanicPolicy, Timeouts, Tuning};
+use crate::{HEAD_FIELDS_MAX, TEXT_BYTES_MAX};
+
+type Result<T> = core::result::Result<T, Fault>;
+
+const MILLISECOND: u64 = 1_000_000;
+const DAY: u64 = 24 * 3600 * 1000 * MILLISECOND;
+const KIB: u64 = 1 << 10;
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// The first mistake that was found, with its place in `text`.
+    pub fn parse(text: &str) -> core::result::Result<Self, Error> {
+        read(text).map_err(|fault| Error::new(text, fault))
+    }
+}
+
+fn read(text: &str) -> Result<Config> {
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("the configuration has {} bytes, the limit is {TEXT_BYTES_MAX}", text.len());
+        return Err(Fault::new(0..0, ErrorKind::TooLarge, message, "split it over several images"));
+    }
+    let document = DeTable::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or_default();
+        Fault::new(span, ErrorKind::Syntax, error.message(), "the file must be TOML 1.0, see https://toml.io")
+    })?;
+    let mut root = Section::new("the configuration", document.span(), document.get_ref());
+    root.not_yet(&["logging", "log", "tls", "certificate"])?;
+
+    let network = network::read(root.table("network", "[network]")?)?;
+    let admin = root.table("admin", "[admin]")?.map(admin).transpose()?;
+    let limits = limits(root.table("limits", "[limits]")?)?;
+    let timeouts = timeouts(root.table("timeouts", "[timeouts]")?)?;
+    let tuning = tuning(root.table("tuning", "[tuning]")?)?;
+    let pools = pool::read(root.tables("pool", "[[pool]]", crate::SECTIONS_MAX)?)?;
+    let listeners = listener::read(root.tables("listener", "[[listener]]", crate::SECTIONS_MAX)?, &pools.value)?;
+    root.finish()?;
+
+    let places = check::Places {
+        admin: admin.as_ref().map(|admin| admin.span.clone()),
+        binds: listeners.binds,
+        servers: pools.servers,
+        pool_routes: listeners.pool_routes,
+    };
+    let config = Config {
+        network,
+        admin: admin.map(|admin| admin.value),
+        listeners: listeners.value,
+        pools: pools.value,
+        limits,
+        timeouts,
+        tuning,
+    };
+    check::check(&config, &places)?;
+    Ok(config)
+}
+
+/// A value and where it stands.
+struct Placed<T> {
+    value: T,
+    span: Range<usize>,
+}
+
+fn admin(mut section: Section<'_>) -> Result<Placed<Admin>> {
+    section.not_yet(&["token_sha256", "interface"])?;
+    let listen = section.require("listen", "\"0.0.0.0:9000\"")?;
+    let value = Admin { listen: listen.socket_address("0.0.0.0:9000")? };
+    section.finish()?;
+    Ok(Placed { value, span: listen.span() })
+}
+
+fn limits(section: Option<Section<'_>>) -> Result<Limits> {
+    let mut limits = Limits::default();
+    let Some(mut section) = section else { return Ok(limits) };
+    section.not_yet(&["connections_per_client", "connection_rate", "request_rate", "queue", "queue_length"])?;
+    if let Some(item) = section.take("connections") {
+        limits.connections = Some(item.integer(1..=16_000_000)? as u32);
+    }
+    if let Some(item) = section.take("head") {
+        limits.head_bytes = item.size_bytes(KIB..=256 * KIB)? as u32;
+    }
+    if let Some(item) = section.take("head_fields") {
+        limits.head_fields = item.integer(1..=HEAD_FIELDS_MAX.into())? as u16;
+    }
+    if let Some(item) = section.take("target") {
+        limits.target_bytes = item.size_bytes(16..=64 * KIB)? as u32;
+    }
+    if let Some(item) = section.take("body") {
+        limits.body_bytes = item.size_bytes(0..=1 << 50)?;
+    }
+    if limits.target_bytes >= limits.head_bytes {
+        return Err(section.fault(
+            ErrorKind::ConflictingKeys,
+            format!(
+                "the limit of `target` ({} bytes) leaves no room in `head` ({} bytes)",
+                limits.target_bytes, limits.head_bytes
+            ),
+            "make `target` smaller than `head`",
+        ));
+    }
+    section.finish()?;
+    Ok(limits)
+}
+
+fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
+    let mut timeouts = Timeouts::default();
+    let Some(mut section) = section else { return Ok(timeouts) };
+    section.not_yet(&["proxy_header", "queue", "tunnel", "half_closed", "check", "drain", "body"])?;
+    let keys: [(&'static str, &mut u64); 6] = [
+        ("head", &mut timeouts.head_ns),
+        ("keep_alive", &mut timeouts.keep_alive_ns),
+        ("connect", &mut timeouts.connect_ns),
+        ("first_byte", &mut timeouts.first_byte_ns),
+        ("inactivity", &mut timeouts.inactivity_ns),
+        ("backend_idle", &mut timeouts.backend_idle_ns),
+    ];
+    for (key, value) in keys {
+        if let Some(item) = section.take(key) {
+            *value = item.duration_ns(10 * MILLISECOND..=DAY)?;
+        }
+    }
+    section.finish()?;
+    Ok(timeouts)
+}
+
+fn tuning(section: Option<Section<'_>>) -> Result<Tuning> {
+    let mut tuning = Tuning::default();
+    let Some(mut section) = section else { return Ok(tuning) };
+    if let Some(item) = section.take("idle") {
+        let choices = [("poll", IdlePolicy::Poll), ("adaptive", IdlePolicy::Adaptive), ("halt", IdlePolicy::Halt)];
+        tuning.idle = item.choice(&choices, &[])?;
+    }
+    if let Some(item) = section.take("panic") {
+        tuning.panic = item.choice(&[("reboot", PanicPolicy::Reboot), ("halt", PanicPolicy::Halt)], &[])?;
+    }
+    section.finish()?;
+    Ok(tuning)
+}
+
+/// Names that must be unique within `what`; remembers where each one stands.
+struct Names {
+    what: &'static str,
+    seen: Vec<(String, Range<usize>)>,
+}
+
+impl Names {
+    fn new(what: &'static str) -> Self {
+        Self { what, seen: Vec::new() }
+    }
+
+    fn insert(&mut self, name: &str, span: Range<usize>) {
+        self.seen.push((name.into(), span));
+    }
+
+    /// Sorting instead of comparing all with all: a pool may have thousands of servers.
+    fn check_unique(mut self) -> Result<()> {
+        self.seen.sort_by(|a, b| (&a.0, a.1.start).cmp(&(&b.0, b.1.start)));
+        let twice = self.seen.windows(2).find_map(|pair| match pair {
+            [a, b] if a.0 == b.0 => Some(b),
+            _ => None,
+        });
+        let Some((name, span)) = twice else { return Ok(()) };
+        Err(Fault::new(
+            span.clone(),
+            ErrorKind::DuplicateName,
+            format!("there is already a {} called \"{name}\"", self.what),
+            "give each one its own name",
+        ))
+    }
+}
