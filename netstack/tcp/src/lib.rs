@@ -1,2 +1,19 @@
 //! The TCP engine: sans-IO, one per core.
+//!
+//! The engine touches no world: segments, the time and the application's verbs come in, segments go out through a
+//! [`Link`], events and the next deadline are asked for. The calling order of a turn stands at [`Engine`].
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod config;
+mod counters;
+mod engine;
+mod link;
+
+pub use config::{Config, CongestionAlgorithm, FLOW_BYTES_MAX, Keepalive};
+pub use counters::{Counter, Counters, FlowState, Gauges};
+pub use engine::Engine;
+pub use link::{Ecn, EmitError, IcmpError, IcmpErrorKind, Inbound, Link, NextHop, Outbound, Unreachable};
