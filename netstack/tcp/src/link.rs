@@ -117,6 +117,8 @@ pub struct Outbound {
     pub next_hop: NextHop,
     /// For the IP header.
     pub ecn: Ecn,
+    /// Bytes of payload behind the TCP header, in all chunks together: the IP header tells the length.
+    pub payload_len: usize,
     /// Set when the payload is larger than one segment: the device shall cut it into pieces of so many bytes.
     pub segmentation: Option<u16>,
 }
