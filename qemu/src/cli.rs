@@ -1,0 +1,270 @@
+//! The command line: what can be asked for, and in which words.
+
+use std::ffi::OsString;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::accel;
+
+/// Most virtual processors of one machine.
+pub const CORES_MAX: i64 = 64;
+
+/// Least and most memory of one machine, in MiB.
+const MEMORY_MIB: std::ops::RangeInclusive<u64> = 32..=1 << 20;
+
+/// Longest name of a network interface, in bytes.
+const INTERFACE_LEN_MAX: usize = 15;
+
+/// A load balancer that is its own operating system.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validates a configuration.
+    Check(Check),
+    /// Makes a bootable image with a configuration inside.
+    Build(Build),
+    /// Boots a configuration in QEMU and shows its console.
+    Run(Run),
+    /// Boots a server or proxy for measuring, with the flags of Fastsocket's demo server.
+    Demo(Demo),
+    /// Runs the tests: units, tree, and systems in QEMU.
+    Test(Test),
+}
+
+/// `weir check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration.
+    pub file: PathBuf,
+    /// Also print what was understood, defaults included.
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// `weir build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The configuration.
+    pub file: PathBuf,
+    /// Where the image goes.
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Form of the image.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where the image comes from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// Forms of image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For `qemu -kernel`, Cloud Hypervisor and Firecracker.
+    #[default]
+    Elf,
+    /// A disk; not yet.
+    Raw,
+    /// A compressed disk; not yet.
+    Qcow2,
+    /// A CD; not yet.
+    Iso,
+}
+
+/// What goes into an image beside the configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Source {
+    /// Folder of the files that the configuration serves.
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
+    /// Takes a ready base image instead of building it.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+}
+
+/// `weir run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The configuration; without it, a balancer in front of two built-in servers.
+    pub file: Option<PathBuf>,
+    /// Virtual processors.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    pub cores: u32,
+    /// Port of this machine that leads to the first listener (with --net user) [default: 8080 if free].
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Where the image comes from.
+    #[command(flatten)]
+    pub source: Source,
+    /// The machine around it.
+    #[command(flatten)]
+    pub machine: MachineOptions,
+}
+
+/// What `run` and `demo` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct MachineOptions {
+    /// Memory, such as 256M or 1G.
+    #[arg(long, value_name = "M", default_value = "256M", value_parser = parse_memory)]
+    pub memory: u32,
+    /// Network: `user` needs no privilege, `tap:NAME` takes an interface that exists.
+    #[arg(long, value_name = "user|tap:NAME", default_value = "user")]
+    pub net: Net,
+    /// Queue pairs of the network device [default: one per core on a tap, one otherwise].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    pub queues: Option<u32>,
+    /// What executes guest code.
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: accel::Request,
+    /// Type of machine.
+    #[arg(long, value_enum, default_value_t)]
+    pub machine: MachineType,
+    /// Command line for the guest's kernel.
+    #[arg(long, value_name = "TEXT")]
+    pub append: Option<String>,
+    /// Arguments handed to QEMU as they are.
+    #[arg(last = true, value_name = "QEMU ARGS")]
+    pub qemu: Vec<OsString>,
+}
+
+/// Types of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum MachineType {
+    /// A PC with PCI Express.
+    #[default]
+    Q35,
+}
+
+/// Where the network device leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Net {
+    /// QEMU's user-level network.
+    User,
+    /// A TAP interface.
+    Tap(String),
+}
+
+impl FromStr for Net {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("tap:") {
+            None if text == "user" => Ok(Self::User),
+            None => Err("expected 'user' or 'tap:NAME'".into()),
+            // A comma would go on as another option of QEMU.
+            Some(name) if name.contains([',', '/', ' ']) || name.is_empty() || name.len() > INTERFACE_LEN_MAX => {
+                Err(format!("{name:?} is no name of an interface"))
+            }
+            Some(name) => Ok(Self::Tap(name.into())),
+        }
+    }
+}
+
+/// `weir demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Workers: one core each.
+    #[arg(short = 'w', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    pub workers: u32,
+    /// First processor of this machine that the workers may use; as many as there are workers.
+    #[arg(short = 'c', value_name = "CORE")]
+    pub first_cpu: Option<usize>,
+    /// Listen here (more than once for several) [default: 127.0.0.1:8080].
+    #[arg(short = 'a', value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddrV4>,
+    /// Be a proxy in front of this server (more than once for several).
+    #[arg(short = 'x', value_name = "ADDR:PORT")]
+    pub backends: Vec<SocketAddrV4>,
+    /// Keep connections open between requests.
+    #[arg(short = 'k')]
+    pub keep_alive: bool,
+    /// Print requests per second, every second.
+    #[arg(short = 'v')]
+    pub verbose: bool,
+    /// Where the image comes from.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+    /// The machine around it.
+    #[command(flatten)]
+    pub machine: MachineOptions,
+}
+
+/// `weir test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Run only the tests with this in their name.
+    pub filter: Option<String>,
+    /// The long variants of the system tests.
+    #[arg(long)]
+    pub long: bool,
+}
+
+/// Reads `256M`, `1G`, or a bare number of MiB.
+fn parse_memory(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix(['G', 'g']) {
+        Some(number) => (number, 1024),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
+    };
+    let mib = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match mib.filter(|mib| MEMORY_MIB.contains(mib)) {
+        Some(mib) => Ok(u32::try_from(mib).expect("the range fits")),
+        None => Err(format!("expected {}M to {}G, such as 256M", MEMORY_MIB.start(), MEMORY_MIB.end() / 1024)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_has_units_and_limits() {
+        assert_eq!(parse_memory("256M"), Ok(256));
+        assert_eq!(parse_memory("2G"), Ok(2048));
+        assert_eq!(parse_memory("64"), Ok(64));
+        for text in ["", "M", "31M", "1025G", "1T", "-1", "18446744073709551615G"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn interfaces_have_names_that_qemu_cannot_take_for_options() {
+        assert_eq!("tap:t0".parse(), Ok(Net::Tap("t0".into())));
+        for text in ["", "tap", "tap:", "tap:a,b", "tap:../x", "tap:sixteen-letters-", "bridge"] {
+            assert!(text.parse::<Net>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_for_qemu() {
+        let cli = Cli::try_parse_from(["weir", "run", "--cores", "4", "--", "-trace", "x"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!((run.cores, run.file), (4, None));
+        assert_eq!(run.machine.qemu, ["-trace", "x"]);
+    }
+
+    #[test]
+    fn fastsockets_flags_are_understood() {
+        let words =
+            ["weir", "demo", "-w", "2", "-a", "0.0.0.0:80", "-x", "10.0.0.1:80", "-x", "10.0.0.2:80", "-k", "-v"];
+        let Command::Demo(demo) = Cli::try_parse_from(words).unwrap().command else { panic!("not demo") };
+        assert_eq!((demo.workers, demo.listen.len(), demo.backends.len()), (2, 1, 2));
+        assert!(demo.keep_alive && demo.verbose);
+    }
+}

@@ -1,0 +1,45 @@
+//! What each subcommand does.
+
+mod build;
+mod check;
+mod demo;
+mod rates;
+mod run;
+mod session;
+mod source;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Check(options) => check::run(&options),
+        Command::Build(options) => build::run(&options),
+        Command::Run(options) => run::run(options),
+        Command::Demo(options) => demo::run(options),
+        Command::Test(options) => test::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// Tells the user what is going on, on the standard error.
+fn say(text: &str) {
+    eprintln!("weir: {text}");
+}
+
+/// A command's result: success, or an exit status of its own, or a failure to explain.
+type Outcome = Result<ExitCode, Failure>;

@@ -1,0 +1,161 @@
+//! `weir test`: everything that `make test` promises, in one go, with one count at the end.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::ops::AddAssign;
+use std::process::{Command, ExitCode, Stdio};
+
+use weir_image::base;
+
+use super::{Outcome, say};
+use crate::cli;
+use crate::failure::Failure;
+
+/// Set for the system tests when the long variants are wanted.
+pub const LONG_VARIABLE: &str = "WEIR_TEST_LONG";
+
+/// One run of cargo.
+struct Step {
+    title: &'static str,
+    arguments: &'static [&'static str],
+    /// What the run counts as.
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// As many tests as its own summaries say.
+    Tests,
+    /// One test, which passes if the run does. Left out when a filter asks for certain tests.
+    Check,
+}
+
+/// From the cheap to the dear.
+const STEPS: [Step; 5] = [
+    Step { title: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
+    Step {
+        title: "lints",
+        arguments: &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"],
+        kind: Kind::Check,
+    },
+    Step { title: "units and tree", arguments: &["test", "--quiet", "--no-fail-fast"], kind: Kind::Tests },
+    Step { title: "kernel units", arguments: &["test", "--quiet", "--package", "weir-kernel"], kind: Kind::Tests },
+    Step {
+        title: "systems",
+        arguments: &["test", "--quiet", "--package", "weir", "--test", "system"],
+        kind: Kind::Tests,
+    },
+];
+
+/// How many tests ended how.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+pub(super) fn run(options: &cli::Test) -> Outcome {
+    if base::find_workspace().is_none() {
+        return Err(Failure::new("no Weir source tree here or above").help("run the tests inside of a clone"));
+    }
+    let mut total = Count::default();
+    let mut failed_steps = Vec::new();
+    for step in &STEPS {
+        if step.kind == Kind::Check && options.filter.is_some() {
+            continue;
+        }
+        say(&format!("test: {}", step.title));
+        let count = step.run(options)?;
+        if count.failed > 0 {
+            failed_steps.push(step.title);
+        }
+        total += count;
+    }
+    if !failed_steps.is_empty() {
+        println!("failures in: {}", failed_steps.join(", "));
+    }
+    println!("{}", total.summary());
+    Ok(if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Count {
+    /// The last line of all.
+    fn summary(self) -> String {
+        let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };
+        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+    }
+
+    /// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
+        let number = |word: &str| {
+            let field = counts.split(';').map(str::trim).find_map(|field| field.strip_suffix(word))?;
+            field.trim().parse().ok()
+        };
+        Some(Self { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+    }
+}
+
+impl Step {
+    /// Runs the step and lets the user watch.
+    fn run(&self, options: &cli::Test) -> Result<Count, Failure> {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut command = Command::new(cargo);
+        command.args(self.arguments).stdout(Stdio::piped());
+        if let Some(workspace) = base::find_workspace() {
+            command.current_dir(workspace);
+        }
+        if let Some(filter) = &options.filter {
+            command.args(["--", filter]);
+        }
+        if options.long {
+            command.env(LONG_VARIABLE, "1");
+        }
+        let mut child = command.spawn().map_err(|error| Failure::new(format!("cannot start cargo: {error}")))?;
+        let mut count = Count::default();
+        for line in BufReader::new(child.stdout.take().expect("stdout is a pipe")).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            count += Count::parse(&line).unwrap_or_default();
+        }
+        let status = child.wait().map_err(|error| Failure::new(format!("cannot wait for cargo: {error}")))?;
+        match (self.kind, status.success()) {
+            (Kind::Check, true) => count.passed += 1,
+            // What does not compile has no summary.
+            (Kind::Check, false) | (Kind::Tests, false) if count.failed == 0 => count.failed += 1,
+            _ => {}
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_are_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.01s";
+        assert_eq!(Count::parse(line), Some(Count { passed: 12, failed: 3, skipped: 1 }));
+        for line in ["", "test result: ok.", "test result: ok. x passed; 0 failed; 0 ignored", "running 3 tests"] {
+            assert_eq!(Count::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_plain() {
+        assert_eq!(Count { passed: 7, failed: 0, skipped: 0 }.summary(), "7 passed, 0 failed");
+        assert_eq!(Count { passed: 7, failed: 1, skipped: 2 }.summary(), "7 passed, 1 failed, 2 skipped");
+    }
+}
