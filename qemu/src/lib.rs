@@ -10,6 +10,7 @@ pub mod cli;
 pub mod command;
 pub mod failure;
 pub mod machine;
+pub mod memfile;
 pub mod net;
 pub mod probe;
 pub mod qemu;

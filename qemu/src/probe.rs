@@ -5,13 +5,14 @@
 //! switches SSE on, uses it, counts, and ends QEMU with a status of its own. A missing instruction has no handler and resets
 //! the machine; a slow one does not come to the end in time.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use crate::machine::{DEBUG_EXIT_PORT, debug_exit_status};
+use crate::memfile::MemFile;
 use crate::qemu::Qemu;
 use crate::tether;
 
@@ -56,8 +57,7 @@ pub fn kvm(qemu: &Qemu) -> Result<(), ProbeError> {
 }
 
 fn run(qemu: &Qemu, accelerator: &[&str], limit: Duration) -> Result<(), ProbeError> {
-    let mut image = tempfile::NamedTempFile::new()?;
-    image.write_all(&guest())?;
+    let image = MemFile::new(&guest())?;
     let mut child = tether::command(&qemu.path, None)
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "32M"])
         .args(accelerator)

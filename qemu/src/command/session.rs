@@ -14,6 +14,7 @@ use crate::accel::{self, Accelerator};
 use crate::cli::{self, MachineOptions};
 use crate::failure::Failure;
 use crate::machine::{Machine, Nic};
+use crate::memfile::MemFile;
 use crate::net;
 use crate::qemu::Qemu;
 use crate::qmp::Order;
@@ -56,7 +57,7 @@ pub fn run(plan: Plan) -> Outcome {
     if let Some(remark) = choice.remark {
         say(&remark);
     }
-    let image = image_file(&image).map_err(|error| Failure::new(format!("cannot write the image: {error}")))?;
+    let image = MemFile::new(&image).map_err(|error| Failure::new(format!("no memory for the image: {error}")))?;
     let machine = Machine {
         append: plan.options.append,
         cores: plan.cores,
@@ -72,12 +73,6 @@ pub fn run(plan: Plan) -> Outcome {
     let mut session = Session { vm, urls: plan.urls, rates_from: plan.rates_from, phase: Phase::Booting, reason: None };
     let status = session.follow();
     session.verdict(status, &machine.nic)
-}
-
-fn image_file(image: &[u8]) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix("weir-").suffix(".elf").tempfile()?;
-    file.write_all(image)?;
-    Ok(file)
 }
 
 fn cores(count: u32) -> String {
