@@ -1,2 +1,55 @@
-//! HTTP/1 parser and writer, sans-IO.
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112): strict parsing and writing, without I/O.
+//!
+//! - [`Request::parse`] and [`Response::parse`] turn the bytes of a head into a checked value that borrows from them;
+//!   whatever could be understood in two ways is a [`Reject`]. `httparse` finds the fields, and what it lets pass for the
+//!   sake of old peers (bare LF, empty lines, raw bytes in targets) is refused here.
+//! - [`Body`] says how the body is delimited, [`BodyReader`] follows it through any cutting into buffers, and
+//!   [`ChunkedDecoder`] is its part for the chunked coding.
+//! - [`HeadScan`] tells when a head that comes in pieces is worth parsing again.
+//! - [`HeadWriter`] writes heads into a caller's buffer.
+//!
+//! Nothing here allocates, and nothing panics on foreign bytes.
+//!
+//! Cost: see [`Request::parse`].
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod body;
+mod chunked;
+mod date;
+mod field;
+mod head;
+mod method;
+mod reject;
+mod request;
+mod response;
+mod scan;
+mod status;
+mod target;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{Body, BodyReader, Piece};
+pub use chunked::{CHUNK_HEAD_BYTES_MAX, ChunkedDecoder, LAST_CHUNK, write_chunk_head};
+pub use date::{DATE_BYTES, write_date};
+pub use field::FieldName;
+pub use head::{FieldSlots, Fields, HeadLimits, Version};
+pub use method::Method;
+pub use reject::Reject;
+pub use request::Request;
+pub use response::Response;
+pub use scan::HeadScan;
+pub use status::reason_phrase;
+pub use target::Target;
+pub use write::HeadWriter;
+
+/// Most fields of one head: what [`FieldSlots`] holds.
+pub const FIELDS_MAX: usize = 128;

@@ -1,0 +1,298 @@
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{Random, request, request_reject};
+use crate::{Body, FieldSlots, HeadLimits, HeadScan, Method, Reject, Request, Target, Version};
+
+#[test]
+fn a_simple_request_is_understood() {
+    request(b"GET /a/b?c=d HTTP/1.1\r\nHost: www.example.com:8080\r\nAccept: */*\r\n\r\nrest", |request| {
+        assert_eq!((request.method, request.method_text), (Method::Get, "GET"));
+        assert_eq!((request.target, request.path_and_query, request.path()), (Target::Origin, "/a/b?c=d", "/a/b"));
+        assert_eq!((request.host, request.host_name()), ("www.example.com:8080", "www.example.com"));
+        assert_eq!(request.version, Version::Http11);
+        assert_eq!(request.body, Body::None);
+        assert!(request.is_persistent && !request.expects_continue && !request.wants_upgrade);
+        assert_eq!(request.fields.len(), 2);
+        assert_eq!(request.fields.get("ACCEPT"), Some(&b"*/*"[..]));
+        assert_eq!(request.head_len, 66);
+        assert!(request.is_replayable());
+    });
+}
+
+/// Every row: what is refused, and under which name.
+#[test]
+fn framing_table() {
+    use Reject::*;
+    let rows: &[(Reject, &str)] = &[
+        // Content-Length and Transfer-Encoding
+        (LengthAndCoding, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (LengthAndCoding, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"),
+        (LengthRepeated, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -3\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3 3\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n"),
+        (LengthInvalid, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n"),
+        (CodingUnknown, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        (CodingUnknown, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n"),
+        (
+            CodingUnknown,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (CodingUnknown, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n"),
+        (CodingUnknown, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n"),
+        (CodingUnknown, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n"),
+        (CodingInHttp10, "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        // line ends
+        (LineEnd, "GET / HTTP/1.1\nHost: a\r\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1\r\nHost: a\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1\r\nHost: a\r\nB: c\nD: e\r\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1\r\nHost: a\r\nB:\nD: e\r\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1\r\nHost: a\r\n\n"),
+        (LineEnd, "GET / HTTP/1.1\n\n"),
+        (FieldValue, "GET / HTTP/1.1\r\nHost: a\r\nB: c\rD: e\r\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1\rHost: a\r\n\r\n"),
+        (LeadingBytes, "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (LeadingBytes, "\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        // control bytes
+        (FieldValue, "GET / HTTP/1.1\r\nHost: a\r\nB: c\0d\r\n\r\n"),
+        (FieldValue, "GET / HTTP/1.1\r\nHost: a\r\nB: c\x01d\r\n\r\n"),
+        (FieldValue, "GET / HTTP/1.1\r\nHost: a\r\nB: c\x7fd\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nB\0: c\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nB\u{e4}: c\r\n\r\n"),
+        // field lines
+        (FieldName, "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\n d\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\n\td\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"),
+        (FieldName, "GET / HTTP/1.1\r\nHost: a\r\n: c\r\n\r\n"),
+        // Host
+        (HostMissing, "GET / HTTP/1.1\r\n\r\n"),
+        (HostRepeated, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost:\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: :80\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: [::g]\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
+        (HostInvalid, "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
+        (HostMismatch, "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n"),
+        (HostMismatch, "GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n"),
+        // target
+        (Target, "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET /\u{e4} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (StartLine, "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (StartLine, "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (Target, "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        // first line
+        (Version, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (Version, "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+        (Version, "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
+        (Version, "GET / http/1.1\r\nHost: a\r\n\r\n"),
+        (Version, "GET /  HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (StartLine, "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (StartLine, "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (LineEnd, "GET / HTTP/1.1 \r\nHost: a\r\n\r\n"),
+        (StartLine, "G(T / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (StartLine, "GET /\r\n\r\n"),
+        (StartLine, "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03"),
+        // bodies where none can be
+        (
+            BodyWithUpgrade,
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n",
+        ),
+        (BodyWithUpgrade, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\n"),
+        (Expectation, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: miracles\r\n\r\n"),
+    ];
+    for (reject, text) in rows {
+        // U+00E4 and U+00FC stand for raw bytes above 127.
+        assert_eq!(request_reject(text.as_bytes()), Some(*reject), "{}", text.escape_debug());
+    }
+}
+
+#[test]
+fn what_looks_like_it_and_is_valid_passes() {
+    for text in [
+        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nB:\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:a\t \r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: [2001:db8::1]:8080\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
+        "GET http://A.example/x HTTP/1.1\r\nHost: a.EXAMPLE\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET //x?/?&%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        assert_eq!(request_reject(text.as_bytes()), None, "{text:?}");
+    }
+}
+
+#[test]
+fn bodies_are_framed() {
+    let cases: [(&[u8], Body); 4] = [
+        (b"Content-Length: 18446744073709551615", Body::Length(u64::MAX)),
+        (b"Content-Length: 0", Body::None),
+        (b"Transfer-Encoding: chunked", Body::Chunked),
+        (b"X: y", Body::None),
+    ];
+    for (field, body) in cases {
+        let text = [b"POST / HTTP/1.1\r\nHost: a\r\n", field, b"\r\n\r\n"].concat();
+        request(&text, |request| assert_eq!(request.body, body));
+    }
+}
+
+#[test]
+fn persistence_follows_version_and_connection() {
+    for (version, connection, is_persistent) in [
+        ("1.1", "", true),
+        ("1.1", "Connection: close\r\n", false),
+        ("1.1", "Connection: Keep-Alive\r\n", true),
+        ("1.1", "Connection: foo, CLOSE\r\n", false),
+        ("1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
+        ("1.0", "", false),
+        ("1.0", "Connection: Keep-Alive\r\n", true),
+        ("1.0", "Connection: keep-alive, close\r\n", false),
+    ] {
+        let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n");
+        request(text.as_bytes(), |request| assert_eq!(request.is_persistent, is_persistent, "{text}"));
+    }
+}
+
+#[test]
+fn what_is_for_one_connection_is_not_forwarded() {
+    let text = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Mine, host, authorization , x-forwarded-for\r\nx-mine: 1\r\n\
+        Keep-Alive: 3\r\nX-Mine: 2\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\
+        Authorization: b\r\nX-Forwarded-For: c\r\nX-FORWARDED-PORT: 3\r\nAccept: d\r\n\r\n";
+    request(text, |request| {
+        let kept: Vec<&str> = request.fields.end_to_end().map(|(name, _)| name).collect();
+        assert_eq!(kept, ["Host", "Authorization", "X-Forwarded-For", "X-FORWARDED-PORT", "Accept"]);
+        let kept: Vec<&str> = request.fields.end_to_end_unforwarded().map(|(name, _)| name).collect();
+        assert_eq!(kept, ["Host", "Authorization", "Accept"]);
+    });
+}
+
+#[test]
+fn upgrade_and_expect_are_seen() {
+    let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    request(upgrade, |request| assert!(request.wants_upgrade && !request.is_replayable()));
+    request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", |request| assert!(!request.wants_upgrade));
+    let expect = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n";
+    request(expect, |request| assert!(request.expects_continue && !request.is_replayable()));
+    request(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", |request| assert!(!request.expects_continue));
+}
+
+#[test]
+fn absolute_form_becomes_origin_form() {
+    request(b"GET http://a:80/x?y HTTP/1.1\r\nHost: a:80\r\n\r\n", |request| {
+        assert_eq!((request.target, request.path_and_query, request.path()), (Target::Absolute("a:80"), "/x?y", "/x"));
+    });
+    request(b"GET http://a HTTP/1.0\r\n\r\n", |request| assert_eq!((request.path(), request.host), ("/", "a")));
+    request(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", |request| assert_eq!(request.host_name(), "[::1]"));
+}
+
+#[test]
+fn limits_are_limits() {
+    let limits = HeadLimits { head_bytes: 200, target_bytes: 20, fields: 3 };
+    let parse = |text: &str| {
+        let mut slots = FieldSlots::new();
+        Request::parse(text.as_bytes(), &mut slots, &limits).map(|request| request.is_some())
+    };
+    let with_fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "B: c\r\n".repeat(n - 1));
+    assert_eq!(parse(&with_fields(3)), Ok(true));
+    assert_eq!(parse(&with_fields(4)), Err(Reject::TooManyFields));
+    let with_target = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(n - 1));
+    assert_eq!(parse(&with_target(20)), Ok(true));
+    assert_eq!(parse(&with_target(21)), Err(Reject::TargetTooLong));
+    assert_eq!(parse(&format!("GET /{}", "x".repeat(50))), Ok(false));
+    assert_eq!(parse(&format!("GET /{}", "x".repeat(90))), Err(Reject::TargetTooLong));
+    let with_value = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nB: {}\r\n\r\n", "x".repeat(n - 32));
+    assert_eq!(with_value(200).len(), 200);
+    assert_eq!(parse(&with_value(200)), Ok(true));
+    assert_eq!(parse(&with_value(201)), Err(Reject::HeadTooLarge));
+    assert_eq!(parse(&with_value(220)[..199]), Ok(false));
+    assert_eq!(parse(&with_value(220)[..200]), Err(Reject::HeadTooLarge));
+    let most = HeadLimits { fields: 1000, ..HeadLimits::default() };
+    let many = with_fields(crate::FIELDS_MAX + 1);
+    assert_eq!(Request::parse(many.as_bytes(), &mut FieldSlots::new(), &most).err(), Some(Reject::TooManyFields));
+}
+
+#[test]
+fn every_prefix_is_incomplete() {
+    let text = b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    for len in 0..text.len() {
+        let mut slots = FieldSlots::new();
+        let parsed = Request::parse(&text[..len], &mut slots, &HeadLimits::default());
+        assert!(matches!(parsed, Ok(None)), "{len}: {parsed:?}");
+    }
+}
+
+#[test]
+fn a_scan_asks_for_a_parse_when_the_head_may_be_complete() {
+    for text in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\n",
+    ] {
+        for first in 0..text.len() {
+            let mut scan = HeadScan::after(&text[..first]);
+            let asked = (first..text.len()).filter(|&at| scan.add(&text[at..=at])).collect::<Vec<_>>();
+            assert_eq!(asked.last(), Some(&(text.len() - 1)), "{} after {first}", text.escape_ascii());
+            assert!(asked.len() <= 3, "parsed {asked:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_head_in_single_bytes_is_parsed_a_few_times_only() {
+    let mut scan = HeadScan::after(b"G");
+    let line = [&[b'x'; 98][..], b"\r\n"].concat();
+    let parses = (0..16_000).filter(|&at| scan.add(&line[at % 100..=at % 100])).count();
+    assert!(parses <= 10, "{parses}");
+}
+
+#[test]
+fn no_bytes_make_the_parser_panic() {
+    let mut random = Random(0x5eed);
+    let seed =
+        b"POST http://a:1/x?y HTTP/1.1\r\nHost: a:1\r\nConnection: close, b\r\nB: c\r\nContent-Length: 12\r\n\r\n";
+    let specials = b"\r\n\0 \t:;,#?/*\x7f\x80\xffHC1";
+    for _ in 0..20_000 {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len());
+            match random.below(3) {
+                0 => bytes[at] = specials[random.below(specials.len())],
+                1 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, specials[random.below(specials.len())]),
+            }
+        }
+        let mut slots = FieldSlots::new();
+        if let Ok(Some(request)) = Request::parse(&bytes, &mut slots, &HeadLimits::default()) {
+            assert!(request.head_len <= bytes.len());
+            assert!(request.fields.end_to_end().count() <= request.fields.len());
+            assert!(
+                request.path().len() <= request.path_and_query.len() && request.host_name().len() <= request.host.len()
+            );
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use super::{response, response_reject};
+use crate::{Body, FieldSlots, HeadLimits, Method, Reject, Response, Version};
+
+#[test]
+fn a_simple_response_is_understood() {
+    response(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", |response| {
+        assert_eq!((response.status, response.reason, response.version), (200, "OK", Version::Http11));
+        assert_eq!((response.body, response.content_length), (Body::Length(5), Some(5)));
+        assert!(response.is_persistent && !response.is_interim());
+        assert_eq!(response.head_len, 49);
+    });
+    response(b"HTTP/1.1 200\r\n\r\n", |response| assert_eq!(response.reason, ""));
+    response(b"HTTP/1.1 418 I'm a teapot\r\n\r\n", |response| assert_eq!(response.reason, "I'm a teapot"));
+}
+
+/// Responses obey the same rules as requests.
+#[test]
+fn framing_table() {
+    use Reject::*;
+    for (reject, text) in [
+        (LengthAndCoding, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (LengthRepeated, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n"),
+        (LengthInvalid, "HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n"),
+        (CodingUnknown, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        (CodingInHttp10, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (LineEnd, "HTTP/1.1 200 OK\nServer: x\r\n\r\n"),
+        (LineEnd, "HTTP/1.1 200 OK\r\nServer: x\n\r\n"),
+        (LineEnd, "HTTP/1.1 200\nServer: x\r\n\r\n"),
+        (FieldValue, "HTTP/1.1 200 OK\r\nServer: x\0\r\n\r\n"),
+        (FieldName, "HTTP/1.1 200 OK\r\nServer : x\r\n\r\n"),
+        (FieldName, "HTTP/1.1 200 OK\r\nServer: x\r\n y\r\n\r\n"),
+        (FieldName, "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
+        (LeadingBytes, "\r\nHTTP/1.1 200 OK\r\n\r\n"),
+        (LeadingBytes, "SSH-2.0-OpenSSH_9.2\r\n"),
+        (StartLine, "HTTP/1.1 20 OK\r\n\r\n"),
+        (StartLine, "HTTP/1.1 2000 OK\r\n\r\n"),
+        (StartLine, "HTTP/1.1  200 OK\r\n\r\n"),
+        (StartLine, "HTTP/1.1 200 O\0K\r\n\r\n"),
+        (StatusCode, "HTTP/1.1 099 Odd\r\n\r\n"),
+        (Version, "HTTP/2.0 200 OK\r\n\r\n"),
+        (Version, "HTTX/1.1 200 OK\r\n\r\n"),
+    ] {
+        assert_eq!(response_reject(text.as_bytes()), Some(reject), "{}", text.escape_debug());
+    }
+}
+
+/// RFC 9112 6.3 in its order.
+#[test]
+fn the_body_follows_status_method_and_fields() {
+    const LENGTH: &str = "Content-Length: 5\r\n";
+    const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+    for (method, status, fields, body) in [
+        (Method::Head, 200, LENGTH, Body::None),
+        (Method::Head, 200, CHUNKED, Body::None),
+        (Method::Get, 204, "", Body::None),
+        (Method::Get, 204, LENGTH, Body::None),
+        (Method::Get, 304, LENGTH, Body::None),
+        (Method::Get, 100, "", Body::None),
+        (Method::Get, 200, CHUNKED, Body::Chunked),
+        (Method::Get, 200, LENGTH, Body::Length(5)),
+        (Method::Get, 200, "Content-Length: 0\r\n", Body::None),
+        (Method::Get, 200, "", Body::UntilClose),
+        (Method::Post, 500, "", Body::UntilClose),
+    ] {
+        let text = alloc::format!("HTTP/1.1 {status} X\r\n{fields}\r\n");
+        let mut slots = FieldSlots::new();
+        let parsed = Response::parse(text.as_bytes(), method, &mut slots, &HeadLimits::default());
+        let parsed = parsed.expect("valid").expect("complete");
+        assert_eq!(parsed.body, body, "{method:?} {text}");
+        assert_eq!(parsed.is_persistent, body != Body::UntilClose);
+    }
+}
+
+#[test]
+fn interim_responses_are_known() {
+    response(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", |response| {
+        assert!(response.is_interim() && response.head_len == 25);
+    });
+    response(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", |response| assert!(!response.is_interim()));
+}
+
+#[test]
+fn persistence() {
+    response(b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n", |response| assert!(!response.is_persistent));
+    response(b"HTTP/1.0 204 X\r\n\r\n", |response| assert!(!response.is_persistent));
+    response(b"HTTP/1.0 204 X\r\nConnection: keep-alive\r\n\r\n", |response| assert!(response.is_persistent));
+}

@@ -1,0 +1,76 @@
+use alloc::string::String;
+
+use crate::{DATE_BYTES, FieldName, HeadWriter, Reject, reason_phrase, write_date};
+
+fn written(write: impl FnOnce(&mut HeadWriter<'_>)) -> String {
+    let mut buffer = [0; 200];
+    let mut writer = HeadWriter::new(&mut buffer);
+    write(&mut writer);
+    let len = writer.finish().expect("fits");
+    String::from_utf8(buffer[..len].to_vec()).expect("ASCII")
+}
+
+#[test]
+fn a_head_is_written() {
+    let head = written(|writer| {
+        writer.status_line(404, reason_phrase(404));
+        writer.content_length(u64::MAX);
+        writer.field("X", b"y");
+        writer.bytes(b"\r\n");
+    });
+    assert_eq!(head, "HTTP/1.1 404 Not Found\r\nContent-Length: 18446744073709551615\r\nX: y\r\n\r\n");
+}
+
+#[test]
+fn what_does_not_fit_is_noticed_at_the_end() {
+    let mut buffer = [0; 10];
+    let mut writer = HeadWriter::new(&mut buffer);
+    writer.bytes(b"12345678901");
+    writer.bytes(b"1");
+    assert_eq!(writer.finish(), None);
+    let mut writer = HeadWriter::new(&mut buffer);
+    writer.bytes(b"1234567890");
+    assert_eq!(writer.finish(), Some(10));
+}
+
+#[test]
+fn hexadecimal_has_no_leading_zeros() {
+    for (value, text) in [(0, "0"), (9, "9"), (10, "a"), (0x10, "10"), (0xabc, "abc"), (u64::MAX, "ffffffffffffffff")] {
+        assert_eq!(written(|writer| writer.hexadecimal(value)), text);
+    }
+}
+
+#[test]
+fn dates() {
+    for (seconds, text) in [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+        (1_709_164_799, "Wed, 28 Feb 2024 23:59:59 GMT"),
+        (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"),
+        (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ] {
+        assert_eq!(written(|writer| write_date(writer, seconds)), text);
+        assert_eq!(text.len(), DATE_BYTES);
+    }
+}
+
+#[test]
+fn names_are_known_in_any_case() {
+    assert_eq!(FieldName::of(b"HOST"), FieldName::Host);
+    assert_eq!(FieldName::of(b"Transfer-encoding"), FieldName::TransferEncoding);
+    assert_eq!(FieldName::of(b"x-forwarded-PROTO"), FieldName::XForwardedProto);
+    assert_eq!(FieldName::of(b"Transfer_encoding"), FieldName::Other);
+    assert_eq!(FieldName::of(b""), FieldName::Other);
+}
+
+#[test]
+fn rejects_are_numbered_in_order() {
+    for (index, reject) in Reject::ALL.iter().enumerate() {
+        assert_eq!(reject.index(), index);
+        assert!((400..=505).contains(&reject.status()) && !reason_phrase(reject.status()).is_empty());
+    }
+}
