@@ -1,0 +1,207 @@
+//! From the first Rust instruction to the runtime.
+//!
+//! In order: console, exceptions, what the loader left (memory map, command line, modules), ACPI, page tables, the boot core's own
+//! area, heap, clock, interrupt controller, PCI. Then the image's `main` runs on core 0's own stack.
+
+use core::arch::asm;
+
+use spin::Once;
+
+use crate::acpi::{self, Fadt, Tables};
+use crate::console::{self, Level};
+use crate::cores::{self, Area};
+use crate::memory::map::MemoryMap;
+use crate::memory::phys::{Identity, PhysMemory};
+use crate::memory::ranges::Range;
+use crate::memory::{self, heap};
+use crate::time::{self, Clock, Rate};
+use crate::{cpu, interrupts, panic, pci, power, symbols};
+
+mod command_line;
+#[cfg(feature = "bare")]
+pub(crate) mod entry;
+mod payload;
+pub mod pvh;
+
+pub use command_line::{CommandLine, CommandLineOption};
+
+/// What the runtime is told when it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct BootInfo {
+    /// The kernel command line.
+    pub command_line: CommandLine<'static>,
+    /// Installed and free memory.
+    pub memory: memory::Totals,
+    /// What the image library attached, or the first PVH module.
+    pub payload: Option<&'static [u8]>,
+    /// Cores that the machine has.
+    pub cores: usize,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// The longest command line that is kept.
+const COMMAND_LINE_BYTES_MAX: usize = 4096;
+/// What the boot page tables map.
+const BOOT_MAPPED: u64 = 4 << 30;
+
+/// What is known before there is memory to put it in.
+struct Early {
+    command_line: CommandLine<'static>,
+    payload: Option<Range>,
+    cores: acpi::Cores,
+    config_window: Option<acpi::ConfigWindow>,
+    fadt: Option<Fadt>,
+    rate: Rate,
+    end_of_memory: u64,
+}
+
+static EARLY: spin::Mutex<Option<Early>> = spin::Mutex::new(None);
+
+/// The first Rust function. `start_info` is the address that the loader left in EBX.
+pub(crate) extern "C" fn weir_start(start_info: u64) -> ! {
+    console::init();
+    // SAFETY: the first instructions of the only running core, interrupts off, called once.
+    unsafe {
+        cores::enter_boot_area();
+        interrupts::init();
+    }
+    cpu::enable_extended_state();
+    // SAFETY: the boot page tables map this much, and the addresses asked for come from loader and firmware.
+    let firmware = unsafe { Identity::new(BOOT_MAPPED) };
+    *EARLY.lock() = Some(take_over(&firmware, start_info));
+    let apic_id = cpu::apic_id();
+    let area = Area::allocate(weir_hal::CoreId::BOOT, apic_id).expect("memory for the boot core");
+    // SAFETY: this is the boot core with interrupts off; the stack is new, mapped and large; nothing on the old one is used
+    // any more.
+    unsafe {
+        area.enter();
+        asm!(
+            "mov rsp, {stack}", "xor ebp, ebp", "call {go_on}", "ud2",
+            stack = in(reg) area.main_stack_top(), go_on = sym go_on, options(noreturn),
+        );
+    }
+}
+
+/// Reads everything that loader and firmware left, and takes possession of memory.
+fn take_over(firmware: &impl PhysMemory, start_info: u64) -> Early {
+    let info = match pvh::StartInfo::parse(firmware, start_info) {
+        Ok(info) => info,
+        Err(error) => panic!("not started through PVH: {error:?}"),
+    };
+    let map = match info.memory_map(firmware) {
+        Ok(map) => map,
+        Err(error) => panic!("no memory map: {error:?}"),
+    };
+    let command_line = copy_command_line(firmware, info.command_line);
+    apply(command_line);
+    let tables = Tables::find(firmware, info.rsdp);
+    if let Err(error) = tables {
+        crate::warn!("acpi: no tables ({error:?}): one core, no power-off");
+    }
+    let tables = tables.ok();
+    let fadt = tables.and_then(|tables| Fadt::read(&tables, firmware));
+    let rate = time::begin(fadt.as_ref());
+    let apic_id = cpu::apic_id();
+    let payload = payload::range(info.module);
+    let early = Early {
+        command_line,
+        payload,
+        cores: tables.map_or(acpi::Cores::single(apic_id), |tables| acpi::madt_cores(&tables, firmware, apic_id)),
+        config_window: tables.and_then(|tables| acpi::config_window(&tables, firmware)),
+        fadt,
+        rate,
+        end_of_memory: map.end_of_memory(),
+    };
+    // From here on the firmware's tables are not mapped any more.
+    reserve_and_map(map, payload);
+    early
+}
+
+fn reserve_and_map(map: MemoryMap, payload: Option<Range>) {
+    let nothing = Range { start: 0, end: 0 };
+    let [symbols, names] = symbols::ranges().unwrap_or([nothing; 2]);
+    // SAFETY: called once, by the boot core, on the boot page tables; the map is the loader's, and what is needed later is
+    // the image itself and these ranges. Everything else that the loader left has been copied.
+    unsafe { memory::init(map, &[payload.unwrap_or(nothing), symbols, names]) };
+}
+
+/// On the boot core's own stack, with own page tables.
+extern "C" fn go_on() -> ! {
+    let Some(early) = EARLY.lock().take() else { panic!("boot state is missing") };
+    if !heap::init(early.end_of_memory) {
+        panic!("no memory for the heap's table");
+    }
+    cores::set_present(early.cores);
+    power::init(early.fadt);
+    if interrupts::apic::init().is_err() {
+        panic!("the interrupt controller cannot be mapped");
+    }
+    pci::init(early.config_window);
+    power::find_panic_device();
+    let clock = time::finish(early.rate);
+    time::measure_interrupt_timer();
+    static INFO: Once<BootInfo> = Once::new();
+    let info = INFO.call_once(|| BootInfo {
+        command_line: early.command_line,
+        memory: memory::totals(),
+        payload: early.payload.map(payload_bytes),
+        cores: cores::present(),
+        clock,
+    });
+    run_main(info)
+}
+
+fn payload_bytes(range: Range) -> &'static [u8] {
+    // SAFETY: loaded by the loader, checked to lie in mapped memory outside the image, reserved at boot and never written.
+    unsafe { core::slice::from_raw_parts(range.start as *const u8, range.len() as usize) }
+}
+
+fn copy_command_line(firmware: &impl PhysMemory, at: u64) -> CommandLine<'static> {
+    static LINE: Once<([u8; COMMAND_LINE_BYTES_MAX], usize)> = Once::new();
+    let (bytes, len) = LINE.call_once(|| {
+        let mut bytes = [0; COMMAND_LINE_BYTES_MAX];
+        let mut len = 0;
+        while at != 0 && len < bytes.len() {
+            match firmware.array::<1>(at + len as u64) {
+                Some([byte]) if byte != 0 => bytes[len] = byte,
+                _ => break,
+            }
+            len += 1;
+        }
+        (bytes, len)
+    });
+    CommandLine(core::str::from_utf8(&bytes[..*len]).unwrap_or(""))
+}
+
+/// Follows the options that concern the kernel itself.
+fn apply(line: CommandLine<'_>) {
+    for option in line.options() {
+        match option.key {
+            "weir.log" => match Level::from_name(option.value) {
+                Some(level) => console::set_level(level),
+                None => crate::warn!("weir.log={}: expected error, warn, info or debug", option.value),
+            },
+            "weir.panic" => match panic::Policy::from_name(option.value) {
+                Some(policy) => panic::set_policy(policy),
+                None => crate::warn!("weir.panic={}: expected reboot, halt or exit", option.value),
+            },
+            _ => {}
+        }
+    }
+}
+
+fn run_main(info: &'static BootInfo) -> ! {
+    #[cfg(feature = "bare")]
+    {
+        unsafe extern "Rust" {
+            safe fn weir_main(info: &'static BootInfo) -> !;
+        }
+        weir_main(info)
+    }
+    #[cfg(not(feature = "bare"))]
+    {
+        let _ = info;
+        cpu::halt_forever()
+    }
+}

@@ -1,0 +1,85 @@
+//! One console line in a fixed buffer.
+
+use core::fmt;
+
+/// The longest line, without its line feed. What exceeds it is cut and marked.
+pub const LINE_BYTES_MAX: usize = 510;
+const CUT_MARK: &[u8] = b"...";
+
+/// Collects formatted text; never fails, cuts instead. Control characters become `?`, so that no foreign text can
+/// start a line of its own or steer a terminal.
+pub struct Line {
+    bytes: [u8; LINE_BYTES_MAX + 1],
+    len: usize,
+    cut: bool,
+}
+
+impl Line {
+    /// An empty line.
+    pub const fn new() -> Line {
+        Line { bytes: [0; LINE_BYTES_MAX + 1], len: 0, cut: false }
+    }
+
+    /// The bytes to send, line feed included.
+    pub fn finish(&mut self) -> &[u8] {
+        if self.cut {
+            let start = self.len - CUT_MARK.len();
+            self.bytes[start..self.len].copy_from_slice(CUT_MARK);
+        }
+        self.bytes[self.len] = b'\n';
+        &self.bytes[..=self.len]
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.len == LINE_BYTES_MAX {
+                self.cut = true;
+                return Ok(());
+            }
+            self.bytes[self.len] = if byte.is_ascii_control() { b'?' } else { byte };
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use core::fmt::Write;
+    use std::string::String;
+
+    #[test]
+    fn a_line_ends_with_one_line_feed() {
+        let mut line = Line::new();
+        write!(line, "weir: {} cores", 2).unwrap();
+        assert_eq!(line.finish(), b"weir: 2 cores\n");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_marked() {
+        let mut line = Line::new();
+        line.write_str(&String::from_iter(std::iter::repeat_n('x', LINE_BYTES_MAX))).unwrap();
+        assert!(!line.finish().ends_with(b"...\n"), "exactly full is not cut");
+        line.write_str("y").unwrap();
+        let bytes = line.finish();
+        assert_eq!(bytes.len(), LINE_BYTES_MAX + 1);
+        assert!(bytes.ends_with(b"x...\n"));
+    }
+
+    #[test]
+    fn foreign_text_cannot_start_a_line_of_its_own() {
+        let mut line = Line::new();
+        line.write_str("weir: host \"a\nweir: ready\x1b[2J\"").unwrap();
+        assert_eq!(line.finish(), b"weir: host \"a?weir: ready?[2J\"\n");
+    }
+}
