@@ -57,7 +57,7 @@ pub struct Area {
     this: AtomicPtr<Area>,
     id: CoreId,
     user: AtomicPtr<()>,
-    /// Deadline that the timer of this core is armed for, in ns; only its own core uses it.
+    /// Deadline that the timer of this core is armed for, in ns; 0 when it is not. Only its own core uses it.
     pub(crate) armed_for_ns: AtomicU64,
     pub(crate) apic_id: u32,
     pub(crate) heap: CoreHeap,
@@ -170,6 +170,9 @@ impl Area {
         }
     }
 }
+
+/// Where the timer's handler finds `armed_for_ns` from GS.
+pub(crate) const ARMED_OFFSET: usize = core::mem::offset_of!(Area, armed_for_ns);
 
 const GS_BASE: u32 = 0xc000_0101;
 

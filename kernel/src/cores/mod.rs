@@ -11,7 +11,7 @@ use crate::{acpi, time};
 mod area;
 mod start;
 
-pub(crate) use area::{Area, area, area_of, enter_boot_area};
+pub(crate) use area::{ARMED_OFFSET, Area, area, area_of, enter_boot_area};
 pub use area::{CORES_MAX, MAIN_STACK_BYTES, StackKind, current, local, set_local};
 pub use start::start_all;
 #[cfg(feature = "bare")]

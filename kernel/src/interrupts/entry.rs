@@ -43,7 +43,7 @@ global_asm!(
     r#"
     .section .text.weir_interrupts, "ax"
     .balign 16
-    .globl weir_vectors, weir_wake_vector
+    .globl weir_vectors, weir_timer_vector, weir_wake_vector
 weir_vectors:
     .set vector, 0
     .rept 256
@@ -106,8 +106,11 @@ weir_vector_common:
     add rsp, 16
     iretq
 
-    // Wake-ups and timers have done their work by ending HLT: end of interrupt, nothing else.
+    // Wake-ups and timers have done their work by ending HLT: end of interrupt, nothing else. A timer that fired is not
+    // armed any more, though its deadline may still lie ahead (the timer's rate is measured, its range limited).
     .balign 16
+weir_timer_vector:
+    mov qword ptr gs:[{armed}], 0
 weir_wake_vector:
     push rax
     mov rax, [rip + {eoi}]
@@ -129,16 +132,23 @@ weir_wake_vector:
     exception = sym super::exceptions::exception,
     interrupt = sym super::interrupt,
     eoi = sym super::apic::END_OF_INTERRUPT,
+    armed = const crate::cores::ARMED_OFFSET,
 );
 
 unsafe extern "C" {
     static weir_vectors: u8;
     static weir_wake_vector: u8;
+    static weir_timer_vector: u8;
 }
 
 /// Address of the stub of `vector`.
 pub fn stub(vector: u8) -> u64 {
     &raw const weir_vectors as u64 + 16 * u64::from(vector)
+}
+
+/// Address of the handler of the timer.
+pub fn timer_stub() -> u64 {
+    &raw const weir_timer_vector as u64
 }
 
 /// Address of the handler that only ends the interrupt.

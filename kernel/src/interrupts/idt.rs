@@ -63,7 +63,8 @@ pub unsafe fn init() {
     let table = unsafe { &mut *TABLE.0.get() };
     for (gate, vector) in table.iter_mut().zip(0u8..=255) {
         let target = match vector {
-            super::TIMER_VECTOR | super::WAKE_VECTOR => entry::wake_stub(),
+            super::TIMER_VECTOR => entry::timer_stub(),
+            super::WAKE_VECTOR => entry::wake_stub(),
             _ => entry::stub(vector),
         };
         *gate = Gate::new(target, stack_for(vector));

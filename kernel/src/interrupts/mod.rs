@@ -46,6 +46,11 @@ pub fn allocate(core: CoreId, handler: Handler, argument: usize) -> Result<MsiMe
     Ok(MsiMessage { address, data: u32::from(vector.0) })
 }
 
+/// Raises the interrupt of `message` on the running core, as the device would; for tests.
+pub fn raise_here(message: MsiMessage) {
+    apic::send(cores::area().apic_id, apic::Message::Fixed(message.data as u8));
+}
+
 /// Prepares the table and silences the legacy controller.
 ///
 /// # Safety
