@@ -146,7 +146,7 @@ impl<T> fmt::Debug for Receiver<T> {
 /// [`crate::Pool::welcome`] makes it a packet again; if it never does, it is leaked, but never freed on the wrong core.
 pub struct Foreign(core::mem::ManuallyDrop<Packet>);
 
-// SAFETY: away from home only `bytes` and `is_chain` look at it, which read; the reference count and the free list are
+// SAFETY: away from home only `bytes`, `parts` and `is_chain` look at it, which read; the reference count and the free list are
 // touched only after `Pool::welcome` saw that the pool is its own, and a pool never leaves its core.
 unsafe impl Send for Foreign {}
 
@@ -161,6 +161,11 @@ impl Foreign {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes of each buffer of the frame, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.parts()
     }
 
     /// Whether the frame has more buffers than the first.

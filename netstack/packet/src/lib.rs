@@ -27,7 +27,7 @@ mod slot;
 mod tests;
 
 pub use chunk::Chunk;
-pub use packet::{Packet, RangeError};
+pub use packet::{Packet, Parts, RangeError};
 pub use pool::{Pool, PoolError};
 
 /// Bytes that one buffer takes of a pool's memory, its header line included.

@@ -1,6 +1,7 @@
 //! One buffer, owned and writable.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
@@ -168,6 +169,12 @@ impl Packet {
         total
     }
 
+    /// The bytes of each buffer of the frame, in order.
+    #[must_use]
+    pub fn parts(&self) -> Parts<'_> {
+        Parts { next: Some(self.slot), frame: PhantomData }
+    }
+
     /// Makes the data immutable and shareable. The frame must be a single buffer: take the rest off first.
     #[inline]
     #[must_use]
@@ -190,6 +197,26 @@ impl Packet {
     fn header(&self) -> &Slot {
         // SAFETY: the packet holds a reference as long as it lives.
         unsafe { slot::header(self.slot) }
+    }
+}
+
+/// The buffers of a frame; see [`Packet::parts`].
+pub struct Parts<'a> {
+    next: Option<NonNull<Slot>>,
+    frame: PhantomData<&'a Packet>,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let slot = self.next?;
+        // SAFETY: a member of the chain that the packet owns, which is borrowed for `'a` and keeps it alive.
+        let header = unsafe { slot::header(slot) };
+        self.next = header.next.get();
+        let (start, end) = (header.start.get(), header.end.get());
+        // SAFETY: as for `Packet::deref`: the range lies in the slot, and nobody writes while the packet is borrowed.
+        Some(unsafe { core::slice::from_raw_parts(slot::data(slot).add(start.into()).as_ptr(), (end - start).into()) })
     }
 }
 

@@ -74,6 +74,7 @@ fn a_frame_over_several_buffers_is_one_chain() {
         frame.append(next);
     }
     assert_eq!(frame.frame_len(), 9);
+    assert_eq!(frame.parts().collect::<Vec<_>>(), [b"one", b"two", b"six"]);
     let mut rest = frame.take_rest().expect("two more");
     assert_eq!((&*rest, rest.frame_len()), (&b"two"[..], 6));
     rest.append(pool.allocate().expect("free buffer"));
