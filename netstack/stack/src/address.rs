@@ -1,0 +1,246 @@
+//! Our addresses, and what leads where.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Name servers that a configuration can carry.
+pub const DNS_SERVERS_MAX: usize = 3;
+
+/// IPv4 of the host: static, or as a DHCP server gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Configuration {
+    /// Our address.
+    pub address: Ipv4Addr,
+    /// Bits of the address that name the network, at most 32.
+    pub prefix_len: u8,
+    /// The router towards everything else.
+    pub gateway: Option<Ipv4Addr>,
+    /// Name servers.
+    pub dns: [Option<Ipv4Addr>; DNS_SERVERS_MAX],
+}
+
+/// IPv6 of the host, beside its link-local address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6Configuration {
+    /// Our address.
+    pub address: Ipv6Addr,
+    /// Bits of the address that name the network, at most 128.
+    pub prefix_len: u8,
+    /// The router towards everything else.
+    pub gateway: Option<Ipv6Addr>,
+}
+
+impl Ipv4Configuration {
+    /// An address of a network, without gateway.
+    #[must_use]
+    pub const fn new(address: Ipv4Addr, prefix_len: u8) -> Self {
+        Self { address, prefix_len, gateway: None, dns: [None; DNS_SERVERS_MAX] }
+    }
+
+    /// The same with a gateway.
+    #[must_use]
+    pub const fn with_gateway(self, gateway: Ipv4Addr) -> Self {
+        Self { gateway: Some(gateway), ..self }
+    }
+}
+
+impl fmt::Display for Ipv4Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)?;
+        match self.gateway {
+            Some(gateway) => write!(f, " gateway {gateway}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where a packet has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To ourselves.
+    Loopback,
+    /// To this neighbour.
+    Neighbour(IpAddr),
+    /// Nowhere.
+    None,
+}
+
+/// All that decides on addresses, in the form in which a packet is compared with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    v4: Option<V4>,
+    v6: Option<Ipv6Configuration>,
+    link_local: Ipv6Addr,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct V4 {
+    address: u32,
+    mask: u32,
+    configuration: Ipv4Configuration,
+}
+
+impl Addresses {
+    pub(crate) fn new(mac: [u8; 6]) -> Self {
+        Self { v4: None, v6: None, link_local: link_local_address(mac) }
+    }
+
+    pub(crate) fn configure_v4(&mut self, configuration: Option<Ipv4Configuration>) {
+        self.v4 = configuration.map(|configuration| V4 {
+            address: configuration.address.to_bits(),
+            mask: u32::MAX.checked_shl(32 - u32::from(configuration.prefix_len.min(32))).unwrap_or(0),
+            configuration,
+        });
+    }
+
+    pub(crate) fn configure_v6(&mut self, configuration: Option<Ipv6Configuration>) {
+        self.v6 = configuration;
+    }
+
+    pub(crate) fn v4(&self) -> Option<&Ipv4Configuration> {
+        self.v4.as_ref().map(|v4| &v4.configuration)
+    }
+
+    pub(crate) fn v6(&self) -> Option<&Ipv6Configuration> {
+        self.v6.as_ref()
+    }
+
+    pub(crate) fn link_local(&self) -> Ipv6Addr {
+        self.link_local
+    }
+
+    #[inline]
+    pub(crate) fn is_ours_v4(&self, address: Ipv4Addr) -> bool {
+        self.v4.is_some_and(|v4| v4.address == address.to_bits())
+    }
+
+    #[inline]
+    pub(crate) fn is_ours_v6(&self, address: Ipv6Addr) -> bool {
+        self.link_local == address || self.v6.is_some_and(|v6| v6.address == address)
+    }
+
+    /// Whether `address` is ours or of the loopback network.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => address.is_loopback() || self.is_ours_v4(address),
+            IpAddr::V6(address) => address.is_loopback() || self.is_ours_v6(address),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_on_link_v4(&self, address: Ipv4Addr) -> bool {
+        self.v4.is_some_and(|v4| (address.to_bits() ^ v4.address) & v4.mask == 0)
+    }
+
+    #[inline]
+    pub(crate) fn is_on_link_v6(&self, address: Ipv6Addr) -> bool {
+        address.is_unicast_link_local()
+            || self.v6.is_some_and(|v6| {
+                let mask = u128::MAX.checked_shl(128 - u32::from(v6.prefix_len.min(128))).unwrap_or(0);
+                (address.to_bits() ^ v6.address.to_bits()) & mask == 0
+            })
+    }
+
+    /// Whether `address` addresses all hosts of our network. Networks of one or two hosts have no such address (RFC 3021).
+    #[inline]
+    pub(crate) fn is_broadcast_v4(&self, address: Ipv4Addr) -> bool {
+        address.is_broadcast()
+            || self.v4.is_some_and(|v4| v4.configuration.prefix_len < 31 && address.to_bits() == v4.address | !v4.mask)
+    }
+
+    /// Whether a packet from the wire may come from `address` (RFC 1122 3.2.1.3): a unicast address that is neither
+    /// loopback nor "this host" nor one of our own.
+    #[inline]
+    pub(crate) fn is_source_v4(&self, address: Ipv4Addr) -> bool {
+        let first = address.octets()[0];
+        first < 224 && first != 0 && first != 127 && !self.is_ours_v4(address) && !self.is_broadcast_v4(address)
+    }
+
+    /// As [`is_source_v4`](Self::is_source_v4), for IPv6 (RFC 4291 2.5.2, 2.5.3, 2.7).
+    #[inline]
+    pub(crate) fn is_source_v6(&self, address: Ipv6Addr) -> bool {
+        !address.is_multicast() && !address.is_unspecified() && !address.is_loopback() && !self.is_ours_v6(address)
+    }
+
+    /// The first hop towards `destination`.
+    pub(crate) fn route(&self, destination: IpAddr) -> Route {
+        if self.is_local(destination) {
+            return Route::Loopback;
+        }
+        let hop = match destination {
+            IpAddr::V4(address) if address.is_multicast() || self.is_broadcast_v4(address) => None,
+            IpAddr::V4(address) if self.is_on_link_v4(address) => Some(destination),
+            IpAddr::V4(_) => self.v4.and_then(|v4| v4.configuration.gateway).map(IpAddr::V4),
+            IpAddr::V6(address) if address.is_multicast() => None,
+            IpAddr::V6(address) if self.is_on_link_v6(address) => Some(destination),
+            IpAddr::V6(_) => self.v6.and_then(|v6| v6.gateway).map(IpAddr::V6),
+        };
+        hop.map_or(Route::None, Route::Neighbour)
+    }
+
+    /// Our address towards `destination`.
+    pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        match (self.route(destination), destination) {
+            (Route::None, _) => None,
+            (Route::Loopback, _) => Some(destination),
+            (_, IpAddr::V4(_)) => self.v4.map(|v4| IpAddr::V4(v4.configuration.address)),
+            (_, IpAddr::V6(address)) if address.is_unicast_link_local() => Some(IpAddr::V6(self.link_local)),
+            (_, IpAddr::V6(_)) => self.v6.map(|v6| IpAddr::V6(v6.address)),
+        }
+    }
+}
+
+/// The link-local address with the station's modified EUI-64 (RFC 4291 appendix A).
+fn link_local_address(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Addresses, Ipv4Configuration, Route};
+    use core::net::{IpAddr, Ipv4Addr};
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn addresses() -> Addresses {
+        let mut addresses = Addresses::new([2, 0, 0, 0, 0, 1]);
+        let configuration = Ipv4Configuration::new(Ipv4Addr::new(10, 0, 0, 2), 24);
+        addresses.configure_v4(Some(configuration.with_gateway(Ipv4Addr::new(10, 0, 0, 1))));
+        addresses
+    }
+
+    #[test]
+    fn packets_go_to_ourselves_to_neighbours_and_through_the_gateway() {
+        let addresses = addresses();
+        assert_eq!(addresses.route(address("127.9.9.9")), Route::Loopback);
+        assert_eq!(addresses.route(address("10.0.0.2")), Route::Loopback);
+        assert_eq!(addresses.route(address("10.0.0.77")), Route::Neighbour(address("10.0.0.77")));
+        assert_eq!(addresses.route(address("8.8.8.8")), Route::Neighbour(address("10.0.0.1")));
+        assert_eq!(addresses.route(address("10.0.0.255")), Route::None);
+        assert_eq!(addresses.route(address("fe80::9")), Route::Neighbour(address("fe80::9")));
+        assert_eq!(addresses.route(address("2001:db8::1")), Route::None);
+    }
+
+    #[test]
+    fn rfc1122_3_2_1_3_sources_that_must_not_be_on_the_wire() {
+        let addresses = addresses();
+        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.2"] {
+            assert!(!addresses.is_source_v4(bad.parse().expect("an address")), "{bad}");
+        }
+        assert!(addresses.is_source_v4(Ipv4Addr::new(10, 0, 0, 1)));
+        assert!(addresses.is_source_v4(Ipv4Addr::new(8, 8, 8, 8)));
+    }
+
+    #[test]
+    fn prefixes_of_every_length_are_safe() {
+        for prefix_len in 0..=255 {
+            let mut addresses = addresses();
+            addresses.configure_v4(Some(Ipv4Configuration::new(Ipv4Addr::new(10, 0, 0, 2), prefix_len)));
+            assert!(addresses.is_on_link_v4(Ipv4Addr::new(10, 0, 0, 2)));
+            assert_eq!(addresses.is_on_link_v4(Ipv4Addr::new(11, 0, 0, 2)), prefix_len < 8);
+        }
+    }
+}

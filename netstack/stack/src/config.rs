@@ -1,0 +1,63 @@
+//! What a shard is told at its birth.
+
+use core::ops::RangeInclusive;
+
+use weir_packet::frame::Capabilities;
+
+use crate::address::{Ipv4Configuration, Ipv6Configuration};
+use crate::steering::EPHEMERAL_PORTS;
+
+/// Neighbours that a core remembers, unless configured otherwise.
+const NEIGHBOURS_MAX: usize = 1_024;
+
+/// Where the host's IPv4 address comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv4Source {
+    /// From a DHCP server; core 0 asks, and tells the others.
+    Dhcp,
+    /// It is given.
+    Static(Ipv4Configuration),
+    /// There is none, until [`crate::Shard::configure_ipv4`].
+    None,
+}
+
+/// What a shard is told at its birth.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// The shard's core: 0 is the control core.
+    pub core: usize,
+    /// Cores with a shard.
+    pub cores: usize,
+    /// Secret, and different on each core.
+    pub seed: [u64; 4],
+    /// What the core's device can do.
+    pub device: Capabilities,
+    /// Limits and choices of TCP. Its seed is replaced by one drawn from [`seed`](Self::seed).
+    pub tcp: weir_tcp::Config,
+    /// Where the IPv4 address comes from.
+    pub ipv4: Ipv4Source,
+    /// The IPv6 address beside the link-local one.
+    pub ipv6: Option<Ipv6Configuration>,
+    /// Source ports of flows that we open, dealt out among the cores.
+    pub ephemeral_ports: RangeInclusive<u16>,
+    /// Neighbours to remember, at most 4096.
+    pub neighbours_max: usize,
+}
+
+impl ShardConfig {
+    /// The shard of `core` of `cores`, with an address from DHCP.
+    #[must_use]
+    pub fn new(core: usize, cores: usize, seed: [u64; 4], device: Capabilities) -> Self {
+        Self {
+            core,
+            cores,
+            seed,
+            device,
+            tcp: weir_tcp::Config::default(),
+            ipv4: Ipv4Source::Dhcp,
+            ipv6: None,
+            ephemeral_ports: EPHEMERAL_PORTS,
+            neighbours_max: NEIGHBOURS_MAX,
+        }
+    }
+}

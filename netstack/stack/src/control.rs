@@ -1,0 +1,310 @@
+//! The control plane's own stack: smoltcp's interface and sockets, for what is rare and not ours to write. Today DHCP
+//! (RFC 2131), on core 0.
+//!
+//! smoltcp sees a small Ethernet device made of two bounded queues. Frames for UDP port 68 go in; what comes out is
+//! treated by its EtherType: IPv4 goes to the wire as it is; a question for a neighbour is answered out of the shard's
+//! own table, so that ARP has one owner.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::socket::dhcpv4;
+use smoltcp::time::Instant as WireInstant;
+use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, HardwareAddress, IpCidr};
+use weir_packet::frame::{Capabilities, Offload};
+use weir_packet::{Packet, Pool};
+use weir_socket::Instant;
+
+use crate::address::{DNS_SERVERS_MAX, Ipv4Configuration};
+use crate::arp;
+use crate::counters::DropReason;
+use crate::ethernet;
+use crate::network::Network;
+
+/// Ports of DHCP's servers and clients (RFC 2131 4.1).
+pub(crate) const DHCP_SERVER_PORT: u16 = 67;
+pub(crate) const DHCP_CLIENT_PORT: u16 = 68;
+
+/// Received frames that wait for the control plane.
+const RECEIVED_MAX: usize = 8;
+/// Frames that it sends in one turn.
+const SENT_MAX: usize = 8;
+/// Between two DISCOVERs: short at first, for a boot is waiting; then as RFC 2131 4.1 would have it.
+const DISCOVER_AFTER: Duration = Duration::from_secs(1);
+const DISCOVER_AFTER_PATIENTLY: Duration = Duration::from_secs(8);
+/// Without an answer for so long, the shard says so.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Before a REQUEST is repeated.
+const REQUEST_AFTER: Duration = Duration::from_secs(1);
+
+/// The DHCP client and the stack that it lives in.
+pub(crate) struct Control {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    dhcp: SocketHandle,
+    received: VecDeque<Packet>,
+    sent: VecDeque<Packet>,
+    deadline: Option<Instant>,
+    patient_at: Option<Instant>,
+}
+
+/// What the control plane reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A lease was obtained, or its terms have changed.
+    Configured(Ipv4Configuration),
+    /// The lease is lost.
+    Lost,
+    /// No server has answered for [`PATIENCE`].
+    NoAnswer,
+}
+
+impl Control {
+    /// A DHCP client for the station; none when the device has told an address that no station can have.
+    pub(crate) fn new(device: &Capabilities, seed: u64, now: Instant) -> Option<Self> {
+        let mac = EthernetAddress(device.mac);
+        if !mac.is_unicast() {
+            return None;
+        }
+        let mut config = Config::new(HardwareAddress::Ethernet(mac));
+        config.random_seed = seed;
+        let mut queues =
+            Queues { received: &mut VecDeque::new(), sent: &mut VecDeque::new(), pool: None, mtu: device.mtu };
+        let interface = Interface::new(config, &mut queues, wire_instant(now));
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let mut socket = dhcpv4::Socket::new();
+        socket.set_retry_config(retry(DISCOVER_AFTER));
+        let dhcp = sockets.add(socket);
+        Some(Self {
+            interface,
+            sockets,
+            dhcp,
+            received: VecDeque::with_capacity(RECEIVED_MAX),
+            sent: VecDeque::with_capacity(SENT_MAX),
+            deadline: Some(now),
+            patient_at: Some(now + PATIENCE),
+        })
+    }
+
+    /// Queues a frame with a datagram from a DHCP server.
+    pub(crate) fn receive(&mut self, frame: Packet) -> Result<(), DropReason> {
+        if self.received.len() == RECEIVED_MAX {
+            return Err(DropReason::ControlQueueFull);
+        }
+        // Never longer than a link's MTU, so never in several buffers unless somebody plays with us.
+        if frame.is_chain() {
+            return Err(DropReason::Truncated);
+        }
+        self.received.push_back(frame);
+        Ok(())
+    }
+
+    /// When [`poll`](Self::poll) has to be called.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if self.received.is_empty() { earlier(self.deadline, self.patient_at) } else { Some(Instant::default()) }
+    }
+
+    /// Lets the protocols run, if something has arrived or is due.
+    pub(crate) fn poll(&mut self, network: &mut Network) -> Option<Change> {
+        let now = network.now;
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        let mut queues = Queues {
+            received: &mut self.received,
+            sent: &mut self.sent,
+            pool: Some(&network.pool),
+            mtu: network.device.mtu,
+        };
+        self.interface.poll(wire_instant(now), &mut queues, &mut self.sockets);
+        let change = self.dhcp_change();
+        self.forward(network);
+        // At most once a millisecond, whatever the deadlines say.
+        let at = self.interface.poll_at(wire_instant(now), &self.sockets).map(from_wire);
+        self.deadline = at.map(|at| at.max(now + Duration::from_millis(1)));
+        match change {
+            Some(Change::Configured(_)) => self.patient_at = None,
+            Some(_) => self.patient_at = Some(now + PATIENCE),
+            None if self.patient_at.is_some_and(|at| at <= now) => {
+                self.patient_at = None;
+                self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).set_retry_config(retry(DISCOVER_AFTER_PATIENTLY));
+                return Some(Change::NoAnswer);
+            }
+            None => {}
+        }
+        change
+    }
+
+    fn dhcp_change(&mut self) -> Option<Change> {
+        match self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).poll()? {
+            dhcpv4::Event::Deconfigured => {
+                let had_address = self.interface.ipv4_addr().is_some();
+                self.interface.update_ip_addrs(|addresses| addresses.clear());
+                self.interface.routes_mut().remove_default_ipv4_route();
+                had_address.then_some(Change::Lost)
+            }
+            dhcpv4::Event::Configured(lease) => {
+                let mut dns = [None; DNS_SERVERS_MAX];
+                for (place, server) in dns.iter_mut().zip(&lease.dns_servers) {
+                    *place = Some(*server);
+                }
+                let configuration = Ipv4Configuration {
+                    address: lease.address.address(),
+                    prefix_len: lease.address.prefix_len(),
+                    gateway: lease.router,
+                    dns,
+                };
+                let address = IpCidr::Ipv4(lease.address);
+                self.interface.update_ip_addrs(|addresses| {
+                    addresses.clear();
+                    // One place is always there.
+                    let _ = addresses.push(address);
+                });
+                match lease.router {
+                    // The route table of this interface has room for it.
+                    Some(router) => drop(self.interface.routes_mut().add_default_ipv4_route(router)),
+                    None => drop(self.interface.routes_mut().remove_default_ipv4_route()),
+                }
+                Some(Change::Configured(configuration))
+            }
+        }
+    }
+
+    /// Hands over what the protocols sent.
+    fn forward(&mut self, network: &mut Network) {
+        while let Some(frame) = self.sent.pop_front() {
+            match ethernet::Header::parse(&frame).map(|header| header.ether_type) {
+                Some(ethernet::IPV4) => network.reply(frame, Offload::default()),
+                Some(ethernet::ARP) => self.answer(&frame, network),
+                _ => network.drop_for(DropReason::UnknownEtherType),
+            }
+        }
+    }
+
+    /// Answers a question for a neighbour, if the shard knows it; otherwise smoltcp asks again.
+    fn answer(&mut self, frame: &Packet, network: &mut Network) {
+        let Some((us, neighbour)) = frame.get(ethernet::HEADER_BYTES..).and_then(question) else { return };
+        let Some(mac) = network.control_neighbour(neighbour) else { return };
+        let Some(mut packet) = network.pool.allocate() else { return network.drop_for(DropReason::NoBuffer) };
+        let written = arp::reply_to_ourselves(&mut packet, (neighbour, mac), (us, network.device.mac));
+        if written.is_ok() && self.received.len() < RECEIVED_MAX {
+            self.received.push_back(packet);
+        }
+    }
+}
+
+/// Sender and target of an ARP request.
+fn question(packet: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let packet = ArpPacket::new_checked(packet).ok()?;
+    match ArpRepr::parse(&packet).ok()? {
+        ArpRepr::EthernetIpv4 {
+            operation: ArpOperation::Request, source_protocol_addr, target_protocol_addr, ..
+        } => Some((source_protocol_addr, target_protocol_addr)),
+        _ => None,
+    }
+}
+
+fn retry(discover_after: Duration) -> dhcpv4::RetryConfig {
+    let mut retry = dhcpv4::RetryConfig::default();
+    retry.discover_timeout = discover_after.into();
+    retry.initial_request_timeout = REQUEST_AFTER.into();
+    retry
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn wire_instant(at: Instant) -> WireInstant {
+    WireInstant::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn from_wire(at: WireInstant) -> Instant {
+    let micros = u64::try_from(at.total_micros()).unwrap_or(0);
+    // Rounded up: a deadline is never early by what a microsecond hides.
+    Instant::from_nanos(micros.saturating_add(1).saturating_mul(1_000))
+}
+
+/// smoltcp's view of the queues.
+struct Queues<'a> {
+    received: &'a mut VecDeque<Packet>,
+    sent: &'a mut VecDeque<Packet>,
+    pool: Option<&'a Pool>,
+    mtu: u16,
+}
+
+struct Incoming(Packet);
+
+struct Outgoing<'a> {
+    sent: &'a mut VecDeque<Packet>,
+    packet: Packet,
+}
+
+impl<'a> Queues<'a> {
+    fn outgoing(&mut self) -> Option<Outgoing<'_>> {
+        if self.sent.len() == SENT_MAX {
+            return None;
+        }
+        let packet = self.pool?.allocate()?;
+        Some(Outgoing { sent: self.sent, packet })
+    }
+}
+
+impl phy::Device for Queues<'_> {
+    type RxToken<'b>
+        = Incoming
+    where
+        Self: 'b;
+    type TxToken<'b>
+        = Outgoing<'b>
+    where
+        Self: 'b;
+
+    fn receive(&mut self, _now: WireInstant) -> Option<(Incoming, Outgoing<'_>)> {
+        if self.sent.len() == SENT_MAX {
+            return None;
+        }
+        let packet = self.received.pop_front()?;
+        // Without a buffer for the answer the frame is lost, as on any busy link.
+        Some((Incoming(packet), self.outgoing()?))
+    }
+
+    fn transmit(&mut self, _now: WireInstant) -> Option<Outgoing<'_>> {
+        self.outgoing()
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        // What the protocols send fits into one buffer.
+        capabilities.max_transmission_unit = usize::from(self.mtu).min(1_500) + ethernet::HEADER_BYTES;
+        capabilities
+    }
+}
+
+impl phy::RxToken for Incoming {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl phy::TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, f: F) -> R {
+        match self.packet.extend(len) {
+            Ok(bytes) => {
+                let result = f(bytes);
+                self.sent.push_back(self.packet);
+                result
+            }
+            // Longer than the MTU that was told: built aside, and not sent.
+            Err(_) => f(&mut alloc::vec![0; len]),
+        }
+    }
+}

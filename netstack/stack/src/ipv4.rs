@@ -1,0 +1,163 @@
+//! IPv4 headers (RFC 791), parsed once and written once.
+//!
+//! On the path of every packet, so with code of its own: `smoltcp::wire` serves the rarer protocols. Not taken from the
+//! wire: options, fragments (see [`DropReason`]).
+
+use core::net::Ipv4Addr;
+
+use weir_packet::{Packet, RangeError};
+
+use crate::checksum::Sum;
+use crate::counters::DropReason;
+use crate::ethernet;
+
+/// Bytes of a header without options.
+pub(crate) const HEADER_BYTES: usize = 20;
+/// Hops that our packets may take (RFC 1700).
+const TIME_TO_LIVE: u8 = 64;
+
+/// The protocol numbers that the stack speaks.
+pub(crate) mod protocol {
+    pub(crate) const ICMP: u8 = 1;
+    pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
+    pub(crate) const ICMPV6: u8 = 58;
+}
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) source: Ipv4Addr,
+    pub(crate) destination: Ipv4Addr,
+    pub(crate) protocol: u8,
+    /// The ECN field (RFC 3168, 5): two bits.
+    pub(crate) ecn: u8,
+    /// Bytes behind the header.
+    pub(crate) payload_len: usize,
+}
+
+impl Header {
+    /// Parses the header at the beginning of `packet`, of which `available` bytes arrived.
+    #[inline(always)]
+    pub(crate) fn parse(packet: &[u8], available: usize) -> Result<Self, DropReason> {
+        let bytes = packet.first_chunk::<HEADER_BYTES>().ok_or(DropReason::Truncated)?;
+        if bytes[0] != 0x45 {
+            return Err(if bytes[0] > 0x45 && bytes[0] <= 0x4f {
+                DropReason::Ipv4Options
+            } else {
+                DropReason::IpMalformed
+            });
+        }
+        if !Sum::ZERO.add(bytes).is_intact() {
+            return Err(DropReason::IpChecksum);
+        }
+        // More fragments, or an offset; the reserved bit is as good as set by nobody.
+        if u16::from_be_bytes([bytes[6], bytes[7]]) & 0x3fff != 0 {
+            return Err(DropReason::Fragment);
+        }
+        let total_len = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+        if total_len > available {
+            return Err(DropReason::Truncated);
+        }
+        Ok(Self {
+            source: Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]),
+            destination: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]),
+            protocol: bytes[9],
+            ecn: bytes[1] & 3,
+            payload_len: total_len.checked_sub(HEADER_BYTES).ok_or(DropReason::IpMalformed)?,
+        })
+    }
+
+    /// The header as it goes on the wire, "don't fragment" set. `identification` may be anything (RFC 6864, 4.1).
+    #[inline(always)]
+    pub(crate) fn to_bytes(self, identification: u16) -> [u8; HEADER_BYTES] {
+        let [len0, len1] = ((self.payload_len + HEADER_BYTES) as u16).to_be_bytes();
+        let [id0, id1] = identification.to_be_bytes();
+        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (self.source.octets(), self.destination.octets());
+        let mut bytes = [
+            0x45,
+            self.ecn,
+            len0,
+            len1,
+            id0,
+            id1,
+            0x40,
+            0,
+            TIME_TO_LIVE,
+            self.protocol,
+            0,
+            0,
+            s0,
+            s1,
+            s2,
+            s3,
+            d0,
+            d1,
+            d2,
+            d3,
+        ];
+        [bytes[10], bytes[11]] = Sum::ZERO.add(&bytes).checksum();
+        bytes
+    }
+
+    /// Puts Ethernet's header and this one in front of `packet`.
+    #[inline(always)]
+    pub(crate) fn put(
+        self,
+        link: ethernet::Header,
+        identification: u16,
+        packet: &mut Packet,
+    ) -> Result<(), RangeError> {
+        const BYTES: usize = ethernet::HEADER_BYTES + HEADER_BYTES;
+        let bytes = packet.prepend(BYTES)?.first_chunk_mut::<BYTES>().ok_or(RangeError)?;
+        let (front, back) = bytes.split_at_mut(ethernet::HEADER_BYTES);
+        front.copy_from_slice(&link.to_bytes());
+        back.copy_from_slice(&self.to_bytes(identification));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            source: Ipv4Addr::new(10, 0, 0, 1),
+            destination: Ipv4Addr::new(10, 0, 0, 2),
+            protocol: protocol::TCP,
+            ecn: 2,
+            payload_len: 1460,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        assert_eq!(Header::parse(&header().to_bytes(77), 1480), Ok(header()));
+        assert_eq!(Header::parse(&header().to_bytes(77), 1479), Err(DropReason::Truncated));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let good = header().to_bytes(1);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::parse(&bad, 1480).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn options_and_fragments_are_named() {
+        let mut bytes = header().to_bytes(1);
+        bytes[0] = 0x46;
+        assert_eq!(Header::parse(&bytes, 1480), Err(DropReason::Ipv4Options));
+        for (flags, dropped) in [(0x20, true), (0x00, false), (0x40, false)] {
+            let mut bytes = header().to_bytes(1);
+            bytes[6] = flags;
+            [bytes[10], bytes[11]] = [0, 0];
+            [bytes[10], bytes[11]] = Sum::ZERO.add(&bytes).checksum();
+            assert_eq!(Header::parse(&bytes, 1480) == Err(DropReason::Fragment), dropped);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What cores say to each other.
+
+use alloc::collections::VecDeque;
+use core::net::IpAddr;
+
+use weir_packet::frame::ChecksumStatus;
+use weir_packet::handoff::Foreign;
+use weir_tcp::IcmpError;
+
+use crate::address::{Ipv4Configuration, Ipv6Configuration};
+
+/// A message from one core's shard to another's. The runtime carries it through a ring of [`weir_packet::handoff`].
+#[derive(Debug)]
+pub enum Message {
+    /// A frame that belongs to the receiving core. The receiver copies it and sends the buffer home.
+    Frame {
+        /// The frame, in a buffer of the sender's pool.
+        frame: Foreign,
+        /// What the device said of its transport checksum.
+        checksum: ChecksumStatus,
+        /// The core whose pool the buffer is of.
+        home: u16,
+    },
+    /// The buffer of a [`Message::Frame`], on its way home. It must not be lost: its pool would miss it for ever.
+    GiveBack(Foreign),
+    /// A neighbour has told this Ethernet address.
+    Neighbour {
+        /// The neighbour's address.
+        address: IpAddr,
+        /// Its Ethernet address.
+        mac: [u8; 6],
+    },
+    /// An ICMP error for a flow that may be the receiver's.
+    IcmpError(IcmpError),
+    /// The host's IPv4 has changed.
+    Ipv4(Option<Ipv4Configuration>),
+    /// The host's IPv6 has changed.
+    Ipv6(Option<Ipv6Configuration>),
+}
+
+/// Messages that wait to be carried away.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: VecDeque<(u16, Message)>,
+    limit: usize,
+}
+
+impl Outbox {
+    /// An outbox for `limit` messages, and as many more buffers on their way home as other cores have given us.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::with_capacity(limit * 2), limit }
+    }
+
+    /// Puts a message into the outbox; it comes back when there is no room. A buffer on its way home is always taken.
+    pub(crate) fn push(&mut self, target: usize, message: Message) -> Result<(), Message> {
+        let Ok(target) = u16::try_from(target) else { return Err(message) };
+        if self.queue.len() >= self.limit && !matches!(message, Message::GiveBack(_)) {
+            return Err(message);
+        }
+        self.queue.push_back((target, message));
+        Ok(())
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(usize, Message)> {
+        self.queue.pop_front().map(|(target, message)| (usize::from(target), message))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}

@@ -1,0 +1,281 @@
+//! The way in: from Ethernet frame to the protocol that it is for, or to the core that owns its flow.
+//!
+//! Each header is parsed once, into a value; the frame stays where the device has put it, and is trimmed step by step.
+
+use core::net::{IpAddr, SocketAddr};
+
+use weir_packet::Packet;
+use weir_packet::frame::RxFrame;
+use weir_packet::handoff::Foreign;
+use weir_tcp::{Ecn, Inbound, NextHop};
+
+use crate::control::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT};
+use crate::counters::{DropReason, Event};
+use crate::ethernet;
+use crate::icmpv4;
+use crate::ipv4::{self, protocol};
+use crate::ipv6;
+use crate::message::Message;
+use crate::shard::{Shard, ShardEvent};
+
+/// Bytes of a TCP header without options (RFC 9293 3.1).
+const TCP_HEADER_BYTES: usize = 20;
+/// Bytes of a UDP header (RFC 768).
+const UDP_HEADER_BYTES: usize = 8;
+
+/// Where a frame came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From this core's queue of the device.
+    Wire,
+    /// From another core, which says that it is ours: it goes nowhere else.
+    Ring,
+}
+
+/// A TCP segment that still lies in its frame.
+struct Segment {
+    source: IpAddr,
+    destination: IpAddr,
+    ecn: Ecn,
+    next_hop: NextHop,
+    /// Bytes of all headers in front of TCP's.
+    offset: usize,
+    len: usize,
+}
+
+impl Shard {
+    /// Takes one frame from Ethernet on.
+    #[inline]
+    pub(crate) fn receive(&mut self, frame: RxFrame, origin: Origin) {
+        let Some(link) = ethernet::Header::parse(&frame.packet) else {
+            return self.network.drop_for(DropReason::Truncated);
+        };
+        if link.destination != self.network.device.mac && !link.is_group() {
+            return self.network.drop_for(DropReason::OtherStation);
+        }
+        let result = match link.ether_type {
+            ethernet::IPV4 => self.receive_ipv4(link, frame, origin),
+            ethernet::IPV6 => self.receive_ipv6(link, frame, origin),
+            ethernet::ARP => {
+                if let Err(conflict) = self.network.receive_arp(link, &frame.packet) {
+                    let (address, mac) = (IpAddr::V4(conflict.address), conflict.mac);
+                    self.report_conflict(ShardEvent::AddressConflict { address, mac });
+                }
+                self.after_neighbour_news();
+                Ok(())
+            }
+            _ => Err(DropReason::UnknownEtherType),
+        };
+        if let Err(reason) = result {
+            self.network.drop_for(reason);
+        }
+    }
+
+    #[inline]
+    fn receive_ipv4(&mut self, link: ethernet::Header, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
+        const OFFSET: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES;
+        let available = frame_len(&frame.packet) - ethernet::HEADER_BYTES;
+        let packet = frame.packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
+        let header = ipv4::Header::parse(packet, available)?;
+        if !self.network.addresses.is_ours_v4(header.destination) {
+            return self.receive_ipv4_elsewhere(header, frame);
+        }
+        // A unicast packet in a frame to everybody is answered by nobody (RFC 1122 3.3.6).
+        if link.is_group() || !self.network.addresses.is_source_v4(header.source) {
+            return Err(DropReason::Martian);
+        }
+        match header.protocol {
+            protocol::TCP => {
+                let segment = Segment {
+                    source: IpAddr::V4(header.source),
+                    destination: IpAddr::V4(header.destination),
+                    ecn: Ecn::from_bits(header.ecn),
+                    next_hop: self.network.way_back_v4(header.source, link.source),
+                    offset: OFFSET,
+                    len: header.payload_len,
+                };
+                self.receive_segment(segment, frame, origin)
+            }
+            protocol::ICMP => self.receive_icmpv4(link, header, frame.packet),
+            protocol::UDP => self.receive_udp(OFFSET, header.payload_len, frame),
+            _ => Err(DropReason::UnknownProtocol),
+        }
+    }
+
+    /// A packet to an address that is not ours: a DHCP server may talk to a client that has none yet (RFC 2131 4.1).
+    #[cold]
+    fn receive_ipv4_elsewhere(&mut self, header: ipv4::Header, frame: RxFrame) -> Result<(), DropReason> {
+        let destination = header.destination;
+        if header.protocol == protocol::UDP && !destination.is_loopback() && !destination.is_multicast() {
+            const OFFSET: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES;
+            return self.receive_udp(OFFSET, header.payload_len, frame);
+        }
+        if destination.is_loopback()
+            || destination.is_unspecified()
+            || !self.network.addresses.is_source_v4(header.source)
+        {
+            return Err(DropReason::Martian);
+        }
+        Err(DropReason::OtherHost)
+    }
+
+    #[inline]
+    fn receive_segment(&mut self, segment: Segment, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
+        let RxFrame { mut packet, checksum } = frame;
+        let Segment { source, destination, ecn, next_hop, offset, len } = segment;
+        if len < TCP_HEADER_BYTES {
+            return Err(DropReason::Truncated);
+        }
+        let &[s0, s1, d0, d1] = packet.get(offset..).and_then(|b| b.first_chunk::<4>()).ok_or(DropReason::Truncated)?;
+        let local_port = u16::from_be_bytes([d0, d1]);
+        if origin == Origin::Wire
+            && let Some(owner) = self.steering.other_owner(local_port)
+        {
+            let remote = SocketAddr::new(source, u16::from_be_bytes([s0, s1]));
+            if !self.engine.owns(SocketAddr::new(destination, local_port), remote) {
+                self.forward(owner, RxFrame { packet, checksum });
+                return Ok(());
+            }
+        }
+        packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;
+        trim(&mut packet, len);
+        self.network.count(Event::SegmentLocal);
+        self.engine.handle_segment(Inbound { source, destination, next_hop, ecn, checksum, packet });
+        Ok(())
+    }
+
+    /// Passes a frame to the core that owns its flow.
+    #[cold]
+    fn forward(&mut self, owner: usize, frame: RxFrame) {
+        let RxFrame { packet, checksum } = frame;
+        let home = self.network.core as u16;
+        self.network.count(Event::FrameForwarded);
+        self.network.tell(owner, Message::Frame { frame: Foreign::new(packet), checksum, home });
+    }
+
+    #[cold]
+    fn receive_icmpv4(
+        &mut self,
+        link: ethernet::Header,
+        header: ipv4::Header,
+        mut packet: Packet,
+    ) -> Result<(), DropReason> {
+        if packet.is_chain() {
+            return Err(DropReason::IcmpIgnored);
+        }
+        packet.trim_front(ethernet::HEADER_BYTES + ipv4::HEADER_BYTES).map_err(|_| DropReason::Truncated)?;
+        packet.truncate(header.payload_len);
+        match icmpv4::receive(&packet, header.destination)? {
+            icmpv4::Received::Done => Ok(()),
+            icmpv4::Received::Echo => {
+                if !self.echo_limit.allow(self.network.now) {
+                    return Err(DropReason::IcmpRateLimited);
+                }
+                self.network.reply_echo(packet, header, link.source);
+                Ok(())
+            }
+            icmpv4::Received::Error(error) => self.receive_icmp_error(error),
+        }
+    }
+
+    /// Gives an ICMP error to the flow that it is about: here, or on the core that owns it, or on whichever has it.
+    pub(crate) fn receive_icmp_error(&mut self, error: weir_tcp::IcmpError) -> Result<(), DropReason> {
+        if self.engine.owns(error.local, error.remote) {
+            self.network.count(Event::IcmpErrorDelivered);
+            self.engine.handle_icmp_error(error);
+            return Ok(());
+        }
+        if self.network.cores == 1 || !self.error_limit.allow(self.network.now) {
+            return Err(DropReason::IcmpErrorStray);
+        }
+        match self.steering.other_owner(error.local.port()) {
+            Some(owner) => self.network.tell(owner, Message::IcmpError(error)),
+            None => self.network.tell_others(|| Message::IcmpError(error)),
+        }
+        Ok(())
+    }
+
+    /// The only datagrams that anybody waits for are DHCP's.
+    #[cold]
+    fn receive_udp(&mut self, offset: usize, len: usize, frame: RxFrame) -> Result<(), DropReason> {
+        let &[s0, s1, d0, d1] =
+            frame.packet.get(offset..).and_then(|b| b.first_chunk::<4>()).ok_or(DropReason::Truncated)?;
+        if len < UDP_HEADER_BYTES {
+            return Err(DropReason::Truncated);
+        }
+        let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+        if ports != (DHCP_SERVER_PORT, DHCP_CLIENT_PORT) || !self.asks_dhcp {
+            return Err(DropReason::UdpNoListener);
+        }
+        match &mut self.control {
+            Some(control) => control.receive(frame.packet),
+            None if self.network.core != 0 => {
+                self.forward(0, frame);
+                Ok(())
+            }
+            None => Err(DropReason::UdpNoListener),
+        }
+    }
+
+    #[inline]
+    fn receive_ipv6(&mut self, link: ethernet::Header, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
+        const OFFSET: usize = ethernet::HEADER_BYTES + ipv6::HEADER_BYTES;
+        let available = frame_len(&frame.packet) - ethernet::HEADER_BYTES;
+        let packet = frame.packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
+        let header = ipv6::Header::parse(packet, available)?;
+        if header.protocol == protocol::ICMPV6 {
+            return self.receive_icmpv6(link, header, frame.packet);
+        }
+        if !self.network.addresses.is_ours_v6(header.destination) {
+            let is_martian = header.destination.is_loopback() || header.destination.is_unspecified();
+            return Err(if is_martian { DropReason::Martian } else { DropReason::OtherHost });
+        }
+        if link.is_group() || !self.network.addresses.is_source_v6(header.source) {
+            return Err(DropReason::Martian);
+        }
+        if header.protocol != protocol::TCP {
+            return Err(if header.protocol == protocol::UDP {
+                DropReason::UdpNoListener
+            } else {
+                DropReason::UnknownProtocol
+            });
+        }
+        let segment = Segment {
+            source: IpAddr::V6(header.source),
+            destination: IpAddr::V6(header.destination),
+            ecn: Ecn::from_bits(header.ecn),
+            next_hop: self.network.way_back_v6(header.source, link.source),
+            offset: OFFSET,
+            len: header.payload_len,
+        };
+        self.receive_segment(segment, frame, origin)
+    }
+}
+
+/// Bytes of a frame; cheap for the usual one.
+#[inline(always)]
+fn frame_len(packet: &Packet) -> usize {
+    if packet.is_chain() { packet.frame_len() } else { packet.len() }
+}
+
+/// Cuts off what follows the IP packet: Ethernet's padding.
+#[inline(always)]
+fn trim(packet: &mut Packet, len: usize) {
+    if packet.is_chain() { trim_chain(packet, len) } else { packet.truncate(len) }
+}
+
+#[cold]
+fn trim_chain(packet: &mut Packet, len: usize) {
+    let mut rest = packet.take_rest();
+    let mut left = len.saturating_sub(packet.len());
+    packet.truncate(len);
+    while let Some(mut part) = rest {
+        rest = part.take_rest();
+        if left == 0 {
+            return;
+        }
+        part.truncate(left);
+        left -= part.len();
+        packet.append(part);
+    }
+}

@@ -1,0 +1,376 @@
+//! One core's stack behind one door.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use weir_packet::Pool;
+use weir_packet::frame::{RxFrame, Transmit};
+use weir_packet::handoff::Foreign;
+use weir_socket::{Instant, ListenerId};
+use weir_tcp::{Engine, IcmpError, IcmpErrorKind, Unreachable};
+
+use crate::address::{Ipv4Configuration, Ipv6Configuration};
+use crate::config::{Ipv4Source, ShardConfig};
+use crate::control::{Change, Control, PATIENCE};
+use crate::counters::{Counters, DropReason, Event};
+use crate::ethernet;
+use crate::icmpv4;
+use crate::icmpv6;
+use crate::message::Message;
+use crate::neighbour::Question;
+use crate::network::{Network, Waiting};
+use crate::rate::RateLimit;
+use crate::receive::Origin;
+use crate::steering::Steering;
+use crate::transmit::Wire;
+
+/// Echo requests answered per second and core, and at once.
+const ECHO_REPLIES_PER_SECOND: u32 = 1_000;
+const ECHO_REPLIES_BURST: u32 = 100;
+/// ICMP errors passed to other cores per second, and at once.
+const ICMP_ERRORS_PER_SECOND: u32 = 100;
+const ICMP_ERRORS_BURST: u32 = 50;
+/// Events that wait to be asked for; more are forgotten.
+const EVENTS_MAX: usize = 32;
+/// Rounds between engine and loopback in one call: a handshake and an answer.
+const LOOPBACK_ROUNDS: usize = 4;
+/// Questions about neighbours in one call.
+const QUESTIONS_PER_TURN: usize = 16;
+
+/// One core's network stack: everything about its flows, and nothing that another core could touch.
+///
+/// A turn of the core calls, in this order:
+///
+/// 1. [`set_now`](Self::set_now), once;
+/// 2. [`handle_message`](Self::handle_message) for a bounded number of messages of other cores;
+/// 3. [`handle_frame`](Self::handle_frame) for a burst of received frames;
+/// 4. [`handle_timers`](Self::handle_timers);
+/// 5. the application, which drains [`weir_socket::Sockets::poll_event`];
+/// 6. [`poll_transmit`](Self::poll_transmit), and the device is told of the burst;
+/// 7. [`poll_message`](Self::poll_message) until none is left;
+///
+/// and may sleep until [`next_deadline`](Self::next_deadline), a frame or a message.
+pub struct Shard {
+    pub(crate) network: Network,
+    pub(crate) engine: Engine,
+    pub(crate) steering: Steering,
+    pub(crate) control: Option<Control>,
+    /// Whether somebody in this host waits for DHCP.
+    pub(crate) asks_dhcp: bool,
+    pub(crate) echo_limit: RateLimit,
+    pub(crate) error_limit: RateLimit,
+    /// Loopback traffic has made events that the application has not seen.
+    pub(crate) has_news: bool,
+    /// Listeners and their ports.
+    pub(crate) listeners: Vec<(ListenerId, u16)>,
+    conflict_limit: RateLimit,
+    events: VecDeque<ShardEvent>,
+}
+
+/// What the administrator should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardEvent {
+    /// The host has an IPv4 address, or a new one.
+    Ipv4Configured(Ipv4Configuration),
+    /// The host's IPv4 address is gone: its lease has ended.
+    Ipv4Lost,
+    /// No DHCP server has answered for so long: `no address from DHCP`. Asking goes on.
+    NoAddress(Duration),
+    /// Another station claims an address of ours.
+    AddressConflict {
+        /// The address.
+        address: IpAddr,
+        /// Who claims it.
+        mac: [u8; 6],
+    },
+}
+
+impl Shard {
+    /// A shard that takes its buffers from `pool`.
+    #[must_use]
+    pub fn new(config: ShardConfig, pool: Pool) -> Self {
+        let [seed_tcp, seed_ports, seed_table, seed_control] = config.seed;
+        let mut tcp = config.tcp;
+        tcp.seed = [seed_tcp, seed_ports, seed_table, seed_control].map(|word| word.rotate_left(29) ^ seed_tcp);
+        let place = (config.core, config.cores.max(1));
+        let asks_dhcp = config.ipv4 == Ipv4Source::Dhcp;
+        let now = Instant::default();
+        let mut shard = Self {
+            network: Network::new(place, config.device, pool.clone(), config.neighbours_max, seed_table),
+            engine: Engine::new(tcp, pool),
+            steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports),
+            control: None,
+            asks_dhcp,
+            echo_limit: RateLimit::new(ECHO_REPLIES_PER_SECOND, ECHO_REPLIES_BURST),
+            error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
+            has_news: false,
+            listeners: Vec::new(),
+            conflict_limit: RateLimit::new(1, 1),
+            events: VecDeque::with_capacity(EVENTS_MAX),
+        };
+        if asks_dhcp && config.core == 0 {
+            shard.control = Control::new(&config.device, seed_control, now);
+        }
+        if let Ipv4Source::Static(configuration) = config.ipv4 {
+            shard.apply_ipv4(Some(configuration));
+        }
+        shard.apply_ipv6(config.ipv6);
+        shard
+    }
+
+    /// Tells the time; once per turn, before anything else. It never goes back.
+    #[inline]
+    pub fn set_now(&mut self, now: Instant) {
+        self.network.now = now;
+        self.engine.set_now(now);
+    }
+
+    /// Takes one frame that the device has received.
+    #[inline]
+    pub fn handle_frame(&mut self, frame: RxFrame) {
+        self.network.count(Event::FrameReceived);
+        self.receive(frame, Origin::Wire);
+    }
+
+    /// Takes one message of another core.
+    pub fn handle_message(&mut self, message: Message) {
+        self.network.count(Event::MessageReceived);
+        match message {
+            Message::Frame { frame, checksum, home } => {
+                self.network.count(Event::FrameTakenOver);
+                let copy = self.copy(&frame);
+                // Only now does it go home: its bytes were ours to read.
+                let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
+                match copy {
+                    Some(packet) => self.receive(RxFrame { packet, checksum }, Origin::Ring),
+                    None => self.network.drop_for(DropReason::NoBuffer),
+                }
+            }
+            Message::GiveBack(foreign) => {
+                // Not ours after all: better leaked than freed on the wrong core.
+                let _ = self.network.pool.welcome(foreign);
+            }
+            Message::Neighbour { address, mac } => {
+                self.network.hear_of(address, mac, false);
+                self.after_neighbour_news();
+            }
+            Message::IcmpError(error) => {
+                if self.engine.owns(error.local, error.remote) {
+                    self.network.count(Event::IcmpErrorDelivered);
+                    self.engine.handle_icmp_error(error);
+                }
+            }
+            Message::Ipv4(configuration) => self.apply_ipv4(configuration),
+            Message::Ipv6(configuration) => self.apply_ipv6(configuration),
+        }
+    }
+
+    /// The next message for another core, and for which. What its ring refuses comes back through
+    /// [`refuse_message`](Self::refuse_message).
+    #[inline]
+    pub fn poll_message(&mut self) -> Option<(usize, Message)> {
+        self.network.outbox.pop()
+    }
+
+    /// The ring to `target` was full. Buffers on their way home are offered again; the rest is dropped and counted.
+    #[cold]
+    pub fn refuse_message(&mut self, target: usize, message: Message) {
+        match message {
+            Message::GiveBack(_) => drop(self.network.outbox.push(target, message)),
+            message => self.network.take_back(message),
+        }
+    }
+
+    /// Fires what is due: TCP's timers, questions for neighbours, the control plane. Bounded.
+    pub fn handle_timers(&mut self) {
+        self.engine.handle_timers();
+        self.ask_neighbours();
+        let change = self.control.as_mut().and_then(|control| control.poll(&mut self.network));
+        match change {
+            Some(Change::Configured(configuration)) => self.configure_ipv4(Some(configuration)),
+            Some(Change::Lost) => self.configure_ipv4(None),
+            Some(Change::NoAnswer) => self.report(ShardEvent::NoAddress(PATIENCE)),
+            None => {}
+        }
+    }
+
+    /// When [`handle_timers`](Self::handle_timers) has to be called next, or the turn to be repeated at once.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.has_news || !self.network.loopback.is_empty() || self.network.has_replies() {
+            return Some(self.network.now);
+        }
+        let control = self.control.as_ref().and_then(Control::next_deadline);
+        [self.engine.next_deadline(), self.network.neighbours.next_deadline(), control].into_iter().flatten().min()
+    }
+
+    /// Sends what is due until nothing is left or the device has no room.
+    pub fn poll_transmit<T: Transmit>(&mut self, device: &mut T) {
+        self.network.flush_replies(device);
+        self.engine.poll_transmit(&mut Wire { network: &mut self.network, device });
+        for _ in 0..LOOPBACK_ROUNDS {
+            if self.network.loopback.is_empty() {
+                break;
+            }
+            self.deliver_loopback();
+            self.engine.poll_transmit(&mut Wire { network: &mut self.network, device });
+        }
+        // What was sent may have begun questions.
+        self.ask_neighbours();
+        self.network.flush_replies(device);
+    }
+
+    /// Gives the host an IPv4 address, or takes it away, on this core and all others.
+    pub fn configure_ipv4(&mut self, configuration: Option<Ipv4Configuration>) {
+        self.apply_ipv4(configuration);
+        self.network.tell_others(|| Message::Ipv4(configuration));
+        self.report(configuration.map_or(ShardEvent::Ipv4Lost, ShardEvent::Ipv4Configured));
+    }
+
+    /// Gives the host an IPv6 address beside its link-local one, or takes it away, on this core and all others.
+    pub fn configure_ipv6(&mut self, configuration: Option<Ipv6Configuration>) {
+        self.apply_ipv6(configuration);
+        self.network.tell_others(|| Message::Ipv6(configuration));
+    }
+
+    /// The host's IPv4, once it has one.
+    #[must_use]
+    pub fn ipv4(&self) -> Option<&Ipv4Configuration> {
+        self.network.addresses.v4()
+    }
+
+    /// The next thing that the administrator should know.
+    pub fn poll_shard_event(&mut self) -> Option<ShardEvent> {
+        self.events.pop_front()
+    }
+
+    /// What was counted below TCP.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.network.counters
+    }
+
+    /// What TCP counted.
+    #[must_use]
+    pub fn tcp_counters(&self) -> &weir_tcp::Counters {
+        self.engine.counters()
+    }
+
+    /// What TCP has now.
+    #[must_use]
+    pub fn tcp_gauges(&self) -> weir_tcp::Gauges {
+        self.engine.gauges()
+    }
+
+    /// What there is now, below TCP: name and value.
+    pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let pool = &self.network.pool;
+        [
+            ("neighbours", self.network.neighbours.len()),
+            ("packets_waiting_for_neighbour", self.network.waiting_len()),
+            ("loopback_queued", self.network.loopback.len()),
+            ("messages_queued", self.network.outbox.len()),
+            ("source_ports_per_destination", self.steering.ports()),
+            ("buffers", pool.capacity()),
+            ("buffers_in_use", pool.in_use()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name, value as u64))
+    }
+
+    fn apply_ipv4(&mut self, configuration: Option<Ipv4Configuration>) {
+        if self.network.addresses.v4().copied() == configuration {
+            return;
+        }
+        self.network.addresses.configure_v4(configuration);
+        self.network.forget_neighbours();
+        if self.network.core == 0 {
+            self.network.announce_arp();
+        }
+        self.engine.handle_neighbour_change();
+    }
+
+    fn apply_ipv6(&mut self, configuration: Option<Ipv6Configuration>) {
+        if self.network.addresses.v6().copied() == configuration {
+            return;
+        }
+        self.network.addresses.configure_v6(configuration);
+        self.network.forget_neighbours();
+        self.engine.handle_neighbour_change();
+    }
+
+    /// A neighbour may have been resolved: TCP's segments that waited in the engine can go.
+    pub(crate) fn after_neighbour_news(&mut self) {
+        self.engine.handle_neighbour_change();
+    }
+
+    /// Asks for neighbours that are due to be asked for, and tells TCP of those that failed.
+    fn ask_neighbours(&mut self) {
+        for _ in 0..QUESTIONS_PER_TURN {
+            match self.network.neighbours.poll_question(self.network.now) {
+                Some(Ok(Question { address: IpAddr::V4(target), station })) => self.network.ask_arp(target, station),
+                Some(Ok(Question { address: IpAddr::V6(target), station })) => {
+                    self.network.ask_neighbour_v6(target, station);
+                }
+                Some(Err(address)) => self.neighbour_failed(address),
+                None => return,
+            }
+        }
+    }
+
+    #[cold]
+    fn neighbour_failed(&mut self, address: IpAddr) {
+        self.network.count(Event::NeighbourFailed);
+        self.network.fail_waiting(address);
+        while let Some(Waiting { packet, .. }) = self.network.failed.pop() {
+            let quote = packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
+            let ends = match self.network.addresses.source_for(address) {
+                Some(IpAddr::V4(ours)) => icmpv4::quoted(quote, ours),
+                _ => icmpv6::quoted(quote),
+            };
+            if let Some((local, remote, sequence)) = ends {
+                let kind = IcmpErrorKind::Unreachable(Unreachable::Host);
+                self.engine.handle_icmp_error(IcmpError { local, remote, sequence, kind });
+            }
+        }
+        self.engine.handle_neighbour_change();
+    }
+
+    /// Gives the segments to ourselves that wait now to the engine; what it answers waits for the next round.
+    fn deliver_loopback(&mut self) {
+        for _ in 0..self.network.loopback.len() {
+            let Some(segment) = self.network.take_looped() else { return };
+            self.engine.handle_segment(segment);
+            self.has_news = true;
+        }
+    }
+
+    fn copy(&self, frame: &Foreign) -> Option<weir_packet::Packet> {
+        let mut copy = self.network.pool.allocate()?;
+        let mut tail: Option<weir_packet::Packet> = None;
+        for part in frame.parts() {
+            let room = tail.as_mut().unwrap_or(&mut copy);
+            if part.len() > room.tailroom() {
+                let full = tail.replace(self.network.pool.allocate()?);
+                full.into_iter().for_each(|packet| copy.append(packet));
+            }
+            tail.as_mut().unwrap_or(&mut copy).extend_from_slice(part).ok()?;
+        }
+        tail.into_iter().for_each(|packet| copy.append(packet));
+        Some(copy)
+    }
+
+    pub(crate) fn report_conflict(&mut self, event: ShardEvent) {
+        if self.conflict_limit.allow(self.network.now) {
+            self.report(event);
+        }
+    }
+
+    fn report(&mut self, event: ShardEvent) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(event);
+        }
+    }
+}
