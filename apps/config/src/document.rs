@@ -165,6 +165,13 @@ impl<'d> Item<'d> {
         })
     }
 
+    pub(crate) fn boolean(&self) -> Result<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(self.wrong_type("true or false", "write true or false without quotes")),
+        }
+    }
+
     fn out_of_range(&self, value: &str, min: &str, max: &str) -> Fault {
         let message = format!("`{}` is {value}, outside of {min} to {max}", self.key);
         self.fault(ErrorKind::OutOfRange, message, format!("choose a value from {min} to {max}"))

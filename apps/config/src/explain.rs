@@ -18,7 +18,8 @@ impl Config {
         });
         for listener in &self.listeners {
             let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-            lines.push(format!("listener {}: http on {}", listener.name, addresses.join(", ")));
+            let once = if listener.keep_alive { "" } else { ", one request per connection" };
+            lines.push(format!("listener {}: http on {}{once}", listener.name, addresses.join(", ")));
             lines.extend(listener.routes.iter().map(|route| format!("  {}", self.route_line(route))));
         }
         for pool in &self.pools {

@@ -62,6 +62,8 @@ pub struct Listener {
     pub name: String,
     /// At least one address with port.
     pub bind: Vec<SocketAddr>,
+    /// Whether a client's connection takes more than one request.
+    pub keep_alive: bool,
     /// At least one; no two with the same host and path.
     pub routes: Vec<Route>,
 }

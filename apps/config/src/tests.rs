@@ -73,6 +73,7 @@ fn everything_that_is_honoured_is_understood() {
         name = "web"
         bind = ["0.0.0.0:80", "0.0.0.0:8080"]
         protocol = "http"
+        keep_alive = false
         [[listener.route]]
         host = "WWW.example.com"
         path = "/api/"
@@ -103,6 +104,7 @@ fn everything_that_is_honoured_is_understood() {
     assert_eq!(config.tuning, Tuning { idle: IdlePolicy::Poll, panic: PanicPolicy::Halt });
     let weights: alloc::vec::Vec<u16> = config.pools[0].servers.iter().map(|server| server.weight).collect();
     assert_eq!(weights, [3, 1]);
+    assert!(!config.listeners[0].keep_alive);
     let routes = &config.listeners[0].routes;
     assert_eq!(routes[0].host, HostMatch::Exact("www.example.com".into()));
     assert_eq!(routes[1].host, HostMatch::Suffix(".example.com".into()));
@@ -186,6 +188,11 @@ fn types_and_ranges() {
     fails(ErrorKind::WrongType, "[network]\nmtu = ¶\"1500\"\n", "an integer");
     fails(ErrorKind::WrongType, "[admin]\nlisten = ¶9000\n", "a string");
     fails(ErrorKind::WrongType, "[[listener]]\nname = \"w\"\nbind = ¶80\n", "a string or a list");
+    fails(
+        ErrorKind::WrongType,
+        "[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\nkeep_alive = ¶1\n",
+        "true or false",
+    );
     fails(ErrorKind::WrongType, "[timeouts]\nhead = ¶10\n", "a duration");
     fails(ErrorKind::WrongType, "[limits]\nbody = ¶10.5\n", "a size");
     fails(ErrorKind::OutOfRange, "[network]\nmtu = ¶9000\n", "576 to 1500");

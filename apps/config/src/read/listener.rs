@@ -54,6 +54,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     }
     let addresses = section.require("bind", "\"0.0.0.0:80\"")?.strings()?;
     let bind = addresses.iter().map(|item| item.socket_address("0.0.0.0:80")).collect::<Result<_>>()?;
+    let keep_alive = section.take("keep_alive").map_or(Ok(true), |item| item.boolean())?;
     let mut routes = Vec::new();
     for section in section.tables("route", "[[listener.route]]", ROUTES_MAX)? {
         routes.push(route(section, pools, all)?);
@@ -64,7 +65,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     check_reachable(&routes)?;
     section.finish()?;
     let routes = routes.into_iter().map(|placed| placed.route).collect();
-    all.value.push(Listener { name: name.into(), bind, routes });
+    all.value.push(Listener { name: name.into(), bind, keep_alive, routes });
     all.binds.push(addresses.iter().map(Item::span).collect());
     Ok(())
 }

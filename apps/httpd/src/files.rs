@@ -1,0 +1,180 @@
+//! Files below one directory of the archive.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use weir_http1::{HeadWriter, reason_phrase};
+use weir_packet::Chunk;
+use weir_socket::Sockets;
+
+use crate::archive::Archive;
+use crate::date::HttpDate;
+use crate::mime::content_type;
+use crate::{Answer, Manner, SERVER};
+
+/// Longest name of a file in the archive, in bytes (ustar: 155 + 1 + 100).
+const NAME_BYTES_MAX: usize = 256;
+
+/// Where the archive keeps the document root.
+const DOCUMENT_ROOT: &str = "files/";
+
+/// A directory of the archive that answers requests below a route's path.
+#[derive(Debug)]
+pub struct FileRoot {
+    /// Directory with the slash behind it.
+    directory: String,
+    /// The route's path; what follows it in a request is looked up.
+    route: String,
+}
+
+/// What a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    File(&'static [u8], &'static str),
+    /// A directory that was asked for without its final slash.
+    Directory,
+    Nothing,
+}
+
+impl FileRoot {
+    /// The files below `directory` (without slashes at its ends) for a route at `route`.
+    #[must_use]
+    pub fn new(directory: &str, route: &str) -> Self {
+        let slash = if directory.is_empty() { "" } else { "/" };
+        Self { directory: [DOCUMENT_ROOT, directory, slash].concat(), route: route.into() }
+    }
+
+    /// The response for `path` (without query). None: there is no such file. The inner none: no buffer is free.
+    pub fn answer(
+        &self,
+        archive: &Archive,
+        path: &str,
+        net: &mut impl Sockets,
+        date: &mut HttpDate,
+        manner: Manner,
+    ) -> Option<Option<Answer>> {
+        match self.find(archive, path) {
+            Found::File(content, kind) => Some(file_answer(content, kind, net, date, manner)),
+            Found::Directory => Some(redirect_answer(path, net, date, manner)),
+            Found::Nothing => None,
+        }
+    }
+
+    fn find(&self, archive: &Archive, path: &str) -> Found {
+        let Some(below) = path.strip_prefix(&self.route) else { return Found::Nothing };
+        let mut name: Vec<u8> = Vec::new();
+        if name.try_reserve_exact(NAME_BYTES_MAX).is_err() {
+            return Found::Nothing;
+        }
+        name.extend_from_slice(self.directory.as_bytes());
+        if decode_path(below.trim_start_matches('/'), &mut name).is_none() {
+            return Found::Nothing;
+        }
+        if name.ends_with(b"/") {
+            return match push(&mut name, b"index.html").and_then(|()| archive.find(&name)) {
+                Some(content) => Found::File(content, content_type(&name)),
+                None => Found::Nothing,
+            };
+        }
+        if let Some(content) = archive.find(&name) {
+            return Found::File(content, content_type(&name));
+        }
+        let index = push(&mut name, b"/index.html").and_then(|()| archive.find(&name));
+        if index.is_some() { Found::Directory } else { Found::Nothing }
+    }
+}
+
+/// Appends a path with its percent-encoding removed. None: it is malformed, too long, or would leave its directory.
+fn decode_path(path: &str, name: &mut Vec<u8>) -> Option<()> {
+    let segments = path.split('/').count();
+    for (index, segment) in path.split('/').enumerate() {
+        let start = name.len();
+        let mut bytes = segment.bytes();
+        while let Some(byte) = bytes.next() {
+            let byte = if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte };
+            if byte == 0 || byte == b'/' {
+                return None;
+            }
+            push(name, &[byte])?;
+        }
+        let is_last = index + 1 == segments;
+        match name.get(start..) {
+            Some(b"." | b"..") => return None,
+            Some(b"") if !is_last => return None,
+            _ => {}
+        }
+        if !is_last {
+            push(name, b"/")?;
+        }
+    }
+    Some(())
+}
+
+/// Appends within the room that was reserved.
+fn push(name: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+    if name.len() + bytes.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    name.extend_from_slice(bytes);
+    Some(())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+fn file_answer(
+    content: &'static [u8],
+    kind: &str,
+    net: &mut impl Sockets,
+    date: &mut HttpDate,
+    manner: Manner,
+) -> Option<Answer> {
+    let fields: [(&str, &[u8]); 1] = [("Content-Type", kind.as_bytes())];
+    let head = write_head(200, &fields, content.len(), net, date, manner)?;
+    let body = (!manner.head_only && !content.is_empty()).then(|| Chunk::from_static(content));
+    Some(Answer { status: 200, head, body })
+}
+
+/// To the same path with a slash behind it, so that relative links work.
+fn redirect_answer(path: &str, net: &mut impl Sockets, date: &mut HttpDate, manner: Manner) -> Option<Answer> {
+    // A path that begins with two slashes would be read as another host.
+    let path = path.trim_start_matches('/');
+    let location = [b"/", path.as_bytes(), b"/"].concat();
+    let head = write_head(301, &[("Location", &location)], 0, net, date, manner)?;
+    Some(Answer { status: 301, head, body: None })
+}
+
+fn write_head(
+    status: u16,
+    fields: &[(&str, &[u8])],
+    content_length: usize,
+    net: &mut impl Sockets,
+    date: &mut HttpDate,
+    manner: Manner,
+) -> Option<Chunk> {
+    let mut packet = net.allocate()?;
+    let room = packet.tailroom();
+    let mut writer = HeadWriter::new(packet.extend(room).ok()?);
+    writer.status_line(status, reason_phrase(status));
+    writer.field("Server", SERVER.as_bytes());
+    for (name, value) in fields {
+        writer.field(name, value);
+    }
+    writer.content_length(content_length as u64);
+    writer.field("Date", date.text(net.now()));
+    writer.bytes(manner.connection.field());
+    writer.bytes(b"\r\n");
+    let len = writer.finish()?;
+    packet.truncate(len);
+    Some(packet.freeze())
+}
+
+#[cfg(test)]
+pub(crate) fn resolves(archive: &Archive, root: &FileRoot, path: &str) -> Option<(&'static [u8], &'static str)> {
+    match root.find(archive, path) {
+        Found::File(content, kind) => Some((content, kind)),
+        Found::Directory => Some((b"", "directory")),
+        Found::Nothing => None,
+    }
+}
