@@ -74,6 +74,10 @@ pub enum TransmitError {
     Full,
     /// The frame has more pieces than the device can ever take at once.
     TooManyPieces,
+    /// The frame asks for an offload that is not among the device's [`Capabilities`].
+    NotNegotiated,
+    /// The device misbehaved and is being reset.
+    Stopped,
 }
 
 /// The receiving side of a queue pair.

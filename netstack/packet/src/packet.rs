@@ -155,6 +155,19 @@ impl Packet {
         self.header().next.get().is_some()
     }
 
+    /// Buffers of the whole frame: this one and all that are chained to it.
+    #[must_use]
+    pub fn buffers(&self) -> usize {
+        let mut count = 1;
+        let mut next = self.header().next.get();
+        while let Some(slot) = next {
+            count += 1;
+            // SAFETY: a member of the chain that this packet owns.
+            next = unsafe { slot::header(slot) }.next.get();
+        }
+        count
+    }
+
     /// Bytes of the whole frame: this buffer's and all that are chained to it.
     #[must_use]
     pub fn frame_len(&self) -> usize {

@@ -1,0 +1,314 @@
+//! A queue pair: one core's own way to the wire.
+
+use alloc::sync::Arc;
+
+use weir_packet::frame::{Capabilities, Offload, Receive, RxFrame, Transmit, TransmitError};
+use weir_packet::{Chunk, Packet, Pool};
+
+use super::link::{Link, Phase};
+use super::receive::ReceiveQueue;
+use super::transmit::TransmitQueue;
+use super::{Counters, Gauges};
+use crate::DeviceError;
+use crate::virtio::ring::SplitRing;
+use crate::virtio::{Doorbell, PciDoorbell};
+
+/// A queue pair that no core has taken yet. It holds no buffers, and moves to its core.
+#[derive(Debug)]
+pub struct ParkedPair<D: Doorbell = PciDoorbell> {
+    pub(super) index: usize,
+    pub(super) receive: SplitRing<D>,
+    pub(super) transmit: SplitRing<D>,
+    pub(super) capabilities: Capabilities,
+    pub(super) merge: bool,
+    pub(super) interrupts: bool,
+    pub(super) link: Arc<Link>,
+}
+
+impl<D: Doorbell> ParkedPair<D> {
+    /// Number of the pair, from 0.
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// What the device can do.
+    pub const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Starts the pair on the core that owns `pool`, and gives the device buffers of it to receive into.
+    ///
+    /// If the pool is empty the device gets as many buffers as there are, the others with a later
+    /// [`refill`](QueuePair::refill).
+    pub fn start(self, pool: Pool) -> QueuePair<D> {
+        let mut pair = QueuePair {
+            index: self.index,
+            receive: ReceiveQueue::new(self.receive, pool.clone(), self.merge),
+            transmit: TransmitQueue::new(self.transmit, pool),
+            capabilities: self.capabilities,
+            interrupts: self.interrupts,
+            link: self.link,
+            phase: Phase::default(),
+            stopped: false,
+            armed: false,
+            fault: None,
+            counters: Counters::default(),
+            burst_start: 0,
+        };
+        pair.disarm_rings();
+        pair.follow();
+        if !pair.stopped {
+            pair.receive.fill();
+            pair.receive.ring.flush();
+        }
+        pair
+    }
+}
+
+/// One core's queue pair. Made by [`ParkedPair::start`], and bound to the core by the packets that it holds.
+///
+/// A turn: [`reclaim`](Self::reclaim); [`receive`](Receive::receive) until none or the budget is spent;
+/// [`refill`](Self::refill); [`transmit`](Transmit::transmit) as the stack wants; [`flush`](Self::flush). Before the core
+/// sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
+///
+/// What it costs per frame: receiving reads one used entry and the frame's first line, and writes one address and one entry for
+/// the buffer that replaces it; sending writes a descriptor per piece and one entry; reclaiming reads one used entry. Per
+/// burst and direction: an index, a barrier, and a doorbell if the device asks for it.
+///
+/// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until the
+/// control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself.
+pub struct QueuePair<D: Doorbell = PciDoorbell> {
+    index: usize,
+    receive: ReceiveQueue<D>,
+    transmit: TransmitQueue<D>,
+    capabilities: Capabilities,
+    interrupts: bool,
+    link: Arc<Link>,
+    phase: Phase,
+    /// The rings must not be touched: the device lied, or is in reset.
+    stopped: bool,
+    armed: bool,
+    fault: Option<DeviceError>,
+    counters: Counters,
+    /// Frames received when the current burst began.
+    burst_start: u64,
+}
+
+impl<D: Doorbell> QueuePair<D> {
+    /// Number of the pair, from 0.
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Takes back the buffers of frames that the device has sent.
+    #[inline]
+    pub fn reclaim(&mut self) {
+        if !self.stopped
+            && let Err(error) = self.transmit.reclaim()
+        {
+            self.fail(error);
+        }
+    }
+
+    /// Ends the receiving part of a turn: replaces the buffers that were received, in batches, and follows a reset of the
+    /// device if there was one.
+    #[inline]
+    pub fn refill(&mut self) {
+        if self.link.phase() != self.phase {
+            self.follow();
+        }
+        self.counters.receive_bursts += u64::from(self.receive.packets != self.burst_start);
+        self.burst_start = self.receive.packets;
+        if !self.stopped {
+            self.receive.refill();
+        }
+    }
+
+    /// Tells the device of fresh buffers and of frames to send: a barrier and at most one doorbell for each.
+    #[inline]
+    pub fn flush(&mut self) {
+        if self.stopped {
+            return;
+        }
+        self.counters.transmit_bursts += u64::from(self.transmit.ring.has_news());
+        self.transmit.ring.flush();
+        self.receive.ring.flush();
+    }
+
+    /// Asks for an interrupt at the next received frame, and when half of a crowded sending ring is free again. True when there
+    /// is work already, or when the device cannot interrupt: then the core must not sleep.
+    ///
+    /// Frames that the device has not sent yet do not keep the core awake and do not wake it, unless more than half of the sending ring
+    /// is taken.
+    pub fn arm(&mut self) -> bool {
+        if self.link.phase() != self.phase {
+            return true;
+        }
+        if self.stopped {
+            // The control handle wakes us when the device is usable again.
+            return false;
+        }
+        self.receive.fill();
+        self.flush();
+        self.counters.armed += 1;
+        self.armed = true;
+        let received = self.receive.ring.arm(1);
+        let outstanding = self.transmit.ring.outstanding();
+        let crowded = self.transmit.room() < usize::from(self.transmit.ring.len() / 2);
+        let sent = crowded && outstanding > 0 && self.transmit.ring.arm(outstanding.div_ceil(2));
+        received || sent || !self.interrupts
+    }
+
+    /// Takes the wish for interrupts back. Costs two stores, and nothing when there was no wish.
+    #[inline]
+    pub fn disarm(&mut self) {
+        if self.armed {
+            self.armed = false;
+            self.disarm_rings();
+        }
+    }
+
+    fn disarm_rings(&mut self) {
+        self.receive.ring.disarm();
+        self.transmit.ring.disarm();
+    }
+
+    /// What the pair counted so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            receive_packets: self.receive.packets,
+            receive_bytes: self.receive.bytes,
+            receive_doorbells: self.receive.ring.doorbells,
+            transmit_packets: self.transmit.packets,
+            transmit_bytes: self.transmit.bytes,
+            transmit_doorbells: self.transmit.ring.doorbells,
+            drop_no_headroom: self.transmit.no_headroom,
+            ..self.counters
+        }
+    }
+
+    /// What the pair holds now.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            receive_buffers: self.receive.buffers(),
+            transmit_frames: self.transmit.ring.queued().into(),
+            transmit_room: self.transmit.room(),
+        }
+    }
+
+    /// The lie that stopped the pair last, for the log.
+    pub const fn fault(&self) -> Option<DeviceError> {
+        self.fault
+    }
+
+    /// Whether the pair waits for a reset of the device.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Stops: the device cannot be believed any more. Its buffers stay where they are until it was reset, as it may still
+    /// write to them.
+    #[cold]
+    fn fail(&mut self, error: DeviceError) {
+        self.stopped = true;
+        self.fault = Some(error);
+        self.counters.ring_errors += 1;
+        self.link.want_reset();
+    }
+
+    /// Goes along with a reset that the control handle has begun or ended.
+    #[cold]
+    fn follow(&mut self) {
+        let phase = self.link.phase();
+        if phase == self.phase {
+            return;
+        }
+        if phase.is_running() {
+            self.stopped = false;
+            self.disarm_rings();
+        } else {
+            self.stopped = true;
+            self.receive.restart();
+            self.counters.drop_reset += self.transmit.restart();
+            self.counters.resets += 1;
+            self.link.park();
+        }
+        self.phase = phase;
+    }
+}
+
+impl<D: Doorbell> Receive for QueuePair<D> {
+    #[inline]
+    fn receive(&mut self) -> Option<RxFrame> {
+        if self.stopped {
+            return None;
+        }
+        match self.receive.next() {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+}
+
+impl<D: Doorbell> Transmit for QueuePair<D> {
+    #[inline]
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    #[inline]
+    fn room(&self) -> usize {
+        if self.stopped { 0 } else { self.transmit.room() }
+    }
+
+    #[inline]
+    fn transmit<P>(&mut self, head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
+    where
+        P: ExactSizeIterator<Item = Chunk>,
+    {
+        if self.stopped {
+            return self.refuse(TransmitError::Stopped);
+        }
+        if !allows(&self.capabilities, offload) {
+            return self.refuse(TransmitError::NotNegotiated);
+        }
+        match self.transmit.send(head, payload, offload) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => self.refuse(error),
+            Err(error) => {
+                self.fail(error);
+                self.refuse(TransmitError::Stopped)
+            }
+        }
+    }
+}
+
+impl<D: Doorbell> QueuePair<D> {
+    #[cold]
+    fn refuse(&mut self, error: TransmitError) -> Result<(), TransmitError> {
+        let counter = match error {
+            TransmitError::Full => &mut self.counters.drop_full,
+            TransmitError::TooManyPieces => &mut self.counters.drop_too_many_pieces,
+            TransmitError::NotNegotiated => &mut self.counters.drop_not_negotiated,
+            TransmitError::Stopped => &mut self.counters.drop_stopped,
+        };
+        *counter += 1;
+        Err(error)
+    }
+}
+
+/// Whether a device with these capabilities can do what a frame asks for.
+#[inline]
+const fn allows(capabilities: &Capabilities, offload: Offload) -> bool {
+    let segmentation = match offload.segmentation {
+        None => true,
+        Some(segmentation) => {
+            // A segment's checksum is never the whole frame's: the device must compute it (5.1.6.2.1).
+            offload.checksum.is_some() && if segmentation.ipv6 { capabilities.tso6 } else { capabilities.tso4 }
+        }
+    };
+    segmentation && (offload.checksum.is_none() || capabilities.transmit_checksum)
+}
