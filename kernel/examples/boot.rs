@@ -59,13 +59,15 @@ fn run_core(id: CoreId) -> ! {
         drop(unsafe { Box::from_raw(gift) });
     }
     ARRIVED.fetch_add(1, Ordering::AcqRel);
+    let mut seen = 0;
     loop {
-        let seen = BELL.load(Ordering::Acquire);
         cores::idle(None, || BELL.load(Ordering::Acquire) != seen);
-        if BELL.load(Ordering::Acquire) != seen {
+        let now = BELL.load(Ordering::Acquire);
+        if now != seen {
             assert_eq!(cores::local() as usize, cores::current().index());
             WAKES.fetch_add(1, Ordering::AcqRel);
         }
+        seen = now;
     }
 }
 

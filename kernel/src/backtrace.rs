@@ -60,7 +60,7 @@ impl Iterator for Callers {
 
     fn next(&mut self) -> Option<u64> {
         let stack = cores::area().stack_of(self.rbp)?;
-        if self.rbp % 8 != 0 || self.rbp + 16 > stack.end {
+        if !self.rbp.is_multiple_of(8) || self.rbp + 16 > stack.end {
             return None;
         }
         // SAFETY: 16 bytes inside one of this core's mapped stacks, aligned; nobody else writes there.

@@ -21,6 +21,8 @@
 //! (`weir.panic=reboot|halt|exit`).
 
 #![no_std]
+// Without an image nothing starts the machine; the hosts' tests use the pure parts.
+#![cfg_attr(not(feature = "bare"), allow(dead_code))]
 
 extern crate alloc;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use weir_hal::PhysAddr;
 use x86_64::instructions::port::Port;
 
 use crate::acpi::{Fadt, Register, RegisterSpace};
-use crate::{cpu, fw_cfg, memory};
+use crate::{cpu, fw_cfg, memory, time};
 
 const BUTTON: u16 = 1 << 8;
 const ACPI_MODE: u16 = 1;
@@ -15,6 +15,8 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 const REDUCED_SLEEP_ENABLE: u8 = 1 << 5;
 /// `-device isa-debug-exit` of QEMU, at its default port.
 const DEBUG_EXIT: u16 = 0x501;
+/// How long the debug exit device may take.
+const EXIT_WAIT_NS: u64 = 1_000_000_000;
 const PVPANIC_PANICKED: u8 = 1;
 /// How often to look whether the machine has switched to ACPI mode.
 const ACPI_MODE_READS_MAX: u32 = 10_000;
@@ -98,6 +100,11 @@ pub fn reboot() -> ! {
 pub fn exit(code: u8) -> ! {
     // SAFETY: QEMU's debug exit device, or a port that nothing answers.
     unsafe { Port::<u8>::new(DEBUG_EXIT).write(code) };
+    // QEMU ends a moment later.
+    let start_ns = time::now_ns();
+    while time::now_ns().wrapping_sub(start_ns) < EXIT_WAIT_NS && time::now_ns() != 0 {
+        core::hint::spin_loop();
+    }
     off()
 }
 

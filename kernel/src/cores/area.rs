@@ -5,6 +5,7 @@
 //! until memory is known.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -181,15 +182,16 @@ const GS_BASE: u32 = 0xc000_0101;
 /// # Safety
 /// Called once, before any other core runs.
 pub(crate) unsafe fn enter_boot_area() {
-    static mut BOOT_AREA: Option<Area> = None;
+    static mut BOOT_AREA: MaybeUninit<Area> = MaybeUninit::uninit();
     let stack = crate::image::boot_stack();
     // The stacks share the lower part of the boot stack: at this stage exceptions only report and never return.
     let shared = Range { start: stack.start, end: stack.start + (16 << 10) };
     let stacks = STACKS.map(|(kind, _)| if kind == StackKind::Main { stack } else { shared });
     // SAFETY: called once, on the only running core, so there is no other reference to the static.
     unsafe {
-        let slot = &mut *(&raw mut BOOT_AREA);
-        let area = slot.insert(Area::new(CoreId::BOOT, crate::cpu::apic_id(), stacks));
+        let place = (&raw mut BOOT_AREA).cast::<Area>();
+        place.write(Area::new(CoreId::BOOT, crate::cpu::apic_id(), stacks));
+        let area = &mut *place;
         area.prepare();
         AREAS[0].store(area, Ordering::Release);
         area.enter();

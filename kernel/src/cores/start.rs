@@ -28,10 +28,14 @@ pub(crate) struct StartEntry {
     stack_top: AtomicU64,
 }
 
-const EMPTY: StartEntry =
-    StartEntry { apic_id: AtomicU32::new(u32::MAX), core: AtomicU32::new(0), stack_top: AtomicU64::new(0) };
+impl StartEntry {
+    #[expect(clippy::declare_interior_mutable_const, reason = "it fills the table, which is a static")]
+    const EMPTY: StartEntry =
+        StartEntry { apic_id: AtomicU32::new(0), core: AtomicU32::new(0), stack_top: AtomicU64::new(0) };
+}
+
 /// Entries of all cores; read by assembly.
-pub(crate) static START_TABLE: [StartEntry; CORES_MAX] = [EMPTY; CORES_MAX];
+pub(crate) static START_TABLE: [StartEntry; CORES_MAX] = [const { StartEntry::EMPTY }; CORES_MAX];
 /// Entries in use; read by assembly.
 pub(crate) static START_COUNT: AtomicU32 = AtomicU32::new(0);
 /// Root page table; read by assembly, in 32-bit mode.

@@ -35,8 +35,7 @@ pub struct Handlers {
 impl Handlers {
     /// A table without handlers.
     pub const fn new() -> Handlers {
-        const SLOT: Slot = Slot { function: AtomicUsize::new(FREE), argument: AtomicUsize::new(0) };
-        Handlers { slots: [SLOT; COUNT] }
+        Handlers { slots: [const { Slot { function: AtomicUsize::new(FREE), argument: AtomicUsize::new(0) } }; COUNT] }
     }
 
     /// Gives `handler` the lowest free vector; `None` when all are taken. Any core may call this for any core.

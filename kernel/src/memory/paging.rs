@@ -81,7 +81,7 @@ impl PageTables {
         while at < range.end {
             let left = range.end - at;
             let largest = if self.gigabyte_pages { 2 } else { 1 };
-            let fits = |level: &u32| at % page_bytes(*level) == 0 && left >= page_bytes(*level);
+            let fits = |level: &u32| at.is_multiple_of(page_bytes(*level)) && left >= page_bytes(*level);
             let level = (0..=largest).rev().find(fits).unwrap_or(0);
             let large = if level > 0 { LARGE } else { 0 };
             *self.entry(at, level, page)? = at | access.0 | large;

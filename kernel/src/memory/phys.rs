@@ -38,9 +38,9 @@ impl PhysMemory for Identity {
         if at == 0 || end > self.end {
             return false;
         }
-        // SAFETY: inside the range that the constructor's caller vouched for; volatile, because the bytes are foreign
-        // and the optimiser must not assume where they come from.
         for (offset, byte) in into.iter_mut().enumerate() {
+            // SAFETY: inside the range that the constructor's caller vouched for; volatile, because the bytes are
+            // foreign and the optimiser must not assume where they come from.
             *byte = unsafe { ((at as usize + offset) as *const u8).read_volatile() };
         }
         true

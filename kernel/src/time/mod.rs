@@ -78,14 +78,15 @@ pub(crate) fn tsc_at(at_ns: u64) -> u64 {
 
 /// A measurement that may still be running.
 pub(crate) enum Rate {
+    Kvm(pvclock::Reading),
     Known(Source, Scale),
     Measuring(reference::Measurement),
 }
 
 /// Finds the rate, or begins to measure it.
 pub(crate) fn begin(fadt: Option<&Fadt>) -> Rate {
-    if let Some(scale) = pvclock::scale() {
-        return Rate::Known(Source::KvmClock, scale);
+    if let Some(reading) = pvclock::read() {
+        return Rate::Kvm(reading);
     }
     let hypervisor = cpu::cpuid(0x4000_0010, 0).eax;
     let known = [(Source::Hypervisor, u64::from(hypervisor) * 1000), (Source::Processor, processor_hertz())];
@@ -99,16 +100,21 @@ pub(crate) fn begin(fadt: Option<&Fadt>) -> Rate {
 
 /// Starts the clock, waiting for the measurement if need be.
 pub(crate) fn finish(rate: Rate) -> Clock {
-    let (source, scale) = match rate {
-        Rate::Known(source, scale) => (source, scale),
-        Rate::Measuring(measurement) => measurement.finish(),
+    let (source, scale, system_ns) = match rate {
+        Rate::Kvm(reading) => (Source::KvmClock, reading.scale, Some(reading.system_ns_at(cpu::tsc()))),
+        Rate::Known(source, scale) => (source, scale, None),
+        Rate::Measuring(measurement) => {
+            let (source, scale) = measurement.finish();
+            (source, scale, None)
+        }
     };
     let tsc = cpu::tsc();
+    let wall_ns = system_ns.and_then(pvclock::wall_ns).or_else(rtc::unix_ns).unwrap_or(0);
     BASE.tsc.store(tsc, Ordering::Relaxed);
-    BASE.wall_ns.store(pvclock::wall_ns(scale.apply(tsc)).or_else(rtc::unix_ns).unwrap_or(0), Ordering::Relaxed);
+    BASE.wall_ns.store(wall_ns, Ordering::Relaxed);
     BASE.multiplier.store(scale.bits(), Ordering::Release);
-    let since_start = Some(scale.apply(tsc)).filter(|ns| cpu::under_hypervisor() && *ns < PLAUSIBLE_START_NS);
-    Clock { source, hertz: scale.hertz(), since_vm_start_ns: since_start }
+    let counted = Some(scale.apply(tsc)).filter(|ns| cpu::under_hypervisor() && *ns < PLAUSIBLE_START_NS);
+    Clock { source, hertz: scale.hertz(), since_vm_start_ns: system_ns.or(counted) }
 }
 
 /// Measures the rate of this core's interrupt timer against the clock, unless it is armed by time stamps.

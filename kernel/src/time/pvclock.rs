@@ -34,8 +34,19 @@ pub(crate) fn kvm_features() -> u32 {
     0
 }
 
-/// Nanoseconds per tick of the time stamp counter, as KVM tells it.
-pub(crate) fn scale() -> Option<Scale> {
+/// What KVM tells about its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Nanoseconds per tick of the time stamp counter.
+    pub scale: Scale,
+    /// Nanoseconds since the start of the VM when the counter stood at `tsc`.
+    pub system_ns: u64,
+    /// See `system_ns`.
+    pub tsc: u64,
+}
+
+/// Reads the clock page; `None` without one.
+pub(crate) fn read() -> Option<Reading> {
     if kvm_features() & CLOCKSOURCE2 == 0 {
         return None;
     }
@@ -46,7 +57,16 @@ pub(crate) fn scale() -> Option<Scale> {
     // SAFETY: as above; without the enable bit the host stops writing.
     unsafe { cpu::write_msr(SYSTEM_TIME, 0) };
     let words = read?;
-    Scale::from_pvclock(words[6], words[7] as u8 as i8)
+    let long = |index: usize| u64::from(words[index]) | u64::from(words[index + 1]) << 32;
+    let scale = Scale::from_pvclock(words[6], words[7] as u8 as i8)?;
+    Some(Reading { scale, system_ns: long(4), tsc: long(2) })
+}
+
+impl Reading {
+    /// Nanoseconds since the start of the VM when the counter stands at `tsc`.
+    pub(crate) fn system_ns_at(&self, tsc: u64) -> u64 {
+        self.system_ns.saturating_add(self.scale.apply(tsc.saturating_sub(self.tsc)))
+    }
 }
 
 /// Wall clock in nanoseconds since 1970, `since_start_ns` after the start of the VM.
@@ -67,7 +87,7 @@ fn read_stable(page: &Page, ask: impl Fn()) -> Option<[u32; 8]> {
         ask();
         let version = page.0[0].load(Ordering::Acquire);
         let words = core::array::from_fn(|index| page.0[index].load(Ordering::Acquire));
-        if version != 0 && version % 2 == 0 && page.0[0].load(Ordering::Acquire) == version {
+        if version != 0 && version.is_multiple_of(2) && page.0[0].load(Ordering::Acquire) == version {
             return Some(words);
         }
     }
