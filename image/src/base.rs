@@ -50,11 +50,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, BaseError> {
     fs::read(path).map_err(|source| BaseError::Unreadable { path: path.to_owned(), source })
 }
 
-/// Builds the guest and reads it. Cargo tells its progress on the standard error.
+/// Builds the guest and returns where it is. Cargo tells its progress on the standard error.
 ///
 /// # Errors
 /// When there is no source tree, no cargo, or the build fails.
-pub fn build() -> Result<Vec<u8>, BaseError> {
+pub fn build() -> Result<PathBuf, BaseError> {
     let workspace = find_workspace().ok_or(BaseError::NoSourceTree)?;
     let target_dir =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from).join("image");
@@ -69,7 +69,7 @@ pub fn build() -> Result<Vec<u8>, BaseError> {
     if !status.success() {
         return Err(BaseError::BuildFailed(status));
     }
-    read(&target_dir.join(TARGET).join("release").join(PACKAGE))
+    Ok(target_dir.join(TARGET).join("release").join(PACKAGE))
 }
 
 /// Finds the source tree: from the current folder upwards, else where this program was built.

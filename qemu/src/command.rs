@@ -16,6 +16,8 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
+pub use test::LONG_VARIABLE;
+
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::accel::Accelerator;
 
 /// I/O port at which the guest ends QEMU; a value `v` becomes the exit status `2 v + 1`.
-pub const DEBUG_EXIT_PORT: u16 = 0xf4;
+pub const DEBUG_EXIT_PORT: u16 = 0x501;
 
 /// Address at which QEMU's user networking shows the host to a guest with an address from its DHCP server.
 pub const USER_NET_HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);

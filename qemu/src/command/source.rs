@@ -58,7 +58,7 @@ impl Source {
             .map_err(|error| Failure::new(error.to_string()).help("--files takes a folder of regular files"))?;
         let base = match &options.base {
             Some(path) => base::read(path),
-            None => base::build(),
+            None => base::build().and_then(|path| base::read(&path)),
         };
         let base = base.map_err(|error| Failure::new(error.to_string()))?;
         elf::attach(&base, &payload).map_err(|error| Failure::new(format!("cannot attach the configuration: {error}")))

@@ -1,1 +1,51 @@
-fn main() {}
+//! Whole systems: the `weir` command as a user calls it, and Weir in QEMU with clients and servers around it.
+//!
+//! Everything runs in a network namespace of its own, so that interfaces, addresses and servers live and die with the run.
+//! Tests wait for a line, an answer or an end, each with a deadline; none sleeps. `WEIR_TEST_LONG=1` makes the loads longer.
+
+mod boot;
+mod command;
+mod daemon;
+mod guest;
+mod http;
+mod lab;
+mod metrics;
+mod namespace;
+mod proxy;
+mod robust;
+mod serve;
+mod tap;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Why a test fails: a sentence.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a test returns.
+type Tested = Result<(), Failed>;
+
+fn main() -> ExitCode {
+    weir_host::tether::enter_if_asked();
+    let mut arguments = Arguments::from_args();
+    // Virtual machines that share two processors slow one another down until deadlines pass.
+    arguments.test_threads.get_or_insert(1);
+    if !arguments.list {
+        namespace::enter_if_outside();
+    }
+    let groups = [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, robust::TESTS];
+    let trials = groups
+        .concat()
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, move || test().map_err(|error| error.to_string().into())));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// A table of tests: name and function.
+type Tests = &'static [(&'static str, fn() -> Tested)];
+
+/// Fails a test with a sentence unless something holds.
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Tested {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}

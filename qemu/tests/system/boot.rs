@@ -1,0 +1,86 @@
+//! From the start of QEMU to the ready line, and every way this can fail.
+
+use std::time::Duration;
+
+use weir_host::machine::{Nic, debug_exit_status};
+use weir_host::qmp::Order;
+
+use crate::guest::{Guest, Spec};
+use crate::tap::Tap;
+use crate::{Tested, Tests, ensure};
+
+pub const TESTS: Tests = &[
+    ("boot::one_core", || boots(1)),
+    ("boot::two_cores", || boots(2)),
+    ("boot::four_cores", || boots(4)),
+    ("boot::eight_cores", || boots(8)),
+    ("boot::power_button_switches_off", power_button_switches_off),
+    ("boot::no_network_device_is_said", no_network_device_is_said),
+    ("boot::no_dhcp_answer_is_said", no_dhcp_answer_is_said),
+    ("boot::page_fault_is_reported", page_fault_is_reported),
+    ("boot::stack_overflow_is_reported", stack_overflow_is_reported),
+    ("boot::panic_is_reported", panic_is_reported),
+];
+
+/// Time for one line on the console.
+const LINE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a guest that has panicked writes to the debug exit port.
+const PANICKED: u8 = 1;
+
+fn user() -> Nic {
+    Nic::User { forwards: Vec::new(), subnet: None }
+}
+
+fn boots(cores: u32) -> Tested {
+    let guest = Guest::boot(Spec { cores, nic: user(), ..Spec::default() })?;
+    let told = format!("cores={cores}");
+    ensure(guest.ready.split_whitespace().any(|word| word.trim_end_matches(',') == told), || {
+        format!("no {told} in {:?}", guest.ready)
+    })
+}
+
+fn power_button_switches_off() -> Tested {
+    let mut guest = Guest::boot(Spec { nic: user(), ..Spec::default() })?;
+    guest.vm.order(Order::PowerDown);
+    match guest.vm.wait_end(LINE_LIMIT) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(guest.report(&format!("ended with {status}"))),
+        None => Err(guest.report("still runs")),
+    }
+}
+
+fn no_network_device_is_said() -> Tested {
+    let mut guest = Guest::start(Spec::default())?;
+    guest.wait_for(&["no network device"], LINE_LIMIT).map(drop)
+}
+
+fn no_dhcp_answer_is_said() -> Tested {
+    let tap = Tap::new(1)?;
+    let mut guest = Guest::start(Spec { nic: tap.nic(), ..Spec::default() })?;
+    guest.wait_for(&["no address", "DHCP"], LINE_LIMIT).map(drop)
+}
+
+/// Fails the guest on purpose and looks for the cause, the core, and functions by name, the innermost first.
+fn fails(hook: &'static str, cause: &[&str], functions: &[&str]) -> Tested {
+    let mut guest = Guest::start(Spec { append: hook, nic: user(), ..Spec::default() })?;
+    let said = guest.wait_for(&["panic: core 0: "], LINE_LIMIT)?;
+    ensure(cause.iter().all(|text| said.contains(text)), || format!("no {cause:?} in {said:?}"))?;
+    for function in functions {
+        guest.wait_for(&["  #", function], LINE_LIMIT)?;
+    }
+    let status = guest.vm.wait_end(LINE_LIMIT).and_then(|status| status.code());
+    ensure(status == Some(debug_exit_status(PANICKED)), || format!("the exit status is {status:?}"))
+}
+
+fn page_fault_is_reported() -> Tested {
+    fails("weir.test=page-fault", &["page fault", "read at 0x10"], &["read_word", "read_through_null", "page_fault"])
+}
+
+fn stack_overflow_is_reported() -> Tested {
+    fails("weir.test=stack-overflow", &["stack overflow", "guard page"], &["call_again", "stack_overflow"])
+}
+
+fn panic_is_reported() -> Tested {
+    fails("weir.test=panic", &["a deliberate panic", "hooks.rs"], &["deliberate_panic"])
+}

@@ -1,0 +1,187 @@
+//! The `weir` command as a user calls it: exit status, cause, next step.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use crate::lab::{READY_LIMIT, command_line, lab, weir};
+use crate::tap::Tap;
+use crate::{Failed, Tested, Tests, ensure, http};
+
+pub const TESTS: Tests = &[
+    ("command::unknown_flag_is_wrong_usage", unknown_flag_is_wrong_usage),
+    ("command::bad_configuration_has_a_place", bad_configuration_has_a_place),
+    ("command::good_configuration_is_explained", good_configuration_is_explained),
+    ("command::qemu_missing", qemu_missing),
+    ("command::qemu_too_old", qemu_too_old),
+    ("command::port_in_use", port_in_use),
+    ("command::interface_missing", interface_missing),
+    ("command::queues_and_interface_disagree", queues_and_interface_disagree),
+    ("command::same_input_same_image", same_input_same_image),
+    ("command::run_answers_and_ends_on_interrupt", run_answers_and_ends_on_interrupt),
+    ("command::no_qemu_outlives_a_killed_command", no_qemu_outlives_a_killed_command),
+];
+
+/// Time for a command that boots nothing, and for a signal to work.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Runs `weir` and checks its exit status and what it prints on the standard error.
+fn fails_with(command: &mut Command, status: i32, texts: &[&str]) -> Tested {
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure(output.status.code() == Some(status), || format!("{}, and it said: {said}", output.status))?;
+    let missing = texts.iter().find(|text| !said.contains(**text));
+    ensure(missing.is_none(), || format!("no {missing:?} in: {said}"))
+}
+
+fn unknown_flag_is_wrong_usage() -> Tested {
+    fails_with(weir().args(["run", "--frobnicate"]), 2, &["--frobnicate", "Usage:"])
+}
+
+fn bad_configuration_has_a_place() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("bad.toml");
+    fs::write(&file, "[[listener]]\nname = \"web\"\nbnid = \"0.0.0.0:80\"\n")?;
+    let place = format!("error: {}:3:1: ", file.display());
+    fails_with(weir().arg("check").arg(&file), 1, &[&place, "bnid", "\nhelp: "])?;
+    fails_with(weir().arg("run").arg(&file), 1, &[&place])
+}
+
+fn good_configuration_is_explained() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("demo.toml");
+    fs::write(&file, weir_config::DEMO)?;
+    let output = weir().args(["check", "--explain"]).arg(&file).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure(output.status.success() && said.contains("0.0.0.0:80"), || format!("{}: {said}", output.status))
+}
+
+fn qemu_missing() -> Tested {
+    let folder = tempfile::tempdir()?;
+    fails_with(weir().arg("run").env("PATH", folder.path()), 1, &["qemu-system-x86_64 not found", "help: "])
+}
+
+fn qemu_too_old() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let fake = folder.path().join("qemu-system-x86_64");
+    fs::write(&fake, "#!/bin/sh\necho 'QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7+deb12u18)'\n")?;
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755))?;
+    fails_with(weir().arg("run").env("PATH", folder.path()), 1, &["is version 7.2.19, and 8.0 or newer", "help: "])
+}
+
+fn port_in_use() -> Tested {
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = holder.local_addr()?.port().to_string();
+    let cause = format!("port {port} is in use");
+    fails_with(weir().args(["run", "--port", &port]), 1, &[&cause, "help: "])
+}
+
+fn interface_missing() -> Tested {
+    fails_with(weir().args(["run", "--net", "tap:weir-none"]), 1, &["no network interface", "ip tuntap add"])
+}
+
+fn queues_and_interface_disagree() -> Tested {
+    let [one, two] = [Tap::new(1)?, Tap::new(2)?];
+    for (tap, queues, cause) in [(one, "2", "was made without multi_queue"), (two, "1", "was made with multi_queue")] {
+        let net = format!("tap:{}", tap.name());
+        let arguments = ["--queues", queues, "--net", &net, "--accel", "tcg", "--base"];
+        fails_with(weir().arg("run").args(arguments).arg(&lab()?.base_path), 1, &[cause, "help: "])?;
+    }
+    Ok(())
+}
+
+fn same_input_same_image() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let [config, first, second] = ["demo.toml", "first.elf", "second.elf"].map(|name| folder.path().join(name));
+    fs::write(&config, weir_config::DEMO)?;
+    for out in [&first, &second] {
+        let output =
+            weir().arg("build").arg(&config).arg("-o").arg(out).arg("--base").arg(&lab()?.base_path).output()?;
+        ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())?;
+    }
+    ensure(fs::read(first)? == fs::read(second)?, || "two builds of one configuration differ".into())
+}
+
+/// `weir run` with its lines.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(port: &str) -> Result<Self, Failed> {
+        let mut child = weir()
+            .args(["run", "--accel", "tcg", "--port", port, "--base"])
+            .arg(&lab()?.base_path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let second = sender.clone();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| second.send(line)));
+        Ok(Self { child, lines })
+    }
+
+    /// Waits for a line with this text; without one, until all output is closed.
+    fn wait_for(&self, text: Option<&str>, limit: Duration) -> Result<String, Failed> {
+        let deadline = Instant::now() + limit;
+        let mut before = Vec::new();
+        loop {
+            match (self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())), text) {
+                (Ok(line), Some(text)) if line.contains(text) => return Ok(line),
+                (Ok(line), _) => before.push(line),
+                (Err(mpsc::RecvTimeoutError::Disconnected), None) => return Ok(String::new()),
+                (Err(error), _) => return Err(format!("waited for {text:?}: {error}\n{}", before.join("\n")).into()),
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Tested {
+        let pid = Pid::from_raw(self.child.id().try_into()?).ok_or("no process id")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run_answers_and_ends_on_interrupt() -> Tested {
+    let mut running = Running::start("18080")?;
+    running.wait_for(Some("http://127.0.0.1:18080/"), READY_LIMIT)?;
+    let page = command_line("curl -sS --fail --max-time 20 http://127.0.0.1:18080/hello")?;
+    ensure(page.starts_with("hello from "), || format!("curl got {page:?}"))?;
+    let direct = http::get(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18080), "/")?;
+    ensure(direct.status == 200, || direct.head)?;
+    running.signal(Signal::INT)?;
+    running.wait_for(None, SOON)?;
+    let status = running.child.wait()?;
+    ensure(status.success(), || format!("after ^C: {status}"))
+}
+
+fn no_qemu_outlives_a_killed_command() -> Tested {
+    let mut running = Running::start("18081")?;
+    running.wait_for(Some("starting QEMU"), READY_LIMIT)?;
+    running.child.kill()?;
+    // The port is free again when QEMU is gone; listening to it is the proof, whatever process ids say.
+    let deadline = Instant::now() + SOON;
+    while TcpListener::bind((Ipv4Addr::LOCALHOST, 18081)).is_err() {
+        ensure(Instant::now() < deadline, || "QEMU still holds its port".into())?;
+        thread::yield_now();
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Programs that run beside the guest: servers, mostly.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use weir_host::tether;
+
+use crate::Failed;
+
+/// Time for a daemon to be ready.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program that ends with this value.
+pub struct Daemon {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts nginx at an address. `location` goes into its server block; `ROOT` in it stands for the folder `root`.
+pub fn nginx(address: SocketAddrV4, root: &Path, location: &str) -> Result<Daemon, Failed> {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path().display();
+    let location = location.replace("ROOT", &root.display().to_string());
+    let text = format!(
+        "daemon off; master_process off; pid {at}/pid; error_log stderr notice;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
+         uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; keepalive_requests 1000000; sendfile on;\n\
+         server {{ listen {address} backlog=4096; {location} }} }}\n"
+    );
+    let file = folder.path().join("nginx.conf");
+    fs::write(&file, text)?;
+    let mut child = tether::command("nginx", None)
+        .args(["-p", &at.to_string(), "-e", "stderr", "-c"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // The sockets are open when the worker names its way of waiting for events.
+    let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "start worker");
+    let daemon = Daemon { child, _folder: folder };
+    said.map(|()| daemon).map_err(|error| format!("nginx: {error}").into())
+}
+
+/// Waits for a line with `text` in it, and reads on behind it, so that the program never waits for a reader.
+fn wait_for_line(source: impl Read + Send + 'static, text: &'static str) -> Result<(), Failed> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let deadline = Instant::now() + START_LIMIT;
+    let mut before = Vec::new();
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if line.contains(text) {
+            return Ok(());
+        }
+        before.push(line);
+    }
+    Err(format!("not ready: {}", before.join("\n")).into())
+}

@@ -1,0 +1,91 @@
+//! A booted Weir.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use weir_host::machine::{Machine, Nic};
+use weir_host::memfile::MemFile;
+use weir_host::vm::Vm;
+use weir_image::{elf, payload};
+
+use crate::lab::{READY_LIMIT, lab};
+use crate::{Failed, Tested};
+
+/// What to boot.
+pub struct Spec {
+    /// The configuration.
+    pub config: String,
+    /// The files it serves.
+    pub files: Option<PathBuf>,
+    /// Virtual processors.
+    pub cores: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The network.
+    pub nic: Nic,
+    /// Kernel command line.
+    pub append: &'static str,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        let config = weir_config::DEMO.to_owned();
+        Self { config, files: None, cores: 1, memory_mib: 256, nic: Nic::None, append: "" }
+    }
+}
+
+/// A running guest.
+pub struct Guest {
+    /// Its machine.
+    pub vm: Vm,
+    /// The line that said it was ready; empty if nobody has waited for it.
+    pub ready: String,
+    _image: MemFile,
+}
+
+impl Guest {
+    /// Starts a guest. A panic of the guest ends QEMU.
+    pub fn start(spec: Spec) -> Result<Self, Failed> {
+        let lab = lab()?;
+        let payload = payload::pack(&spec.config, spec.files.as_deref())?;
+        let image = MemFile::new(&elf::attach(&lab.base, &payload)?)?;
+        let machine = Machine {
+            append: Some(format!("weir.panic=exit {}", spec.append)),
+            cores: spec.cores,
+            memory_mib: spec.memory_mib,
+            nic: spec.nic,
+            ..Machine::new(image.path().to_owned(), lab.accelerator)
+        };
+        Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: image })
+    }
+
+    /// Starts a guest and waits until it serves.
+    pub fn boot(spec: Spec) -> Result<Self, Failed> {
+        let mut guest = Self::start(spec)?;
+        let ready = guest.vm.wait_ready(READY_LIMIT);
+        guest.ready = ready.map_err(|error| guest.report(&format!("not ready: {error}")))?;
+        Ok(guest)
+    }
+
+    /// Waits for a console line with all of these texts in it.
+    pub fn wait_for(&mut self, texts: &[&str], limit: Duration) -> Result<String, Failed> {
+        let line = self.vm.wait_for(|line| texts.iter().all(|text| line.contains(text)), limit);
+        line.map_err(|error| self.report(&format!("waited for a line with {texts:?}: {error}")))
+    }
+
+    /// Fails with the console unless the guest is still running.
+    pub fn still_runs(&mut self) -> Tested {
+        match self.vm.wait_end(Duration::ZERO) {
+            None => Ok(()),
+            Some(status) => Err(self.report(&format!("the guest has ended ({status})"))),
+        }
+    }
+
+    /// A failure with the last lines of the console.
+    pub fn report(&mut self, what: &str) -> Failed {
+        let complaints = self.vm.complaints();
+        let lines = self.vm.lines();
+        let last = &lines[lines.len().saturating_sub(40)..];
+        format!("{what}\nconsole:\n  {}\n{complaints}", last.join("\n  ")).into()
+    }
+}

@@ -1,0 +1,101 @@
+//! A client that says exactly what it is told, and shows exactly what it got.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::Failed;
+
+/// Time for a connection, and for each read and write.
+const STEP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest response that is kept in memory.
+const RESPONSE_LEN_MAX: u64 = 16 << 20;
+
+/// A response.
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Status line and fields.
+    pub head: String,
+    /// The body as it came; with a chunked one, the chunks.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Gets a path on a connection of its own.
+pub fn get(address: SocketAddrV4, path: &str) -> Result<Response, Failed> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    exchange(address, request.as_bytes())
+}
+
+/// Sends bytes and reads until the server closes the connection.
+pub fn exchange(address: SocketAddrV4, request: &[u8]) -> Result<Response, Failed> {
+    let mut response = Vec::new();
+    connect(address, request)?.take(RESPONSE_LEN_MAX).read_to_end(&mut response)?;
+    parse(response)
+}
+
+/// Gets a path and returns length and SHA-256 of its body, without keeping it.
+pub fn digest(address: SocketAddrV4, path: &str) -> Result<(u64, String), Failed> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut stream = connect(address, request.as_bytes())?;
+    let mut first = Vec::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut hash = Sha256::new();
+    let mut len = 0;
+    let mut in_body = false;
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        if in_body {
+            hash.update(&buffer[..count]);
+            len += count as u64;
+            continue;
+        }
+        first.extend_from_slice(&buffer[..count]);
+        if let Some(at) = first.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let response = parse(std::mem::take(&mut first))?;
+            if response.status != 200 {
+                return Err(format!("{path}: {}", response.head).into());
+            }
+            debug_assert!(at > 0);
+            hash.update(&response.body);
+            len += response.body.len() as u64;
+            in_body = true;
+        }
+    }
+    Ok((len, hex(&hash.finalize())))
+}
+
+/// SHA-256 of bytes, as text.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Opens a connection and sends bytes.
+pub fn connect(address: SocketAddrV4, request: &[u8]) -> Result<TcpStream, Failed> {
+    let mut stream = TcpStream::connect_timeout(&address.into(), STEP_LIMIT)?;
+    stream.set_read_timeout(Some(STEP_LIMIT))?;
+    stream.set_write_timeout(Some(STEP_LIMIT))?;
+    stream.write_all(request)?;
+    Ok(stream)
+}
+
+fn parse(response: Vec<u8>) -> Result<Response, Failed> {
+    let shown = || format!("no HTTP response: {:?}", String::from_utf8_lossy(&response[..response.len().min(200)]));
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(shown)?;
+    let head = String::from_utf8_lossy(&response[..end]).into_owned();
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+    Ok(Response { status: status.ok_or_else(shown)?, head, body: response[end + 4..].to_vec() })
+}

@@ -1,0 +1,68 @@
+//! A wire to a guest: a TAP interface of the host, in our own network namespace.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use weir_host::machine::Nic;
+
+use crate::Failed;
+use crate::lab::command_line;
+
+/// One wire with its subnet: the host is `.1`, the guest `.2`.
+pub struct Tap {
+    name: String,
+    subnet: u8,
+    queues: u32,
+}
+
+impl Tap {
+    /// Makes an interface.
+    pub fn new(queues: u32) -> Result<Self, Failed> {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let subnet = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir{subnet}");
+        let multi_queue = if queues > 1 { " multi_queue" } else { "" };
+        command_line(&format!("ip tuntap add {name} mode tap{multi_queue}"))?;
+        let tap = Self { name, subnet, queues };
+        command_line(&format!("ip address add {}/24 dev {}", tap.host(), tap.name))?;
+        command_line(&format!("ip link set {} up", tap.name))?;
+        Ok(tap)
+    }
+
+    /// Name of the interface.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The host's address.
+    pub fn host(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, self.subnet, 1)
+    }
+
+    /// The guest's address.
+    pub fn guest(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, self.subnet, 2)
+    }
+
+    /// A port of the guest.
+    pub fn at(&self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.guest(), port)
+    }
+
+    /// The network device for the guest.
+    pub fn nic(&self) -> Nic {
+        Nic::Tap { name: self.name.clone(), queues: self.queues }
+    }
+
+    /// The beginning of a configuration: addresses, and metrics on port 9000.
+    pub fn config(&self) -> String {
+        let (guest, host) = (self.guest(), self.host());
+        format!("[network]\naddress = \"{guest}/24\"\ngateway = \"{host}\"\n\n[admin]\nlisten = \"0.0.0.0:9000\"\n\n")
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let _ = command_line(&format!("ip link delete {}", self.name));
+    }
+}
