@@ -20,6 +20,7 @@ weir_kernel::entry!(main);
 static ARRIVED: AtomicUsize = AtomicUsize::new(0);
 static WAKES: AtomicU64 = AtomicU64::new(0);
 static BELL: AtomicU32 = AtomicU32::new(0);
+static FAILING_CORE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static GIFT: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
 
 fn main(boot: &'static BootInfo) -> ! {
@@ -34,6 +35,9 @@ fn main(boot: &'static BootInfo) -> ! {
         );
     }
     try_devices();
+    if boot.command_line.get("weir.test") == Some("stack-overflow-on-last") {
+        FAILING_CORE.store(cores::present() - 1, Ordering::Release);
+    }
     let started_ns = time::now_ns();
     let started = cores::start_all(usize::MAX, run_core);
     info!("boot: {started} cores after {} us", (time::now_ns() - started_ns) / 1000);
@@ -59,6 +63,9 @@ fn run_core(id: CoreId) -> ! {
         drop(unsafe { Box::from_raw(gift) });
     }
     ARRIVED.fetch_add(1, Ordering::AcqRel);
+    if FAILING_CORE.load(Ordering::Acquire) == id.index() {
+        hooks::stack_overflow();
+    }
     let mut seen = 0;
     loop {
         cores::idle(None, || BELL.load(Ordering::Acquire) != seen);

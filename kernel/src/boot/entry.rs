@@ -18,7 +18,7 @@ global_asm!(
 
     .section .bss.boot, "aw", @nobits
     .balign 4096
-    .globl weir_boot_pml4, weir_boot_stack, weir_boot_stack_top
+    .globl weir_boot_pml4, weir_boot_guard, weir_boot_stack, weir_boot_stack_top
 weir_boot_pml4:
     .skip 4096
 weir_boot_pdpt:

@@ -41,6 +41,19 @@ pub enum StackKind {
     DoubleFault = 4,
 }
 
+impl StackKind {
+    /// What a report calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StackKind::Main => "main stack",
+            StackKind::Interrupt => "interrupt stack",
+            StackKind::Exception => "exception stack",
+            StackKind::NonMaskable => "stack of non-maskable interrupts",
+            StackKind::DoubleFault => "double fault stack",
+        }
+    }
+}
+
 const STACKS: [(StackKind, u64); 5] = [
     (StackKind::Interrupt, 16 << 10),
     (StackKind::Exception, 32 << 10),

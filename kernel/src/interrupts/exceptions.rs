@@ -20,8 +20,9 @@ pub(crate) extern "C" fn exception(frame: &Frame) -> ! {
     let core = cores::current();
     match stack_overflow(frame, address) {
         Some(kind) => {
+            let stack = kind.name();
             panic_line(format_args!(
-                "weir: panic: core {core}: stack overflow: {kind:?} stack, access to its guard page at {address:#x}"
+                "weir: panic: core {core}: stack overflow: {stack}, guard page hit at {address:#x}"
             ));
         }
         None if frame.vector == PAGE_FAULT => {

@@ -48,7 +48,8 @@ pub struct Totals {
     pub free_bytes: u64,
 }
 
-/// Takes possession of all memory that the loader calls usable, except `reserved`, and switches to own page tables.
+/// Takes possession of all memory that the loader calls usable, except `reserved`, which becomes read-only, and switches to
+/// own page tables.
 ///
 /// # Safety
 /// Called once, on the boot core, while the boot page tables map the first 4 GiB writable. `map` tells the truth about
@@ -65,18 +66,26 @@ pub(crate) unsafe fn init(map: MemoryMap, reserved: &[Range]) {
     let root = table_page(&mut free).expect("memory for page tables");
     // SAFETY: `table_page` gives zeroed pages of our own below 4 GiB, which both old and new tables map one to one.
     let mut tables = unsafe { PageTables::new(root, crate::cpu::has_gigabyte_pages()) };
-    map_everything(map, &mut free, &mut tables).expect("memory for page tables");
+    map_everything(map, reserved, &mut free, &mut tables).expect("memory for page tables");
     // SAFETY: the new tables map the running text executable and stack and data writable, at the same addresses.
     unsafe { crate::cpu::set_page_tables(tables.root()) };
     *MEMORY.lock() = Some(Memory { free, tables });
 }
 
-fn map_everything(map: &MemoryMap, free: &mut RangeSet, tables: &mut PageTables) -> Result<(), paging::OutOfTables> {
+fn map_everything(
+    map: &MemoryMap,
+    reserved: &[Range],
+    free: &mut RangeSet,
+    tables: &mut PageTables,
+) -> Result<(), paging::OutOfTables> {
     let mut page = || table_page(free);
     for (range, kind) in map.entries() {
         if *kind != MemoryKind::Reserved {
             tables.map(range.grow_to(PAGE), Access::WRITE, &mut page)?;
         }
+    }
+    for range in reserved {
+        tables.map(range.grow_to(PAGE), Access::READ, &mut page)?;
     }
     tables.map(image::text().grow_to(LARGE_PAGE), Access::EXECUTE, &mut page)?;
     tables.map(image::rodata().grow_to(LARGE_PAGE), Access::READ, &mut page)?;
