@@ -68,13 +68,12 @@ impl<T> Shared<T> {
 }
 
 impl<T: Send> Sender<T> {
-    /// Puts `value` into the ring. The answer says whether the ring was empty, as far as the receiver had got: then it may
-    /// have gone to sleep and must be looked after.
+    /// Puts `value` into the ring.
     ///
     /// # Errors
     /// The ring is full; `value` comes back.
     #[inline]
-    pub fn send(&mut self, value: T) -> Result<WasEmpty, T> {
+    pub fn send(&mut self, value: T) -> Result<(), T> {
         if self.tail.wrapping_sub(self.head_seen) as usize == self.shared.elements.len() {
             self.head_seen = self.shared.head.0.load(Ordering::Acquire);
             if self.tail.wrapping_sub(self.head_seen) as usize == self.shared.elements.len() {
@@ -83,16 +82,11 @@ impl<T: Send> Sender<T> {
         }
         // SAFETY: the position is outside `head..tail`, so it is the sender's, and its old value was moved out.
         unsafe { (*self.shared.element(self.tail).get()).write(value) };
-        let position = self.tail;
-        self.tail = position.wrapping_add(1);
+        self.tail = self.tail.wrapping_add(1);
         self.shared.tail.0.store(self.tail, Ordering::Release);
-        Ok(WasEmpty(self.shared.head.0.load(Ordering::Relaxed) == position))
+        Ok(())
     }
 }
-
-/// Whether a ring was empty before an element was put into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WasEmpty(pub bool);
 
 impl<T: Send> Receiver<T> {
     /// The oldest element, if any.
