@@ -58,6 +58,13 @@ impl DmaRegion {
         Ok((DmaRegion { len: at, ..self }, tail))
     }
 
+    /// All bytes, for ever: memory that no device was told of as a region, and that is given out in parts from now on.
+    pub fn into_slice(self) -> &'static mut [u8] {
+        // SAFETY: mapped, initialised, alive for ever and owned by nobody else, by the constructor's contract; this value,
+        // through which its address could be had, ends here.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
     /// All bytes, for memory that no device is using at this time.
     ///
     /// # Safety
