@@ -32,11 +32,16 @@ enum Kind {
 }
 
 /// From the cheap to the dear.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { title: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
     Step {
         title: "lints",
         arguments: &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"],
+        kind: Kind::Check,
+    },
+    Step {
+        title: "lints of the guest",
+        arguments: &["clippy", "--quiet", "--package", "weir-runtime", "--", "-D", "warnings"],
         kind: Kind::Check,
     },
     Step { title: "units and tree", arguments: &["test", "--quiet", "--no-fail-fast"], kind: Kind::Tests },

@@ -42,6 +42,7 @@ fn boots(cores: u32) -> Tested {
 
 fn power_button_switches_off() -> Tested {
     let mut guest = Guest::boot(Spec { nic: user(), ..Spec::default() })?;
+    guest.still_runs()?;
     guest.vm.order(Order::PowerDown);
     match guest.vm.wait_end(LINE_LIMIT) {
         Some(status) if status.success() => Ok(()),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,8 +48,11 @@ fn unknown_flag_is_wrong_usage() -> Tested {
 fn bad_configuration_has_a_place() -> Tested {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("bad.toml");
-    fs::write(&file, "[[listener]]\nname = \"web\"\nbnid = \"0.0.0.0:80\"\n")?;
-    let place = format!("error: {}:3:1: ", file.display());
+    fs::write(
+        &file,
+        "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\nbnid = 1\n[[listener.route]]\npage = \"demo\"\n",
+    )?;
+    let place = format!("error: {}:4:1: ", file.display());
     fails_with(weir().arg("check").arg(&file), 1, &[&place, "bnid", "\nhelp: "])?;
     fails_with(weir().arg("run").arg(&file), 1, &[&place])
 }
