@@ -46,7 +46,7 @@ struct Segment {
 impl Shard {
     /// Takes one frame from Ethernet on.
     #[inline]
-    pub(crate) fn receive(&mut self, frame: RxFrame, origin: Origin) {
+    pub(crate) fn take_frame(&mut self, frame: RxFrame, origin: Origin) {
         let Some(link) = ethernet::Header::parse(&frame.packet) else {
             return self.network.drop_for(DropReason::Truncated);
         };

@@ -131,7 +131,7 @@ impl Shard {
     #[inline]
     pub fn handle_frame(&mut self, frame: RxFrame) {
         self.network.count(Event::FrameReceived);
-        self.receive(frame, Origin::Wire);
+        self.take_frame(frame, Origin::Wire);
     }
 
     /// Takes one message of another core.
@@ -144,7 +144,7 @@ impl Shard {
                 // Only now does it go home: its bytes were ours to read.
                 let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
                 match copy {
-                    Some(packet) => self.receive(RxFrame { packet, checksum }, Origin::Ring),
+                    Some(packet) => self.take_frame(RxFrame { packet, checksum }, Origin::Ring),
                     None => self.network.drop_for(DropReason::NoBuffer),
                 }
             }

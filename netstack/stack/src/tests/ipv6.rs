@@ -1,0 +1,121 @@
+//! RFC 4861 and RFC 4443.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr};
+
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, NdiscNeighborFlags, NdiscRepr,
+    RawHardwareAddress,
+};
+use weir_socket::{Sockets, Token};
+
+use super::wire::{Host, OUR_MAC, PEER_MAC, ipv6};
+use crate::{DropReason, Event, Ipv6Configuration};
+
+const US: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 1);
+const US_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
+const PEER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+
+fn message(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, repr: &Icmpv6Repr<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; repr.buffer_len()];
+    let mut packet = Icmpv6Packet::new_unchecked(&mut bytes[..]);
+    repr.emit(&source, &destination, &mut packet, &ChecksumCapabilities::default());
+    ipv6(source, destination, IpProtocol::Icmpv6, hop_limit, &bytes)
+}
+
+fn station(mac: [u8; 6]) -> Option<RawHardwareAddress> {
+    Some(RawHardwareAddress::from(EthernetAddress(mac)))
+}
+
+fn solicitation() -> Icmpv6Repr<'static> {
+    Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr: US, lladdr: station(PEER_MAC) })
+}
+
+/// Reads a message, its checksum verified: Ethernet destination, IP ends, and what it says.
+fn read(bytes: &[u8]) -> ([u8; 6], Ipv6Addr, Ipv6Addr, Icmpv6Repr<'_>) {
+    let frame = EthernetFrame::new_checked(bytes).expect("a frame");
+    let packet = Ipv6Packet::new_checked(&bytes[14..]).expect("a packet");
+    assert_eq!(packet.hop_limit(), 255);
+    let (source, destination) = (packet.src_addr(), packet.dst_addr());
+    let icmp = Icmpv6Packet::new_checked(&bytes[54..]).expect("a message");
+    let repr = Icmpv6Repr::parse(&source, &destination, &icmp, &ChecksumCapabilities::default());
+    (frame.dst_addr().0, source, destination, repr.expect("an intact message"))
+}
+
+#[test]
+fn rfc4861_7_2_4_a_solicitation_is_answered_with_an_advertisement() {
+    let mut host = Host::new();
+    let mut frame = message(PEER, US_GROUP, 255, &solicitation());
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0xff, 0, 0, 1]);
+    host.receive(&frame);
+    let reply = host.sent_one();
+    let (mac, source, destination, repr) = read(&reply);
+    assert_eq!((mac, source, destination), (PEER_MAC, US, PEER));
+    let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;
+    let advertisement = NdiscRepr::NeighborAdvert { flags, target_addr: US, lladdr: station(OUR_MAC) };
+    assert_eq!(repr, Icmpv6Repr::Ndisc(advertisement));
+}
+
+#[test]
+fn rfc4861_7_1_1_a_solicitation_from_beyond_the_link_is_ignored() {
+    let mut host = Host::new();
+    host.receive(&message(PEER, US, 254, &solicitation()));
+    assert!(host.sent().is_empty());
+    assert_eq!(host.drops(DropReason::IcmpIgnored), 1);
+}
+
+#[test]
+fn rfc4862_5_4_3_who_wants_our_address_is_told_that_it_is_taken() {
+    let mut host = Host::new();
+    let probe = Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr: US, lladdr: None });
+    host.receive(&message(Ipv6Addr::UNSPECIFIED, US_GROUP, 255, &probe));
+    let reply = host.sent_one();
+    assert_eq!(read(&reply).2, "ff02::1".parse::<Ipv6Addr>().expect("an address"));
+}
+
+#[test]
+fn rfc4443_4_2_an_echo_request_comes_back_with_its_data() {
+    let mut host = Host::new();
+    let request = Icmpv6Repr::EchoRequest { ident: 1, seq_no: 2, data: b"odd" };
+    host.receive(&message(PEER, US, 64, &request));
+    let reply = host.sent_one();
+    let (mac, source, destination, repr) = read(&reply);
+    assert_eq!((mac, source, destination), (PEER_MAC, US, PEER));
+    assert_eq!(repr, Icmpv6Repr::EchoReply { ident: 1, seq_no: 2, data: b"odd" });
+    let mut bad = message(PEER, US, 64, &request);
+    bad[60] ^= 1;
+    host.receive(&bad);
+    assert_eq!(host.drops(DropReason::IcmpChecksum), 1);
+}
+
+#[test]
+fn rfc4861_7_2_2_a_connect_asks_for_its_neighbour() {
+    let mut host = Host::new();
+    host.shard.connect((PEER, 80).into(), Token(1)).expect("a flow");
+    let question = host.sent_one();
+    let (mac, source, destination, repr) = read(&question);
+    assert_eq!((mac, source), ([0x33, 0x33, 0xff, 0, 0, 9], US));
+    assert_eq!(destination, "ff02::1:ff00:9".parse::<Ipv6Addr>().expect("an address"));
+    let asked = NdiscRepr::NeighborSolicit { target_addr: PEER, lladdr: station(OUR_MAC) };
+    assert_eq!(repr, Icmpv6Repr::Ndisc(asked));
+    let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;
+    let told = NdiscRepr::NeighborAdvert { flags, target_addr: PEER, lladdr: station(PEER_MAC) };
+    host.receive(&message(PEER, US, 255, &Icmpv6Repr::Ndisc(told)));
+    let syn = host.sent_one();
+    assert_eq!((&syn[..6], syn[20]), (&PEER_MAC[..], 6));
+}
+
+#[test]
+fn a_global_address_is_used_towards_the_world() {
+    let mut host = Host::new();
+    let address = "2001:db8::2".parse().expect("an address");
+    let gateway = Some(PEER);
+    host.shard.configure_ipv6(Some(Ipv6Configuration { address, prefix_len: 64, gateway }));
+    host.sent();
+    let far: IpAddr = "2001:db8:1::1".parse().expect("an address");
+    let flow = host.shard.connect((far, 80).into(), Token(1)).expect("a flow");
+    assert_eq!(host.shard.local_address(flow).map(|local| local.ip()), Some(address.into()));
+    assert_eq!(host.events(Event::NoSourcePort), 0);
+}

@@ -1,0 +1,203 @@
+//! Two cores, and what passes between them.
+
+use smoltcp::wire::{ArpOperation, TcpControl, TcpRepr, TcpSeqNumber};
+use weir_socket::{Event as SocketEvent, Readiness, Sockets, Token};
+
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, configuration, read_tcp4, tcp4};
+use crate::{DropReason, Event, Ipv4Source, Message};
+
+fn cores() -> [Host; 2] {
+    [0, 1].map(|core| {
+        let mut host = Host::with(core, 2, Ipv4Source::Static(configuration()));
+        host.sent();
+        host
+    })
+}
+
+/// Carries messages between two cores until both have said all.
+pub fn carry(first: &mut Host, second: &mut Host) {
+    loop {
+        let (from_first, from_second) = (first.shard.poll_message(), second.shard.poll_message());
+        if from_first.is_none() && from_second.is_none() {
+            return;
+        }
+        if let Some((target, message)) = from_first {
+            assert_eq!(target, 1);
+            second.shard.handle_message(message);
+        }
+        if let Some((target, message)) = from_second {
+            assert_eq!(target, 0);
+            first.shard.handle_message(message);
+        }
+    }
+}
+
+#[test]
+fn an_answer_on_the_wrong_queue_reaches_the_core_that_opened_the_flow() {
+    let [mut first, mut second] = cores();
+    for host in [&mut first, &mut second] {
+        host.introduce_peer();
+    }
+    carry(&mut first, &mut second);
+    let flow = first.shard.connect((PEER, 80).into(), Token(5)).expect("a flow");
+    let (port, isn) = read_tcp4(&first.sent_one(), |_, tcp| (tcp.src_port, tcp.seq_number));
+    let syn_ack = TcpRepr {
+        src_port: 80,
+        dst_port: port,
+        control: TcpControl::Syn,
+        seq_number: TcpSeqNumber(9),
+        ack_number: Some(isn + 1),
+        window_len: 1000,
+        window_scale: None,
+        max_seg_size: Some(1460),
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: b"",
+    };
+    second.receive(&tcp4(PEER, US, &syn_ack));
+    assert_eq!(second.events(Event::FrameForwarded), 1);
+    assert!(second.sent().is_empty(), "the other core does not answer");
+    assert_eq!(second.shard.network.pool.in_use(), 1, "the buffer is away");
+    carry(&mut first, &mut second);
+    assert_eq!(second.shard.network.pool.in_use(), 0, "and came home");
+    assert_eq!(first.events(Event::FrameTakenOver), 1);
+    let event = first.shard.poll_event();
+    assert!(
+        matches!(event, Some(SocketEvent::Flow { flow: f, token: Token(5), ready }) if f == flow && ready.contains(Readiness::WRITABLE))
+    );
+    first.shard.abort(flow);
+    first.sent();
+    assert_eq!(first.shard.network.pool.in_use(), 0);
+}
+
+#[test]
+fn the_owner_of_a_port_without_flow_resets_and_passes_nothing_back() {
+    let [mut first, mut second] = cores();
+    let stray = |port| TcpRepr {
+        src_port: 80,
+        dst_port: port,
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(9),
+        ack_number: Some(TcpSeqNumber(1)),
+        window_len: 1000,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: b"",
+    };
+    // Port 32768 belongs to core 0, 32769 to core 1.
+    first.receive(&tcp4(PEER, US, &stray(32_769)));
+    carry(&mut first, &mut second);
+    assert!(first.sent().is_empty());
+    let frames = second.sent();
+    read_tcp4(&frames[0], |_, tcp| assert_eq!(tcp.control, TcpControl::Rst));
+    first.receive(&tcp4(PEER, US, &stray(32_768)));
+    assert!(first.shard.poll_message().is_none());
+}
+
+#[test]
+fn a_full_ring_loses_frames_but_no_buffers() {
+    let [mut first, mut second] = cores();
+    let bytes = tcp4(
+        PEER,
+        US,
+        &TcpRepr {
+            src_port: 80,
+            dst_port: 32_768,
+            control: TcpControl::None,
+            seq_number: TcpSeqNumber(9),
+            ack_number: Some(TcpSeqNumber(1)),
+            window_len: 1000,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[7; 3000],
+        },
+    );
+    for _ in 0..10 {
+        second.receive(&bytes);
+    }
+    let mut messages: alloc::collections::VecDeque<_> = core::iter::from_fn(|| second.shard.poll_message()).collect();
+    for (target, message) in messages.drain(5..) {
+        second.shard.refuse_message(target, message);
+    }
+    assert_eq!(second.drops(DropReason::RingFull), 5);
+    for (_, message) in messages {
+        first.shard.handle_message(message);
+    }
+    // A buffer on its way home is offered again until the ring takes it.
+    for _ in 0..3 {
+        let (target, message) = first.shard.poll_message().expect("a buffer");
+        assert!(matches!(message, Message::GiveBack(_)));
+        first.shard.refuse_message(target, message);
+    }
+    carry(&mut first, &mut second);
+    assert_eq!(second.shard.network.pool.in_use(), 0);
+}
+
+#[test]
+fn an_arp_answer_on_one_core_is_heard_by_the_core_that_asked() {
+    let [mut first, mut second] = cores();
+    let flow = first.shard.connect((PEER, 80).into(), Token(5)).expect("a flow");
+    assert_eq!(first.sent().len(), 1, "the question");
+    second.receive(&arp(ArpOperation::Reply, PEER_MAC, PEER, OUR_MAC, US));
+    carry(&mut first, &mut second);
+    read_tcp4(&first.sent_one(), |_, tcp| assert_eq!(tcp.control, TcpControl::Syn));
+    first.shard.abort(flow);
+}
+
+#[test]
+fn an_icmp_error_finds_its_flow_on_another_core() {
+    use smoltcp::wire::{Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Repr};
+    let [mut first, mut second] = cores();
+    for host in [&mut first, &mut second] {
+        host.introduce_peer();
+    }
+    carry(&mut first, &mut second);
+    let flow = first.shard.connect((PEER, 80).into(), Token(5)).expect("a flow");
+    let syn = first.sent_one();
+    let header =
+        Ipv4Repr { src_addr: US, dst_addr: PEER, next_header: IpProtocol::Tcp, payload_len: 20, hop_limit: 60 };
+    let reason = Icmpv4DstUnreachable::HostUnreachable;
+    let repr = Icmpv4Repr::DstUnreachable { reason, header, data: &syn[34..42] };
+    let mut bytes = alloc::vec![0; repr.buffer_len()];
+    repr.emit(&mut Icmpv4Packet::new_unchecked(&mut bytes[..]), &smoltcp::phy::ChecksumCapabilities::default());
+    second.receive(&super::wire::ipv4(PEER, US, IpProtocol::Icmp, &bytes));
+    carry(&mut first, &mut second);
+    assert_eq!(first.events(Event::IcmpErrorDelivered), 1);
+    first.shard.abort(flow);
+}
+
+#[test]
+fn a_configuration_of_the_control_core_reaches_the_others() {
+    let mut hosts = [0, 1].map(|core| Host::with(core, 2, Ipv4Source::None));
+    let [first, second] = &mut hosts;
+    first.shard.configure_ipv4(Some(configuration()));
+    carry(first, second);
+    assert_eq!(second.shard.ipv4(), Some(&configuration()));
+    first.shard.configure_ipv4(None);
+    carry(first, second);
+    assert_eq!(second.shard.ipv4(), None);
+}
+
+#[test]
+fn source_ports_run_out_by_name_and_only_towards_one_destination() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    let mut flows = alloc::vec::Vec::new();
+    host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
+    for _ in 0..4 {
+        flows.push(host.shard.connect((PEER, 80).into(), Token(5)).expect("a flow"));
+    }
+    assert_eq!(host.shard.connect((PEER, 80).into(), Token(5)), Err(weir_socket::ConnectError::NoSourcePort));
+    assert_eq!(host.events(Event::NoSourcePort), 1);
+    flows.push(host.shard.connect((PEER, 81).into(), Token(5)).expect("another destination"));
+    for flow in flows {
+        host.shard.abort(flow);
+    }
+}
