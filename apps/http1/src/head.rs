@@ -55,6 +55,7 @@ impl<'b> FieldSlots<'b> {
 /// The fields of a head, in their order, and which of them are for this connection only.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'h, 'b> {
+    head: &'b [u8],
     list: &'h [Header<'b>],
     /// One bit for each field that a proxy does not forward.
     hop_by_hop: u128,
@@ -72,21 +73,37 @@ impl<'h, 'b> Fields<'h, 'b> {
 
     /// The fields that a proxy forwards: without those for this connection only (RFC 9110 7.6.1), and without
     /// Content-Length, which the one who frames the message writes anew.
-    pub fn end_to_end(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'h, 'b> {
+    ///
+    /// They come as runs of whole lines, each line with its CR LF: every one was checked, so what stands next to each other
+    /// can be copied in one piece.
+    #[inline]
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
         self.without(self.hop_by_hop)
     }
 
     /// The same without `X-Forwarded-*`, which the proxy replaces by its own.
-    pub fn end_to_end_unforwarded(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'h, 'b> {
+    #[inline]
+    pub fn end_to_end_unforwarded(&self) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
         self.without(self.hop_by_hop | self.forwarding)
     }
 
-    fn without(&self, mut mask: u128) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'h, 'b> {
-        self.list.iter().filter_map(move |header| {
-            let is_dropped = mask & 1 == 1;
-            mask >>= 1;
-            (!is_dropped).then_some((header.name, header.value))
+    #[inline]
+    fn without(self, dropped: u128) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
+        let mut index = 0;
+        core::iter::from_fn(move || {
+            index += (!dropped).checked_shr(index)?.trailing_zeros();
+            let start = self.line_start(index)?;
+            index += dropped.checked_shr(index).map_or(0, u128::trailing_zeros).min(u128::BITS - index);
+            let end = self.line_start(index).unwrap_or(self.head.len().saturating_sub(2));
+            self.head.get(start..end)
         })
+    }
+
+    /// Where the line of a field begins in the head.
+    #[inline]
+    fn line_start(&self, index: u32) -> Option<usize> {
+        let header = self.list.get(index as usize)?;
+        Some(header.name.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr()))
     }
 
     /// The value of the first field called `name`.
@@ -222,8 +239,8 @@ impl<'b> Meaning<'b> {
     }
 
     #[inline]
-    pub(crate) fn fields<'h>(&self, list: &'h [Header<'b>]) -> Fields<'h, 'b> {
-        Fields { list, hop_by_hop: self.hop_by_hop, forwarding: self.forwarding }
+    pub(crate) fn fields<'h>(&self, head: &'b [u8], list: &'h [Header<'b>]) -> Fields<'h, 'b> {
+        Fields { head, list, hop_by_hop: self.hop_by_hop, forwarding: self.forwarding }
     }
 
     /// RFC 9112 9.3.

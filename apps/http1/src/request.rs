@@ -24,14 +24,16 @@ pub struct Request<'h, 'b> {
     pub path_and_query: &'b str,
     /// Length of the path within [`path_and_query`](Self::path_and_query).
     path_len: usize,
-    /// Host with port as the client named it; empty for HTTP/1.0 without Host.
-    pub host: &'b str,
+    /// Host with port as the client named it, ASCII; empty for HTTP/1.0 without Host.
+    pub host: &'b [u8],
     /// The client's version.
     pub version: Version,
     /// All fields.
     pub fields: Fields<'h, 'b>,
     /// How the body is delimited.
     pub body: Body,
+    /// What Content-Length says: also 0, which is no body.
+    pub content_length: Option<u64>,
     /// Whether the client wants to keep the connection.
     pub is_persistent: bool,
     /// Whether the client waits for `100 Continue`.
@@ -100,8 +102,9 @@ impl<'b> Request<'_, 'b> {
             path_len: parts.path_len,
             host,
             version,
-            fields: meaning.fields(list),
+            fields: meaning.fields(head, list),
             body,
+            content_length: meaning.content_length,
             is_persistent: meaning.is_persistent(version),
             // Without a body there is nothing to continue with.
             expects_continue: meaning.expects_continue && body != Body::None,
@@ -118,11 +121,15 @@ impl<'b> Request<'_, 'b> {
     }
 
     /// The host without the port.
+    #[inline]
     #[must_use]
-    pub fn host_name(&self) -> &'b str {
-        let after_literal = self.host.rfind(']').map_or(0, |end| end + 1);
-        let port = self.host.get(after_literal..).and_then(|rest| rest.find(':'));
-        port.and_then(|colon| self.host.get(..after_literal + colon)).unwrap_or(self.host)
+    pub fn host_name(&self) -> &'b [u8] {
+        let port = self.host.iter().rposition(|&byte| byte == b':');
+        match port.and_then(|colon| self.host.split_at_checked(colon)) {
+            // A colon before a bracket is one of an IPv6 address.
+            Some((name, rest)) if !rest.contains(&b']') => name,
+            _ => self.host,
+        }
     }
 
     /// Whether it may be sent a second time when the first got lost: idempotent, and nothing of it is consumed.
@@ -156,20 +163,19 @@ fn check_leading(leading: &[u8]) -> Result<(), Reject> {
 
 /// RFC 9112 3.2: exactly one valid Host, and the same as the target's authority, if that has one.
 #[inline]
-fn host<'b>(meaning: &Meaning<'b>, target: Target<'b>, version: Version) -> Result<&'b str, Reject> {
-    let Some(value) = meaning.host else {
+fn host<'b>(meaning: &Meaning<'b>, target: Target<'b>, version: Version) -> Result<&'b [u8], Reject> {
+    let Some(host) = meaning.host else {
         return match (version, target) {
             (Version::Http11, _) => Err(Reject::HostMissing),
-            (Version::Http10, Target::Absolute(authority)) => Ok(authority),
-            (Version::Http10, _) => Ok(""),
+            (Version::Http10, Target::Absolute(authority)) => Ok(authority.as_bytes()),
+            (Version::Http10, _) => Ok(b""),
         };
     };
-    if !target::is_host(value) {
+    if !target::is_host(host) {
         return Err(Reject::HostInvalid);
     }
-    let host = core::str::from_utf8(value).map_err(|_| Reject::HostInvalid)?;
     match target {
-        Target::Absolute(authority) if !authority.eq_ignore_ascii_case(host) => Err(Reject::HostMismatch),
+        Target::Absolute(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => Err(Reject::HostMismatch),
         _ => Ok(host),
     }
 }

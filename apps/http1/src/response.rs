@@ -57,7 +57,8 @@ impl<'b> Response<'_, 'b> {
         if head_len > limits.head_bytes {
             return Err(Reject::HeadTooLarge);
         }
-        head::check_line_ends(bytes.get(..head_len).unwrap_or_default(), list)?;
+        let head = bytes.get(..head_len).unwrap_or_default();
+        head::check_line_ends(head, list)?;
         if status < 100 {
             return Err(Reject::StatusCode);
         }
@@ -68,7 +69,7 @@ impl<'b> Response<'_, 'b> {
             status,
             reason: raw.reason.unwrap_or_default(),
             version,
-            fields: meaning.fields(list),
+            fields: meaning.fields(head, list),
             body,
             content_length: meaning.content_length,
             is_persistent: meaning.is_persistent(version) && body != Body::UntilClose,
