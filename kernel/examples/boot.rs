@@ -26,6 +26,7 @@ static GIFT: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
 fn main(boot: &'static BootInfo) -> ! {
     info!("boot: command line \"{}\"", boot.command_line.0);
     info!("boot: memory {} KiB, free {} KiB", boot.memory.installed_bytes >> 10, boot.memory.free_bytes >> 10);
+    info!("boot: kernel took {} us", boot.kernel_ns / 1000);
     info!("boot: clock {:?}, wall {} s", boot.clock, time::wall_unix_ns() / 1_000_000_000);
     if let Some(payload) = boot.payload {
         info!(

@@ -15,8 +15,8 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 const REDUCED_SLEEP_ENABLE: u8 = 1 << 5;
 /// `-device isa-debug-exit` of QEMU, at its default port.
 const DEBUG_EXIT: u16 = 0x501;
-/// How long the debug exit device may take.
-const EXIT_WAIT_NS: u64 = 1_000_000_000;
+/// How long the hypervisor may take to end.
+const END_WAIT_NS: u64 = 1_000_000_000;
 const PVPANIC_PANICKED: u8 = 1;
 /// How often to look whether the machine has switched to ACPI mode.
 const ACPI_MODE_READS_MAX: u32 = 10_000;
@@ -76,8 +76,17 @@ pub fn off() -> ! {
             }
         }
     }
+    wait_for_the_end();
     crate::error!("power: the machine did not switch off; halted");
     cpu::halt_forever()
+}
+
+/// The hypervisor acts a moment after the register was written.
+fn wait_for_the_end() {
+    let start_ns = time::now_ns();
+    while start_ns != 0 && time::now_ns() - start_ns < END_WAIT_NS {
+        core::hint::spin_loop();
+    }
 }
 
 /// Resets the machine: by the FADT's register, the chipset's, the keyboard controller's, and at last a triple fault.
@@ -100,11 +109,7 @@ pub fn reboot() -> ! {
 pub fn exit(code: u8) -> ! {
     // SAFETY: QEMU's debug exit device, or a port that nothing answers.
     unsafe { Port::<u8>::new(DEBUG_EXIT).write(code) };
-    // QEMU ends a moment later.
-    let start_ns = time::now_ns();
-    while time::now_ns().wrapping_sub(start_ns) < EXIT_WAIT_NS && time::now_ns() != 0 {
-        core::hint::spin_loop();
-    }
+    wait_for_the_end();
     off()
 }
 

@@ -38,6 +38,8 @@ pub struct BootInfo {
     pub cores: usize,
     /// The clock.
     pub clock: Clock,
+    /// From the kernel's first instruction to the runtime's.
+    pub kernel_ns: u64,
 }
 
 /// The longest command line that is kept.
@@ -54,12 +56,14 @@ struct Early {
     fadt: Option<Fadt>,
     rate: Rate,
     end_of_memory: u64,
+    start_tsc: u64,
 }
 
 static EARLY: spin::Mutex<Option<Early>> = spin::Mutex::new(None);
 
 /// The first Rust function. `start_info` is the address that the loader left in EBX.
 pub(crate) extern "C" fn weir_start(start_info: u64) -> ! {
+    let start_tsc = cpu::tsc();
     console::init();
     // SAFETY: the first instructions of the only running core, interrupts off, called once.
     unsafe {
@@ -69,7 +73,7 @@ pub(crate) extern "C" fn weir_start(start_info: u64) -> ! {
     cpu::enable_extended_state();
     // SAFETY: the boot page tables map this much, and the addresses asked for come from loader and firmware.
     let firmware = unsafe { Identity::new(BOOT_MAPPED) };
-    *EARLY.lock() = Some(take_over(&firmware, start_info));
+    *EARLY.lock() = Some(take_over(&firmware, start_info, start_tsc));
     let apic_id = cpu::apic_id();
     let area = Area::allocate(weir_hal::CoreId::BOOT, apic_id).expect("memory for the boot core");
     // SAFETY: this is the boot core with interrupts off; the stack is new, mapped and large; nothing on the old one is used
@@ -84,7 +88,7 @@ pub(crate) extern "C" fn weir_start(start_info: u64) -> ! {
 }
 
 /// Reads everything that loader and firmware left, and takes possession of memory.
-fn take_over(firmware: &impl PhysMemory, start_info: u64) -> Early {
+fn take_over(firmware: &impl PhysMemory, start_info: u64, start_tsc: u64) -> Early {
     let info = match pvh::StartInfo::parse(firmware, start_info) {
         Ok(info) => info,
         Err(error) => panic!("not started through PVH: {error:?}"),
@@ -112,6 +116,7 @@ fn take_over(firmware: &impl PhysMemory, start_info: u64) -> Early {
         fadt,
         rate,
         end_of_memory: map.end_of_memory(),
+        start_tsc,
     };
     // From here on the firmware's tables are not mapped any more.
     reserve_and_map(map, payload);
@@ -148,6 +153,7 @@ extern "C" fn go_on() -> ! {
         payload: early.payload.map(payload_bytes),
         cores: cores::present(),
         clock,
+        kernel_ns: time::ns_since(early.start_tsc),
     });
     run_main(info)
 }

@@ -64,6 +64,11 @@ pub fn now_ns() -> u64 {
     scale.apply(cpu::tsc().wrapping_sub(BASE.tsc.load(Ordering::Relaxed)))
 }
 
+/// Nanoseconds since the counter stood at `tsc`, before or after the clock began.
+pub(crate) fn ns_since(tsc: u64) -> u64 {
+    Scale::from_bits(BASE.multiplier.load(Ordering::Relaxed)).apply(cpu::tsc().saturating_sub(tsc))
+}
+
 /// Nanoseconds since 1970, UTC.
 pub fn wall_unix_ns() -> u64 {
     BASE.wall_ns.load(Ordering::Relaxed).saturating_add(now_ns())
