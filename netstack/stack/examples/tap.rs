@@ -1,0 +1,409 @@
+//! Shards on a TAP device of the host: Linux' TCP on the other side, curl and wrk to try it with, no VM in between.
+//!
+//! ```text
+//! unshare -rn                                             # a network of its own, no privilege needed
+//! ip tuntap add weir0 mode tap multi_queue
+//! ip address add 10.9.0.1/24 dev weir0; ip link set weir0 up; ip link set lo up
+//! cargo run --release --example tap -- weir0 10.9.0.2 2   # two cores
+//! curl http://10.9.0.2/1000                               # so many bytes
+//! curl --data-binary @FILE http://10.9.0.2/               # answers with length and FNV-1a of what it got
+//! curl http://10.9.0.2:8080/...                           # passed on, byte by byte, to 10.9.0.1:8000
+//! ```
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant as Clock};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+use weir_packet::frame::{Capabilities, ChecksumStatus, Offload, RxFrame, Transmit, TransmitError};
+use weir_packet::handoff::{Receiver, Sender, ring};
+use weir_packet::{Chunk, Packet, Pool};
+use weir_socket::{Event, FlowId, Instant, ListenerId, Readiness, Received, SendError, Sockets, Token};
+use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig};
+
+const BURST: usize = 64;
+const BUFFERS: usize = 16_384;
+const PATTERN_BYTES: usize = 1 << 20;
+const WEB: Token = Token(u64::MAX);
+const RELAY: Token = Token(u64::MAX - 1);
+
+/// One queue of the TAP device.
+struct Tap {
+    device: SyncDevice,
+    capabilities: Capabilities,
+    frame: Vec<u8>,
+    sent: u64,
+}
+
+impl Transmit for Tap {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn room(&self) -> usize {
+        256
+    }
+
+    fn transmit<P>(&mut self, head: Packet, payload: P, _: Offload) -> Result<(), TransmitError>
+    where
+        P: ExactSizeIterator<Item = Chunk>,
+    {
+        self.frame.clear();
+        self.frame.extend_from_slice(&head);
+        payload.for_each(|chunk| self.frame.extend_from_slice(&chunk));
+        self.sent += 1;
+        self.device.send(&self.frame).map(drop).map_err(|_| TransmitError::Full)
+    }
+}
+
+impl Tap {
+    fn receive(&self, pool: &Pool) -> Option<RxFrame> {
+        let mut packet = pool.allocate_whole()?;
+        packet.trim_front(16).ok()?;
+        let len = self.device.recv(&mut packet).ok()?;
+        packet.truncate(len);
+        Some(RxFrame { packet, checksum: ChecksumStatus::Unverified })
+    }
+
+    fn wait(&self, limit: Duration) {
+        let mut fds = [PollFd::new(&self.device, PollFlags::IN)];
+        let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+        let _ = poll(&mut fds, Some(&limit));
+    }
+}
+
+/// What one flow is for.
+enum Flow {
+    Web(Web),
+    /// Half of a relayed connection, and the other half.
+    Relay {
+        other: FlowId,
+        waiting: Option<Chunk>,
+        ended: bool,
+    },
+}
+
+#[derive(Default)]
+struct Web {
+    head: Vec<u8>,
+    /// Bytes of an upload that are still to come, and the hash of those that came.
+    upload: u64,
+    hash: u64,
+    length: u64,
+    /// Bytes of the body that are still to be sent, and where in the pattern.
+    body: u64,
+    at: usize,
+    ended: bool,
+}
+
+/// The applications of one core.
+struct Apps {
+    web: ListenerId,
+    relay: ListenerId,
+    backend: SocketAddr,
+    pattern: &'static [u8],
+    flows: HashMap<FlowId, Flow>,
+}
+
+impl Apps {
+    fn new(net: &mut Shard, backend: SocketAddr, pattern: &'static [u8]) -> Result<Self, Box<dyn Error>> {
+        let web = net.listen(([0, 0, 0, 0], 80).into(), WEB)?;
+        let relay = net.listen(([0, 0, 0, 0], 8080).into(), RELAY)?;
+        Ok(Self { web, relay, backend, pattern, flows: HashMap::new() })
+    }
+
+    fn handle(&mut self, net: &mut Shard, event: Event) {
+        match event {
+            Event::Acceptable { token: WEB, .. } => {
+                while let Some(flow) = net.accept(self.web, WEB) {
+                    self.flows.insert(flow, Flow::Web(Web::default()));
+                    self.serve(net, flow);
+                }
+            }
+            Event::Acceptable { .. } => {
+                while let Some(flow) = net.accept(self.relay, RELAY) {
+                    let Ok(other) = net.connect(self.backend, RELAY) else {
+                        net.abort(flow);
+                        continue;
+                    };
+                    self.flows.insert(flow, Flow::Relay { other, waiting: None, ended: false });
+                    self.flows.insert(other, Flow::Relay { other: flow, waiting: None, ended: false });
+                    self.pass(net, flow);
+                }
+            }
+            Event::Flow { flow, ready, .. } => match self.flows.get(&flow) {
+                Some(Flow::Web(_)) => self.serve(net, flow),
+                Some(&Flow::Relay { other, .. }) => {
+                    if ready.contains(Readiness::CLOSED) {
+                        return self.tear_down(net, flow, other);
+                    }
+                    self.pass(net, flow);
+                    self.pass(net, other);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn serve(&mut self, net: &mut Shard, flow: FlowId) {
+        let Some(Flow::Web(web)) = self.flows.get_mut(&flow) else { return };
+        loop {
+            match net.receive(flow) {
+                Received::Data(chunk) => web.take(net, flow, &chunk),
+                Received::Nothing => break,
+                Received::End => {
+                    web.ended = true;
+                    break;
+                }
+                Received::Closed(_) => {
+                    net.close(flow);
+                    self.flows.remove(&flow);
+                    return;
+                }
+            }
+        }
+        while web.body > 0 {
+            let mut chunk = Chunk::from_static(self.pattern);
+            chunk.advance(web.at);
+            chunk.truncate(usize::try_from(web.body).unwrap_or(usize::MAX).min(64 << 10));
+            let len = chunk.len();
+            match net.send(flow, chunk) {
+                Ok(()) => {
+                    web.body -= len as u64;
+                    web.at = (web.at + len) % PATTERN_BYTES;
+                }
+                Err(SendError::Full(_)) => break,
+                Err(SendError::Closed(_)) => web.body = 0,
+            }
+        }
+        if web.ended && web.body == 0 {
+            net.close(flow);
+            self.flows.remove(&flow);
+        }
+    }
+
+    /// Moves what `from` has received to the other half.
+    fn pass(&mut self, net: &mut Shard, from: FlowId) {
+        let Some(Flow::Relay { other, waiting, ended }) = self.flows.get_mut(&from) else { return };
+        let to = *other;
+        loop {
+            let chunk = match waiting.take() {
+                Some(chunk) => chunk,
+                None if *ended => break,
+                None => match net.receive(from) {
+                    Received::Data(chunk) => chunk,
+                    Received::Nothing => break,
+                    Received::End => {
+                        *ended = true;
+                        net.shutdown(to);
+                        break;
+                    }
+                    Received::Closed(_) => return self.tear_down(net, from, to),
+                },
+            };
+            match net.send(to, chunk) {
+                Ok(()) => {}
+                Err(SendError::Full(chunk)) => {
+                    *waiting = Some(chunk);
+                    break;
+                }
+                Err(SendError::Closed(_)) => return self.tear_down(net, from, to),
+            }
+        }
+        let both_ended =
+            [from, to].iter().all(|flow| matches!(self.flows.get(flow), Some(Flow::Relay { ended: true, .. })));
+        if both_ended {
+            net.close(from);
+            net.close(to);
+            self.flows.remove(&from);
+            self.flows.remove(&to);
+        }
+    }
+
+    fn tear_down(&mut self, net: &mut Shard, one: FlowId, other: FlowId) {
+        for flow in [one, other] {
+            net.abort(flow);
+            self.flows.remove(&flow);
+        }
+    }
+}
+
+impl Web {
+    fn take(&mut self, net: &mut Shard, flow: FlowId, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.upload > 0 {
+                let len = bytes.len().min(usize::try_from(self.upload).unwrap_or(usize::MAX));
+                for &byte in &bytes[..len] {
+                    self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+                }
+                bytes = &bytes[len..];
+                self.upload -= len as u64;
+                if self.upload == 0 {
+                    let text = format!("{} {:016x}\n", self.length, self.hash);
+                    self.answer(net, flow, text.len() as u64, &text);
+                }
+                continue;
+            }
+            self.head.push(bytes[0]);
+            bytes = &bytes[1..];
+            if self.head.ends_with(b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&std::mem::take(&mut self.head)).to_lowercase();
+                self.begin(net, flow, &head);
+            }
+        }
+    }
+
+    fn begin(&mut self, net: &mut Shard, flow: FlowId, head: &str) {
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        if head.contains("expect: 100-continue") {
+            send_text(net, flow, "HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if let Some(length) = length.filter(|&length| length > 0) {
+            (self.upload, self.length, self.hash) = (length, length, 0xcbf2_9ce4_8422_2325);
+            return;
+        }
+        let path = head.split(' ').nth(1).unwrap_or("/").trim_start_matches('/');
+        let body = path.parse().unwrap_or(64);
+        self.at = 0;
+        self.answer(net, flow, body, "");
+        self.body = body;
+    }
+
+    fn answer(&mut self, net: &mut Shard, flow: FlowId, length: u64, text: &str) {
+        let mut head = String::new();
+        let _ = write!(head, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}");
+        send_text(net, flow, &head);
+    }
+}
+
+fn send_text(net: &mut Shard, flow: FlowId, text: &str) {
+    let Some(mut packet) = net.allocate() else { return };
+    if packet.extend_from_slice(text.as_bytes()).is_ok() {
+        let _ = net.send(flow, packet.freeze());
+    }
+}
+
+/// One core: its shard, its queue, and its ends of the rings.
+fn run(
+    place: (usize, usize),
+    mut tap: Tap,
+    address: Ipv4Addr,
+    (mut senders, mut receivers): (Vec<Option<Sender<Message>>>, Vec<Option<Receiver<Message>>>),
+    (start, pattern): (Clock, &'static [u8]),
+) -> Result<(), String> {
+    let pool = Pool::with_capacity(BUFFERS).map_err(|error| error.to_string())?;
+    let seed = std::array::from_fn(|n| start.elapsed().as_nanos() as u64 ^ (n as u64 + 77) << (place.0 * 8));
+    let mut config = ShardConfig::new(place.0, place.1, seed, tap.capabilities);
+    let [a, b, c, _] = address.octets();
+    let gateway = Ipv4Addr::new(a, b, c, 1);
+    config.ipv4 = Ipv4Source::Static(Ipv4Configuration::new(address, 24).with_gateway(gateway));
+    let mut shard = Shard::new(config, pool.clone());
+    let mut apps = Apps::new(&mut shard, (gateway, 8000).into(), pattern).map_err(|error| error.to_string())?;
+    let (mut reported, mut turns) = (Clock::now(), 0_u64);
+    loop {
+        turns += 1;
+        shard.set_now(Instant::from_nanos(start.elapsed().as_nanos() as u64));
+        let mut busy = false;
+        for receiver in receivers.iter_mut().flatten() {
+            while let Some(message) = receiver.receive() {
+                busy = true;
+                shard.handle_message(message);
+            }
+        }
+        for _ in 0..BURST {
+            let Some(frame) = tap.receive(&pool) else { break };
+            busy = true;
+            shard.handle_frame(frame);
+        }
+        shard.handle_timers();
+        while let Some(event) = shard.poll_event() {
+            apps.handle(&mut shard, event);
+        }
+        shard.poll_transmit(&mut tap);
+        for _ in 0..1024 {
+            let Some((target, message)) = shard.poll_message() else { break };
+            let sender = senders.get_mut(target).and_then(Option::as_mut).ok_or("a message to nobody")?;
+            if let Err(message) = sender.send(message) {
+                shard.refuse_message(target, message);
+            }
+        }
+        if reported.elapsed() > Duration::from_secs(2) {
+            reported = Clock::now();
+            report(place.0, &shard, &apps, turns, tap.sent);
+        }
+        if !busy {
+            let now = Instant::from_nanos(start.elapsed().as_nanos() as u64);
+            // Nobody interrupts a thread for a message: look after the rings once a millisecond.
+            let longest = if place.1 > 1 { Duration::from_millis(1) } else { Duration::from_millis(500) };
+            let limit = shard.next_deadline().map_or(longest, |deadline| deadline.since(now).min(longest));
+            tap.wait(limit);
+        }
+    }
+}
+
+fn report(core: usize, shard: &Shard, apps: &Apps, turns: u64, sent: u64) {
+    let mut line = format!("core {core}: turns {turns} sent {sent} flows {}", apps.flows.len());
+    for (name, value) in shard.counters().events().chain(shard.counters().drops()).filter(|(_, value)| *value > 0) {
+        let _ = write!(line, " {name} {value}");
+    }
+    for (name, value) in shard.gauges().chain(shard.tcp_counters().iter()).filter(|(_, value)| *value > 0) {
+        let _ = write!(line, " {name} {value}");
+    }
+    eprintln!("{line}");
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(name), Some(address)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: tap DEVICE ADDRESS [CORES]".into());
+    };
+    let address: Ipv4Addr = address.parse()?;
+    let cores: usize = arguments.next().map_or(Ok(1), |cores| cores.parse())?;
+    let pattern: Vec<u8> = (0..PATTERN_BYTES).map(|n| (n % 251) as u8).collect();
+    let pattern: &'static [u8] = pattern.leak();
+    let capabilities = Capabilities {
+        mac: [0x52, 0x54, 0x00, 0x57, 0x45, 0x01],
+        mtu: 1500,
+        transmit_checksum: false,
+        tso4: false,
+        tso6: false,
+    };
+    let mut senders: Vec<Vec<Option<Sender<Message>>>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut receivers: Vec<Vec<Option<Receiver<Message>>>> = (0..cores).map(|_| Vec::new()).collect();
+    for from in 0..cores {
+        for (to, inbox) in receivers.iter_mut().enumerate() {
+            let (sender, receiver) = ring(1024);
+            senders[from].push((from != to).then_some(sender));
+            inbox.push((from != to).then_some(receiver));
+        }
+    }
+    let first = Arc::new(
+        DeviceBuilder::new()
+            .name(&name)
+            .layer(Layer::L2)
+            .inherit_enable_state()
+            .with(|builder| {
+                builder.multi_queue(true);
+            })
+            .build_sync()?,
+    );
+    let start = Clock::now();
+    let mut threads = Vec::new();
+    for (core, ends) in senders.into_iter().zip(receivers).enumerate() {
+        let device = first.try_clone()?;
+        device.set_nonblocking(true)?;
+        let tap = Tap { device, capabilities, frame: Vec::with_capacity(2048), sent: 0 };
+        threads.push(thread::spawn(move || run((core, cores), tap, address, ends, (start, pattern))));
+    }
+    // The first descriptor was only there to be cloned; as a queue of its own it would swallow frames.
+    drop(first);
+    for thread in threads {
+        thread.join().map_err(|_| "a core panicked")??;
+    }
+    Ok(())
+}
