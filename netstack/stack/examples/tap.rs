@@ -32,6 +32,10 @@ const PATTERN_BYTES: usize = 1 << 20;
 const WEB: Token = Token(u64::MAX);
 const RELAY: Token = Token(u64::MAX - 1);
 
+/// A core's ends of the rings to and from each other core.
+type Outgoing = Vec<Option<Sender<Message>>>;
+type Incoming = Vec<Option<Receiver<Message>>>;
+
 /// One queue of the TAP device.
 struct Tap {
     device: SyncDevice,
@@ -293,7 +297,7 @@ fn run(
     place: (usize, usize),
     mut tap: Tap,
     address: Ipv4Addr,
-    (mut senders, mut receivers): (Vec<Option<Sender<Message>>>, Vec<Option<Receiver<Message>>>),
+    (mut senders, mut receivers): (Outgoing, Incoming),
     (start, pattern): (Clock, &'static [u8]),
 ) -> Result<(), String> {
     let pool = Pool::with_capacity(BUFFERS).map_err(|error| error.to_string())?;
@@ -373,12 +377,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         tso4: false,
         tso6: false,
     };
-    let mut senders: Vec<Vec<Option<Sender<Message>>>> = (0..cores).map(|_| Vec::new()).collect();
-    let mut receivers: Vec<Vec<Option<Receiver<Message>>>> = (0..cores).map(|_| Vec::new()).collect();
-    for from in 0..cores {
+    let mut senders: Vec<Outgoing> = (0..cores).map(|_| Vec::new()).collect();
+    let mut receivers: Vec<Incoming> = (0..cores).map(|_| Vec::new()).collect();
+    for (from, outbox) in senders.iter_mut().enumerate() {
         for (to, inbox) in receivers.iter_mut().enumerate() {
             let (sender, receiver) = ring(1024);
-            senders[from].push((from != to).then_some(sender));
+            outbox.push((from != to).then_some(sender));
             inbox.push((from != to).then_some(receiver));
         }
     }

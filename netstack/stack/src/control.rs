@@ -5,19 +5,21 @@
 //! treated by its EtherType: IPv4 goes to the wire as it is; a question for a neighbour is answered out of the shard's
 //! own table, so that ARP has one owner.
 
+mod device;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::dhcpv4;
-use smoltcp::time::Instant as WireInstant;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, HardwareAddress, IpCidr};
+use weir_packet::Packet;
 use weir_packet::frame::{Capabilities, Offload};
-use weir_packet::{Packet, Pool};
 use weir_socket::Instant;
+
+use device::{Queues, SENT_MAX, from_wire, wire_instant};
 
 use crate::address::{DNS_SERVERS_MAX, Ipv4Configuration};
 use crate::arp;
@@ -31,8 +33,6 @@ pub(crate) const DHCP_CLIENT_PORT: u16 = 68;
 
 /// Received frames that wait for the control plane.
 const RECEIVED_MAX: usize = 8;
-/// Frames that it sends in one turn.
-const SENT_MAX: usize = 8;
 /// Between two DISCOVERs: short at first, for a boot is waiting; then as RFC 2131 4.1 would have it.
 const DISCOVER_AFTER: Duration = Duration::from_secs(1);
 const DISCOVER_AFTER_PATIENTLY: Duration = Duration::from_secs(8);
@@ -219,92 +219,5 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-fn wire_instant(at: Instant) -> WireInstant {
-    WireInstant::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
-}
-
-fn from_wire(at: WireInstant) -> Instant {
-    let micros = u64::try_from(at.total_micros()).unwrap_or(0);
-    // Rounded up: a deadline is never early by what a microsecond hides.
-    Instant::from_nanos(micros.saturating_add(1).saturating_mul(1_000))
-}
-
-/// smoltcp's view of the queues.
-struct Queues<'a> {
-    received: &'a mut VecDeque<Packet>,
-    sent: &'a mut VecDeque<Packet>,
-    pool: Option<&'a Pool>,
-    mtu: u16,
-}
-
-struct Incoming(Packet);
-
-struct Outgoing<'a> {
-    sent: &'a mut VecDeque<Packet>,
-    packet: Packet,
-}
-
-impl<'a> Queues<'a> {
-    fn outgoing(&mut self) -> Option<Outgoing<'_>> {
-        if self.sent.len() == SENT_MAX {
-            return None;
-        }
-        let packet = self.pool?.allocate()?;
-        Some(Outgoing { sent: self.sent, packet })
-    }
-}
-
-impl phy::Device for Queues<'_> {
-    type RxToken<'b>
-        = Incoming
-    where
-        Self: 'b;
-    type TxToken<'b>
-        = Outgoing<'b>
-    where
-        Self: 'b;
-
-    fn receive(&mut self, _now: WireInstant) -> Option<(Incoming, Outgoing<'_>)> {
-        if self.sent.len() == SENT_MAX {
-            return None;
-        }
-        let packet = self.received.pop_front()?;
-        // Without a buffer for the answer the frame is lost, as on any busy link.
-        Some((Incoming(packet), self.outgoing()?))
-    }
-
-    fn transmit(&mut self, _now: WireInstant) -> Option<Outgoing<'_>> {
-        self.outgoing()
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        // What the protocols send fits into one buffer.
-        capabilities.max_transmission_unit = usize::from(self.mtu).min(1_500) + ethernet::HEADER_BYTES;
-        capabilities
-    }
-}
-
-impl phy::RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, f: F) -> R {
-        match self.packet.extend(len) {
-            Ok(bytes) => {
-                let result = f(bytes);
-                self.sent.push_back(self.packet);
-                result
-            }
-            // Longer than the MTU that was told: built aside, and not sent.
-            Err(_) => f(&mut alloc::vec![0; len]),
-        }
     }
 }

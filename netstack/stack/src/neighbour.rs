@@ -12,6 +12,8 @@
 //! A [`NextHop`] is an entry's index and generation: the reply path of a flow costs one comparison, and an entry that
 //! was reused for another neighbour is noticed.
 
+mod table;
+
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -19,8 +21,7 @@ use core::time::Duration;
 use weir_socket::Instant;
 use weir_tcp::NextHop;
 
-/// Most entries that a table can have: what fits into a [`NextHop`].
-pub(crate) const ENTRIES_MAX: usize = 1 << INDEX_BITS;
+use table::{Index, Key, State, Table};
 
 /// How long an answer counts (RFC 4861 REACHABLE_TIME).
 const VERIFIED_FOR: Duration = Duration::from_secs(30);
@@ -32,15 +33,6 @@ const QUESTIONS_MAX: u8 = 3;
 const QUESTIONED_MAX: usize = 64;
 /// How long an absent neighbour is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
-/// Entries looked at to find one that may be replaced.
-const EVICTION_SAMPLE: usize = 16;
-
-const INDEX_BITS: u32 = 12;
-const NONE: u16 = u16::MAX;
-
-const _: () = assert!(ENTRIES_MAX < NONE as usize);
-// The generation never reaches the value that would make the reserved names of `next_hop_of`.
-const GENERATION_MASK: u32 = (1 << (32 - INDEX_BITS - 1)) - 1;
 
 /// An Ethernet address.
 pub(crate) type Mac = [u8; 6];
@@ -77,203 +69,124 @@ pub(crate) struct Question {
     pub(crate) station: Option<Mac>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Free,
-    /// Asked for; the Ethernet address is not known.
-    Incomplete,
-    /// The Ethernet address is known; verified until the entry's time.
-    Usable,
-    /// Did not answer; counts until the entry's time.
-    Absent,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    key: Key,
-    /// When `Usable`: verified until; when `Absent`: believed until.
-    until: Instant,
-    /// When the next question is due, if `questioned`.
-    retry_at: Instant,
-    used_at: Instant,
-    generation: u32,
-    /// The next entry of the same bucket, or of the free list.
-    next: u16,
-    mac: Mac,
-    state: State,
-    questioned: bool,
-    pinned: bool,
-    questions: u8,
-}
-
-/// An IP address as one number: IPv4 in the IPv4-mapped range.
-type Key = u128;
-
 /// The neighbours that one core knows.
 pub(crate) struct Neighbours {
-    entries: Vec<Entry>,
-    buckets: Vec<u16>,
-    free: u16,
-    used: usize,
+    table: Table,
     /// Entries with `questioned` set: few, and looked at only when the earliest is due.
-    questioned: Vec<u16>,
+    questioned: Vec<Index>,
     next_question_at: Option<Instant>,
-    seed: u64,
-    sample_from: usize,
 }
 
 impl Neighbours {
-    /// A table of `capacity` entries (1 to [`ENTRIES_MAX`]).
+    /// Room for `capacity` neighbours.
     pub(crate) fn new(capacity: usize, seed: u64) -> Self {
-        let capacity = capacity.clamp(1, ENTRIES_MAX);
-        let entry = |index: usize| Entry {
-            key: 0,
-            until: Instant::default(),
-            retry_at: Instant::default(),
-            used_at: Instant::default(),
-            generation: 0,
-            next: if index + 1 < capacity { (index + 1) as u16 } else { NONE },
-            mac: [0; 6],
-            state: State::Free,
-            questioned: false,
-            pinned: false,
-            questions: 0,
-        };
-        let mut buckets = Vec::new();
-        buckets.resize((capacity * 2).next_power_of_two(), NONE);
-        Self {
-            entries: (0..capacity).map(entry).collect(),
-            buckets,
-            free: 0,
-            used: 0,
-            questioned: Vec::with_capacity(QUESTIONED_MAX),
-            next_question_at: None,
-            seed,
-            sample_from: 0,
-        }
+        let questioned = Vec::with_capacity(QUESTIONED_MAX);
+        Self { table: Table::new(capacity, seed), questioned, next_question_at: None }
     }
 
     /// Entries in use.
     pub(crate) fn len(&self) -> usize {
-        self.used
+        self.table.len()
     }
 
     /// How to answer the on-link sender of a packet to us, which came from station `mac`. Remembers it when there is
     /// room; otherwise the answer has to be resolved.
     #[inline]
     pub(crate) fn sender(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
-        let Some(index) = self.find(key_of(address)) else { return self.learn(address, mac, now) };
-        let entry = self.entries.get_mut(usize::from(index))?;
+        let Some(index) = self.table.find(address.into()) else { return self.learn(address, mac, now) };
+        let entry = self.table.get_mut(index);
         match entry.state {
-            State::Usable => {
-                if now >= entry.until {
-                    // Nobody vouches for what we know: the newest word is as good.
-                    entry.mac = mac;
-                } else if entry.mac == mac {
-                    entry.until = now + VERIFIED_FOR;
-                }
-            }
+            // Nobody vouches for what we know: the newest word is as good.
+            State::Usable if now >= entry.until => entry.mac = mac,
+            State::Usable if entry.mac == mac => entry.until = now + VERIFIED_FOR,
+            State::Usable => {}
             // Its packet says where it is; the question already under way will verify it.
             _ => entry.become_usable(mac, now, now),
         }
-        Some(next_hop_of(index, entry.generation))
+        Some(self.table.name(index))
+    }
+
+    /// A packet came through the neighbour behind `next_hop`: traffic from its station keeps it verified.
+    #[inline]
+    pub(crate) fn prolong(&mut self, next_hop: NextHop, mac: Mac, now: Instant) {
+        let Some(index) = self.table.named(next_hop) else { return };
+        let entry = self.table.get_mut(index);
+        if entry.mac == mac && entry.state == State::Usable && now < entry.until {
+            entry.until = now + VERIFIED_FOR;
+        }
     }
 
     /// The Ethernet address for `next_hop`, if it still names a usable entry: the reply path.
     #[inline]
     pub(crate) fn reach(&mut self, next_hop: NextHop, now: Instant) -> Option<Mac> {
-        let index = next_hop.0 & (ENTRIES_MAX as u32 - 1);
-        let entry = self.entries.get_mut(index as usize)?;
-        if entry.generation != next_hop.0 >> INDEX_BITS || entry.state != State::Usable {
+        let index = self.table.named(next_hop)?;
+        self.reach_entry(index, now)
+    }
+
+    #[inline]
+    fn reach_entry(&mut self, index: Index, now: Instant) -> Option<Mac> {
+        let entry = self.table.get_mut(index);
+        if entry.state != State::Usable {
             return None;
         }
         entry.used_at = now;
         let mac = entry.mac;
         if now >= entry.until && !entry.questioned {
-            self.ask(index as u16, now);
+            self.ask(index, now);
         }
         Some(mac)
     }
 
     /// The Ethernet address of `address`, or the beginning of a question.
     pub(crate) fn resolve(&mut self, address: IpAddr, now: Instant) -> Resolution {
-        let key = key_of(address);
-        let Some(index) = self.find(key).or_else(|| self.insert(key, now)) else { return Resolution::Absent };
-        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return Resolution::Absent };
-        match entry.state {
-            State::Usable => {
-                let next_hop = next_hop_of(index, entry.generation);
-                self.reach(next_hop, now).map_or(Resolution::Absent, Resolution::Known)
-            }
-            State::Absent if now < entry.until => Resolution::Absent,
-            _ => {
-                entry.state = State::Incomplete;
-                entry.used_at = now;
-                if entry.questioned || self.ask(index, now) { Resolution::Pending } else { Resolution::Absent }
-            }
+        let Some(index) = self.find_or_insert(address.into(), now) else { return Resolution::Absent };
+        if let Some(mac) = self.reach_entry(index, now) {
+            return Resolution::Known(mac);
         }
+        let entry = self.table.get_mut(index);
+        if entry.state == State::Absent && now < entry.until {
+            return Resolution::Absent;
+        }
+        entry.state = State::Incomplete;
+        entry.used_at = now;
+        if entry.questioned || self.ask(index, now) { Resolution::Pending } else { Resolution::Absent }
     }
 
     /// A neighbour says of itself that `address` is at `mac`: an answer, an announcement, or what another core heard.
-    /// `create` remembers it even if nobody had asked.
-    pub(crate) fn confirm(&mut self, address: IpAddr, mac: Mac, create: bool, now: Instant) -> Confirmed {
-        let key = key_of(address);
-        let known = self.find(key);
-        let Some(index) = known.or_else(|| if create { self.insert(key, now) } else { None }) else {
-            return Confirmed::Unknown;
-        };
-        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return Confirmed::Unknown };
-        let (was_usable, old_mac, asked) = (entry.state == State::Usable, entry.mac, entry.questioned);
+    pub(crate) fn confirm(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Confirmed {
+        let Some(index) = self.table.find(address.into()) else { return Confirmed::Unknown };
+        let entry = self.table.get_mut(index);
+        let (was_usable, is_same) = (entry.state == State::Usable, entry.mac == mac);
         // An answer that was asked for proves both directions. Any other word is taken, but to be verified when used;
         // what was verified for the same station stays so.
-        let until = match (asked, was_usable && old_mac == mac) {
+        let until = match (entry.questioned, was_usable && is_same) {
             (true, _) => now + VERIFIED_FOR,
             (false, true) => entry.until,
             (false, false) => now,
         };
         entry.become_usable(mac, until, now);
         self.forget_question(index);
-        match (was_usable, old_mac == mac) {
+        match (was_usable, is_same) {
             (true, true) => Confirmed::Same,
             (true, false) => Confirmed::Moved,
             (false, _) => Confirmed::New,
         }
     }
 
-    /// A packet came through the neighbour behind `next_hop`: traffic from its station keeps it verified.
-    #[inline]
-    pub(crate) fn prolong(&mut self, next_hop: NextHop, mac: Mac, now: Instant) {
-        let index = next_hop.0 & (ENTRIES_MAX as u32 - 1);
-        if let Some(entry) = self.entries.get_mut(index as usize)
-            && entry.mac == mac
-            && entry.state == State::Usable
-            && now < entry.until
-        {
-            entry.until = now + VERIFIED_FOR;
-        }
-    }
-
-    /// Keeps `address` in the table for ever: the gateway.
+    /// Keeps `address` in the table for ever, and asks for it at once: the gateway.
     pub(crate) fn pin(&mut self, address: IpAddr, now: Instant) -> Option<NextHop> {
-        let key = key_of(address);
-        let index = self.find(key).or_else(|| self.insert(key, now))?;
-        let entry = self.entries.get_mut(usize::from(index))?;
-        entry.pinned = true;
-        if entry.state == State::Absent {
-            entry.state = State::Incomplete;
-        }
-        let next_hop = next_hop_of(index, entry.generation);
-        if entry.state == State::Incomplete && !entry.questioned {
-            self.ask(index, now);
-        }
-        Some(next_hop)
+        let index = self.find_or_insert(address.into(), now)?;
+        self.table.get_mut(index).pinned = true;
+        let _ = self.resolve(address, now);
+        Some(self.table.name(index))
     }
 
     /// Forgets everybody; every [`NextHop`] given out becomes void.
     pub(crate) fn clear(&mut self) {
-        for index in 0..self.entries.len() {
-            if self.entries[index].state != State::Free {
-                self.remove(index as u16);
+        for index in self.table.indexes() {
+            if self.table.get(index).state != State::Free {
+                self.forget_question(index);
+                self.table.remove(index);
             }
         }
     }
@@ -288,13 +201,13 @@ impl Neighbours {
         if self.next_question_at.is_none_or(|at| now < at) {
             return None;
         }
-        let due = |entry: &&u16| self.entries.get(usize::from(**entry)).is_some_and(|e| e.retry_at <= now);
-        let Some(&index) = self.questioned.iter().find(due) else {
+        let due = self.questioned.iter().find(|&&index| self.table.get(index).retry_at <= now);
+        let Some(&index) = due else {
             self.next_question_at = self.earliest_question();
             return None;
         };
-        let entry = self.entries.get_mut(usize::from(index))?;
-        let address = address_of(entry.key);
+        let entry = self.table.get_mut(index);
+        let address = entry.address();
         if entry.questions < QUESTIONS_MAX {
             entry.questions += 1;
             entry.retry_at = now + RETRY_AFTER;
@@ -309,16 +222,16 @@ impl Neighbours {
     }
 
     fn earliest_question(&self) -> Option<Instant> {
-        self.questioned.iter().filter_map(|&index| self.entries.get(usize::from(index))).map(|e| e.retry_at).min()
+        self.questioned.iter().map(|&index| self.table.get(index).retry_at).min()
     }
 
     /// Puts the entry among the questioned; false when there are too many.
     #[cold]
-    fn ask(&mut self, index: u16, now: Instant) -> bool {
+    fn ask(&mut self, index: Index, now: Instant) -> bool {
         if self.questioned.len() == QUESTIONED_MAX {
             return false;
         }
-        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return false };
+        let entry = self.table.get_mut(index);
         entry.questioned = true;
         entry.questions = 0;
         entry.retry_at = now;
@@ -327,142 +240,25 @@ impl Neighbours {
         true
     }
 
-    fn forget_question(&mut self, index: u16) {
-        let Some(entry) = self.entries.get_mut(usize::from(index)) else { return };
-        if !entry.questioned {
-            return;
+    fn forget_question(&mut self, index: Index) {
+        let entry = self.table.get_mut(index);
+        if core::mem::take(&mut entry.questioned) {
+            self.questioned.retain(|&other| other != index);
+            self.next_question_at = self.earliest_question();
         }
-        entry.questioned = false;
-        self.questioned.retain(|&other| other != index);
-        self.next_question_at = self.earliest_question();
     }
 
     /// A packet came from somebody new. Its word is used but not verified, and evicts nobody who is.
     #[cold]
     fn learn(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
-        let index = self.insert(key_of(address), now)?;
-        let entry = self.entries.get_mut(usize::from(index))?;
-        entry.become_usable(mac, now, now);
-        Some(next_hop_of(index, entry.generation))
+        let index = self.table.insert(address.into(), now)?;
+        self.table.get_mut(index).become_usable(mac, now, now);
+        Some(self.table.name(index))
     }
 
-    #[inline]
-    fn find(&self, key: Key) -> Option<u16> {
-        let mut index = *self.buckets.get(self.bucket_of(key))?;
-        // Chains are as short as the hash is good; the walk is bounded by the table all the same.
-        for _ in 0..self.entries.len() {
-            let entry = self.entries.get(usize::from(index))?;
-            if entry.key == key {
-                return Some(index);
-            }
-            index = entry.next;
-        }
-        None
+    fn find_or_insert(&mut self, key: Key, now: Instant) -> Option<Index> {
+        self.table.find(key).or_else(|| self.table.insert(key, now))
     }
-
-    #[cold]
-    fn insert(&mut self, key: Key, now: Instant) -> Option<u16> {
-        if self.free == NONE {
-            self.evict(now)?;
-        }
-        let index = self.free;
-        let bucket = self.bucket_of(key);
-        let head = *self.buckets.get(bucket)?;
-        let entry = self.entries.get_mut(usize::from(index))?;
-        self.free = entry.next;
-        entry.key = key;
-        entry.state = State::Incomplete;
-        entry.used_at = now;
-        entry.pinned = false;
-        entry.next = head;
-        self.buckets[bucket] = index;
-        self.used += 1;
-        Some(index)
-    }
-
-    /// Frees the least recently used of a sample of entries that are neither verified nor pinned nor asked for.
-    fn evict(&mut self, now: Instant) -> Option<()> {
-        let len = self.entries.len();
-        self.sample_from = (self.sample_from + EVICTION_SAMPLE) % len;
-        let from = self.sample_from;
-        let victim = (0..EVICTION_SAMPLE.min(len))
-            .map(|step| ((from + step) % len) as u16)
-            .filter(|&index| self.entries.get(usize::from(index)).is_some_and(|entry| entry.is_replaceable(now)))
-            .min_by_key(|&index| self.entries[usize::from(index)].used_at)?;
-        self.remove(victim);
-        Some(())
-    }
-
-    fn remove(&mut self, index: u16) {
-        self.forget_question(index);
-        let Some(entry) = self.entries.get(usize::from(index)) else { return };
-        let (key, next) = (entry.key, entry.next);
-        let bucket = self.bucket_of(key);
-        let mut at = self.buckets[bucket];
-        if at == index {
-            self.buckets[bucket] = next;
-        } else {
-            while let Some(before) = self.entries.get_mut(usize::from(at)) {
-                if before.next == index {
-                    before.next = next;
-                    break;
-                }
-                at = before.next;
-            }
-        }
-        let free = self.free;
-        let entry = &mut self.entries[usize::from(index)];
-        entry.generation = (entry.generation + 1) & GENERATION_MASK;
-        entry.state = State::Free;
-        entry.next = free;
-        self.free = index;
-        self.used -= 1;
-    }
-
-    /// A keyed multiply-and-mix: cheap, and its collisions cannot be computed without the seed. Chains of a table of
-    /// on-link neighbours are no rewarding target anyway.
-    #[inline(always)]
-    fn bucket_of(&self, key: Key) -> usize {
-        let mixed = (key as u64 ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (key >> 64) as u64;
-        let mixed = (mixed ^ mixed >> 32).wrapping_mul(self.seed | 1);
-        (mixed >> 32) as usize & (self.buckets.len() - 1)
-    }
-}
-
-impl Entry {
-    fn become_usable(&mut self, mac: Mac, until: Instant, now: Instant) {
-        self.mac = mac;
-        self.state = State::Usable;
-        self.until = until;
-        self.used_at = now;
-    }
-
-    fn is_replaceable(&self, now: Instant) -> bool {
-        !self.pinned
-            && match self.state {
-                State::Free => false,
-                State::Incomplete => !self.questioned,
-                State::Usable => now >= self.until,
-                State::Absent => true,
-            }
-    }
-}
-
-#[inline(always)]
-fn next_hop_of(index: u16, generation: u32) -> NextHop {
-    NextHop(generation << INDEX_BITS | u32::from(index))
-}
-
-#[inline(always)]
-fn key_of(address: IpAddr) -> Key {
-    match address {
-        IpAddr::V4(address) => 0xffff_0000_0000 | Key::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-fn address_of(key: Key) -> IpAddr {
-    IpAddr::V6(key.into()).to_canonical()
 }
 
 #[cfg(test)]

@@ -208,7 +208,7 @@ impl Network {
     /// A neighbour told its Ethernet address; `word_for_others` when the other cores should hear of it.
     pub(crate) fn hear_of(&mut self, address: IpAddr, mac: Mac, word_for_others: bool) -> crate::neighbour::Confirmed {
         use crate::neighbour::Confirmed;
-        let confirmed = self.neighbours.confirm(address, mac, false, self.now);
+        let confirmed = self.neighbours.confirm(address, mac, self.now);
         if confirmed == Confirmed::Moved {
             self.count(Event::NeighbourMoved);
         }

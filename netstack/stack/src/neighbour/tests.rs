@@ -1,5 +1,6 @@
 //! Who gets into the table, who stays, and who is asked.
 
+use super::table::ENTRIES_MAX;
 use super::*;
 use core::net::Ipv4Addr;
 
@@ -18,7 +19,7 @@ fn table(capacity: usize) -> Neighbours {
 /// Asks for a neighbour and lets it answer.
 fn verify(neighbours: &mut Neighbours, n: u32, now: Instant) {
     assert_eq!(neighbours.resolve(address(n), now), Resolution::Pending);
-    assert_eq!(neighbours.confirm(address(n), MAC, false, now), Confirmed::New);
+    assert_eq!(neighbours.confirm(address(n), MAC, now), Confirmed::New);
 }
 
 #[test]
@@ -29,7 +30,7 @@ fn a_destination_is_asked_for_until_it_answers() {
     assert_eq!(neighbours.poll_question(START), None);
     assert_eq!(neighbours.next_deadline(), Some(START + RETRY_AFTER));
     assert_eq!(neighbours.resolve(address(1), START), Resolution::Pending);
-    assert_eq!(neighbours.confirm(address(1), MAC, false, START), Confirmed::New);
+    assert_eq!(neighbours.confirm(address(1), MAC, START), Confirmed::New);
     assert_eq!(neighbours.resolve(address(1), START), Resolution::Known(MAC));
     assert_eq!(neighbours.next_deadline(), None);
 }
@@ -64,7 +65,7 @@ fn a_verified_neighbour_in_use_is_asked_again_only_when_it_has_been_silent() {
     now = now + VERIFIED_FOR;
     assert_eq!(neighbours.resolve(address(1), now), Resolution::Known(MAC), "used while it is asked");
     assert_eq!(neighbours.poll_question(now), Some(Ok(Question { address: address(1), station: Some(MAC) })));
-    assert_eq!(neighbours.confirm(address(1), MAC, false, now), Confirmed::Same);
+    assert_eq!(neighbours.confirm(address(1), MAC, now), Confirmed::Same);
     assert_eq!(neighbours.poll_question(now + RETRY_AFTER), None);
 }
 
@@ -74,7 +75,7 @@ fn packets_of_another_station_do_not_move_a_verified_neighbour() {
     verify(&mut neighbours, 1, START);
     let next_hop = neighbours.sender(address(1), OTHER, START).expect("known");
     assert_eq!(neighbours.reach(next_hop, START), Some(MAC));
-    assert_eq!(neighbours.confirm(address(1), OTHER, false, START), Confirmed::Moved);
+    assert_eq!(neighbours.confirm(address(1), OTHER, START), Confirmed::Moved);
     assert_eq!(neighbours.reach(next_hop, START), Some(OTHER));
 }
 
@@ -133,7 +134,7 @@ fn the_gateway_stays_whatever_happens() {
     let mut neighbours = table(2);
     let gateway = neighbours.pin(address(1), START).expect("room");
     assert!(matches!(neighbours.poll_question(START), Some(Ok(_))));
-    assert_eq!(neighbours.confirm(address(1), MAC, false, START), Confirmed::New);
+    assert_eq!(neighbours.confirm(address(1), MAC, START), Confirmed::New);
     let later = START + VERIFIED_FOR * 10;
     for n in 10..1000 {
         let _ = neighbours.sender(address(n), OTHER, later);
