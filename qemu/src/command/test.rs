@@ -4,7 +4,15 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
-use std::process::{Command, ExitCode, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use weir_image::base;
 
@@ -21,6 +29,8 @@ struct Step {
     arguments: &'static [&'static str],
     /// What the run counts as.
     kind: Kind,
+    /// Longer than this it may not take: a test that hangs is a test that fails.
+    minutes_max: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,25 +43,44 @@ enum Kind {
 
 /// From the cheap to the dear.
 const STEPS: [Step; 6] = [
-    Step { title: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
+    Step { title: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check, minutes_max: 1 },
     Step {
         title: "lints",
         arguments: &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"],
         kind: Kind::Check,
+        minutes_max: 10,
     },
     Step {
         title: "lints of the guest",
         arguments: &["clippy", "--quiet", "--package", "weir-runtime", "--", "-D", "warnings"],
         kind: Kind::Check,
+        minutes_max: 5,
     },
-    Step { title: "units and tree", arguments: &["test", "--quiet", "--no-fail-fast"], kind: Kind::Tests },
-    Step { title: "kernel units", arguments: &["test", "--quiet", "--package", "weir-kernel"], kind: Kind::Tests },
+    Step {
+        title: "units and tree",
+        arguments: &["test", "--quiet", "--no-fail-fast"],
+        kind: Kind::Tests,
+        minutes_max: 15,
+    },
+    Step {
+        title: "units of the kernel",
+        arguments: &["test", "--quiet", "--package", "weir-kernel"],
+        kind: Kind::Tests,
+        minutes_max: 5,
+    },
     Step {
         title: "systems",
         arguments: &["test", "--quiet", "--package", "weir", "--test", "system"],
         kind: Kind::Tests,
+        minutes_max: 30,
     },
 ];
+
+/// How long the output of what was killed is waited for.
+const KILL_GRACE: Duration = Duration::from_secs(10);
+
+/// Exit status after an interrupt, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +102,8 @@ pub(super) fn run(options: &cli::Test) -> Outcome {
     if base::find_workspace().is_none() {
         return Err(Failure::new("no Weir source tree here or above").help("run the tests inside of a clone"));
     }
+    let (sender, events) = mpsc::channel();
+    forward_signals(sender.clone())?;
     let mut total = Count::default();
     let mut failed_steps = Vec::new();
     for step in &STEPS {
@@ -80,7 +111,7 @@ pub(super) fn run(options: &cli::Test) -> Outcome {
             continue;
         }
         say(&format!("test: {}", step.title));
-        let count = step.run(options)?;
+        let Some(count) = step.run(options, &sender, &events)? else { return Ok(ExitCode::from(INTERRUPTED)) };
         if count.failed > 0 {
             failed_steps.push(step.title);
         }
@@ -111,12 +142,67 @@ impl Count {
     }
 }
 
+/// What happens while a step runs.
+enum Event {
+    Line(String),
+    Closed,
+    Interrupt,
+}
+
+fn forward_signals(sender: Sender<Event>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+    thread::spawn(move || signals.forever().try_for_each(|_| sender.send(Event::Interrupt)));
+    Ok(())
+}
+
 impl Step {
-    /// Runs the step and lets the user watch.
-    fn run(&self, options: &cli::Test) -> Result<Count, Failure> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(self.arguments).stdout(Stdio::piped());
+    /// Runs the step and lets the user watch; `None` after an interrupt.
+    fn run(
+        &self,
+        options: &cli::Test,
+        sender: &Sender<Event>,
+        events: &Receiver<Event>,
+    ) -> Result<Option<Count>, Failure> {
+        let mut child =
+            self.command(options).spawn().map_err(|error| Failure::new(format!("cannot start cargo: {error}")))?;
+        let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).split(b'\n');
+        let sender = sender.clone();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(Event::Line(String::from_utf8_lossy(&line).into_owned()));
+            }
+            let _ = sender.send(Event::Closed);
+        });
+        let mut deadline = Instant::now() + Duration::from_secs(60 * self.minutes_max);
+        let mut killed = false;
+        let mut count = Count::default();
+        loop {
+            match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Line(line)) => {
+                    println!("{line}");
+                    count += Count::parse(&line).unwrap_or_default();
+                }
+                Ok(Event::Closed) => break,
+                Ok(Event::Interrupt) => {
+                    kill(&mut child);
+                    return Ok(None);
+                }
+                Err(_) if killed => break,
+                Err(_) => {
+                    say(&format!("test: {} took longer than {} minutes and was ended", self.title, self.minutes_max));
+                    kill(&mut child);
+                    (killed, deadline) = (true, Instant::now() + KILL_GRACE);
+                }
+            }
+        }
+        let status = child.wait().map_err(|error| Failure::new(format!("cannot wait for cargo: {error}")))?;
+        Ok(Some(self.judge(count, status)))
+    }
+
+    fn command(&self, options: &cli::Test) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+        command.args(self.arguments).stdout(Stdio::piped()).process_group(0);
         if let Some(workspace) = base::find_workspace() {
             command.current_dir(workspace);
         }
@@ -126,22 +212,24 @@ impl Step {
         if options.long {
             command.env(LONG_VARIABLE, "1");
         }
-        let mut child = command.spawn().map_err(|error| Failure::new(format!("cannot start cargo: {error}")))?;
-        let mut count = Count::default();
-        for line in BufReader::new(child.stdout.take().expect("stdout is a pipe")).split(b'\n') {
-            let Ok(line) = line else { break };
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            count += Count::parse(&line).unwrap_or_default();
-        }
-        let status = child.wait().map_err(|error| Failure::new(format!("cannot wait for cargo: {error}")))?;
+        command
+    }
+
+    fn judge(&self, mut count: Count, status: ExitStatus) -> Count {
         match (self.kind, status.success()) {
             (Kind::Check, true) => count.passed += 1,
-            // What does not compile has no summary.
-            (Kind::Check, false) | (Kind::Tests, false) if count.failed == 0 => count.failed += 1,
+            // What does not compile, or was ended, has no summary.
+            (Kind::Check | Kind::Tests, false) if count.failed == 0 => count.failed += 1,
             _ => {}
         }
-        Ok(count)
+        count
+    }
+}
+
+/// Ends cargo and all that it started.
+fn kill(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
 
