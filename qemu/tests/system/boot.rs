@@ -7,7 +7,7 @@ use weir_host::qmp::Order;
 
 use crate::guest::{Guest, Spec};
 use crate::tap::Tap;
-use crate::{Tested, Tests, ensure};
+use crate::{Tested, Tests, ensure, http};
 
 pub const TESTS: Tests = &[
     ("boot::one_core", || boots(1)),
@@ -32,12 +32,18 @@ fn user() -> Nic {
     Nic::User { forwards: Vec::new(), subnet: None }
 }
 
+/// With a queue pair for each core, so that each has work.
 fn boots(cores: u32) -> Tested {
-    let guest = Guest::boot(Spec { cores, nic: user(), ..Spec::default() })?;
+    let tap = Tap::new(cores)?;
+    let config =
+        tap.config() + "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npage = \"demo\"\n";
+    let guest = Guest::boot(Spec { config, cores, nic: tap.nic(), ..Spec::default() })?;
     let told = format!("cores={cores}");
     ensure(guest.ready.split_whitespace().any(|word| word.trim_end_matches(',') == told), || {
         format!("no {told} in {:?}", guest.ready)
-    })
+    })?;
+    let answer = http::get(tap.at(80), "/")?;
+    ensure(answer.status == 200, || answer.head)
 }
 
 fn power_button_switches_off() -> Tested {
