@@ -73,7 +73,7 @@ fn arm(deadline_ns: u64) -> bool {
     let armed_for_ns = &area().armed_for_ns;
     if armed_for_ns.load(Ordering::Relaxed) != deadline_ns {
         armed_for_ns.store(deadline_ns, Ordering::Relaxed);
-        apic::arm_timer(time::tsc_at(deadline_ns), deadline_ns - now_ns);
+        apic::arm_timer(deadline_ns - now_ns);
     }
     true
 }

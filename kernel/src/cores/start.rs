@@ -45,6 +45,10 @@ const WAITING: u16 = 0;
 const REPORTED: u16 = 1;
 const GIVEN_UP: u16 = 2;
 static STATES: [AtomicU16; CORES_MAX] = [const { AtomicU16::new(WAITING) }; CORES_MAX];
+/// What the boot core's clock showed before it started the others.
+static CLOCK_BEFORE_NS: AtomicU64 = AtomicU64::new(0);
+/// Cores whose clock shows an earlier time than that: their counters are not in step.
+static CLOCKS_BEHIND: AtomicU32 = AtomicU32::new(0);
 /// Number of cores that may run on; 0 while this is undecided.
 static GO: AtomicUsize = AtomicUsize::new(0);
 
@@ -60,6 +64,10 @@ pub fn start_all(limit: usize, entry: fn(CoreId) -> !) -> usize {
     let started = (1..prepared).take_while(|index| claim(*index)).count() + 1;
     if started < wanted {
         crate::warn!("cores: {started} of {wanted} cores started");
+    }
+    match CLOCKS_BEHIND.load(Ordering::Acquire) {
+        0 => {}
+        behind => crate::warn!("cores: the clocks of {behind} cores are behind the boot core's"),
     }
     RUNNING.store(started as u16, Ordering::Release);
     GO.store(started, Ordering::Release);
@@ -105,6 +113,7 @@ fn copy_start_code(page: u64) {
 fn send_start_messages(prepared: usize) {
     let Some(page) = memory::core_start_page() else { return };
     let start_up = Message::StartUp((page >> 12) as u8);
+    CLOCK_BEFORE_NS.store(time::now_ns(), Ordering::Release);
     let others = || (1..prepared).zip(&apic_ids()[1..prepared]);
     others().for_each(|(_, id)| apic::send(*id, Message::Init));
     wait(INIT_WAIT_NS, || false);
@@ -146,6 +155,10 @@ pub(crate) extern "C" fn arrive(core: u32) -> ! {
     }
     cpu::enable_extended_state();
     apic::enable();
+    // A counter that is behind the boot core gives a difference below zero.
+    if time::now_ns().wrapping_sub(CLOCK_BEFORE_NS.load(Ordering::Acquire)) > 1 << 62 {
+        CLOCKS_BEHIND.fetch_add(1, Ordering::AcqRel);
+    }
     let state = &STATES[id.index()];
     if state.compare_exchange(WAITING, REPORTED, Ordering::AcqRel, Ordering::Acquire).is_err() {
         cpu::halt_forever();

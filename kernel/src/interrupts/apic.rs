@@ -147,11 +147,11 @@ fn wait_until_sent() {
     }
 }
 
-/// Arms this core's timer for the moment when the time stamp counter reaches `tsc`, which is `delta_ns` away.
-pub(crate) fn arm_timer(tsc: u64, delta_ns: u64) {
+/// Arms this core's timer, `delta_ns` from now.
+pub(crate) fn arm_timer(delta_ns: u64) {
     if uses_tsc_deadline() {
         // SAFETY: the processor has the register (checked by `init`). A value of zero would disarm; a time stamp is never zero.
-        unsafe { cpu::write_msr(TSC_DEADLINE, tsc.max(1)) };
+        unsafe { cpu::write_msr(TSC_DEADLINE, crate::time::tsc_after(delta_ns)) };
         return;
     }
     let ticks = TIMER_SCALE.get().map_or(delta_ns, |scale| scale.apply(delta_ns));

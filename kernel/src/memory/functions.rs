@@ -2,9 +2,9 @@
 //!
 //! Small sizes dominate (headers, keys, short strings): up to 128 bytes are copied by overlapping loads and stores without
 //! a loop, all loads first, so the same code serves overlapping ranges. Beyond that, 128 bytes at a time, which is 20
-//! instructions: a segment of 1460 bytes takes 248. `rep movsb` is
-//! left alone: it starts slowly on real processors at these sizes, and under an emulator 1460 bytes took 70 times as long
-//! (98 us against 1.4 us). So is AVX, which was slower there than SSE2 below 16 KiB.
+//! instructions: a segment of 1460 bytes takes 248. `rep movsb` is left alone: it starts slowly on real processors at these
+//! sizes, and under an emulator 1460 bytes took 70 times as long (98 us against 1.4 us). So is AVX, which was slower there than
+//! SSE2 below 16 KiB.
 //!
 //! In assembly, because the compiler recognises such loops and would replace them by calls to themselves.
 

@@ -48,11 +48,18 @@ pub struct Clock {
 struct Base {
     tsc: AtomicU64,
     multiplier: AtomicU64,
+    /// Ticks per nanosecond, for deadlines.
+    inverse: AtomicU64,
     /// Wall clock at `tsc`.
     wall_ns: AtomicU64,
 }
 
-static BASE: Base = Base { tsc: AtomicU64::new(0), multiplier: AtomicU64::new(0), wall_ns: AtomicU64::new(0) };
+static BASE: Base = Base {
+    tsc: AtomicU64::new(0),
+    multiplier: AtomicU64::new(0),
+    inverse: AtomicU64::new(0),
+    wall_ns: AtomicU64::new(0),
+};
 
 /// A machine whose counter stands higher than this was not started with it.
 const PLAUSIBLE_START_NS: u64 = 600_000_000_000;
@@ -74,11 +81,10 @@ pub fn wall_unix_ns() -> u64 {
     BASE.wall_ns.load(Ordering::Relaxed).saturating_add(now_ns())
 }
 
-/// The counter's value at `at_ns`.
-pub(crate) fn tsc_at(at_ns: u64) -> u64 {
-    let ns_per_tick = Scale::from_bits(BASE.multiplier.load(Ordering::Relaxed));
-    let ticks = Scale::ratio(1 << 48, ns_per_tick.bits()).map_or(0, |ticks_per_ns| ticks_per_ns.apply(at_ns));
-    BASE.tsc.load(Ordering::Relaxed).wrapping_add(ticks)
+/// The counter's value `delta_ns` from now.
+pub(crate) fn tsc_after(delta_ns: u64) -> u64 {
+    let ticks_per_ns = Scale::from_bits(BASE.inverse.load(Ordering::Relaxed));
+    cpu::tsc().saturating_add(ticks_per_ns.apply(delta_ns))
 }
 
 /// A measurement that may still be running.
@@ -117,6 +123,8 @@ pub(crate) fn finish(rate: Rate) -> Clock {
     let wall_ns = system_ns.and_then(pvclock::wall_ns).or_else(rtc::unix_ns).unwrap_or(0);
     BASE.tsc.store(tsc, Ordering::Relaxed);
     BASE.wall_ns.store(wall_ns, Ordering::Relaxed);
+    let inverse = Scale::ratio(1 << 48, scale.bits());
+    BASE.inverse.store(inverse.map_or(0, Scale::bits), Ordering::Relaxed);
     BASE.multiplier.store(scale.bits(), Ordering::Release);
     let counted = Some(scale.apply(tsc)).filter(|ns| cpu::under_hypervisor() && *ns < PLAUSIBLE_START_NS);
     Clock { source, hertz: scale.hertz(), since_vm_start_ns: system_ns.or(counted) }
