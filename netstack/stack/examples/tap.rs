@@ -329,8 +329,7 @@ fn run(
             apps.handle(&mut shard, event);
         }
         shard.poll_transmit(&mut tap);
-        for _ in 0..1024 {
-            let Some((target, message)) = shard.poll_message() else { break };
+        while let Some((target, message)) = shard.poll_message() {
             let sender = senders.get_mut(target).and_then(Option::as_mut).ok_or("a message to nobody")?;
             if let Err(message) = sender.send(message) {
                 shard.refuse_message(target, message);

@@ -68,29 +68,45 @@ pub(crate) enum Route {
 /// All that decides on addresses, in the form in which a packet is compared with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
-    v4: Option<V4>,
+    v4: V4,
+    v4_configuration: Option<Ipv4Configuration>,
     v6: Option<Ipv6Configuration>,
     link_local: Ipv6Addr,
 }
 
+/// IPv4 as numbers; [`V4::NONE`] when there is none, so that a packet's path need not ask.
 #[derive(Debug, Clone, Copy)]
 struct V4 {
     address: u32,
     mask: u32,
-    configuration: Ipv4Configuration,
+    /// The address of all hosts of our network; the limited broadcast when it has none.
+    broadcast: u32,
+    /// The first octet at which addresses are no sources any more.
+    sources_end: u8,
+}
+
+impl V4 {
+    /// Nothing comes from anywhere, and nothing but the unspecified address is on the link.
+    const NONE: Self = Self { address: 0, mask: u32::MAX, broadcast: u32::MAX, sources_end: 0 };
+
+    fn new(configuration: &Ipv4Configuration) -> Self {
+        let prefix_len = u32::from(configuration.prefix_len.min(32));
+        let mask = u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0);
+        let address = configuration.address.to_bits();
+        // Networks of one or two hosts have no such address (RFC 3021).
+        let broadcast = if prefix_len < 31 { address | !mask } else { u32::MAX };
+        Self { address, mask, broadcast, sources_end: 224 }
+    }
 }
 
 impl Addresses {
     pub(crate) fn new(mac: [u8; 6]) -> Self {
-        Self { v4: None, v6: None, link_local: link_local_address(mac) }
+        Self { v4: V4::NONE, v4_configuration: None, v6: None, link_local: link_local_address(mac) }
     }
 
     pub(crate) fn configure_v4(&mut self, configuration: Option<Ipv4Configuration>) {
-        self.v4 = configuration.map(|configuration| V4 {
-            address: configuration.address.to_bits(),
-            mask: u32::MAX.checked_shl(32 - u32::from(configuration.prefix_len.min(32))).unwrap_or(0),
-            configuration,
-        });
+        self.v4 = configuration.as_ref().map_or(V4::NONE, V4::new);
+        self.v4_configuration = configuration;
     }
 
     pub(crate) fn configure_v6(&mut self, configuration: Option<Ipv6Configuration>) {
@@ -98,7 +114,7 @@ impl Addresses {
     }
 
     pub(crate) fn v4(&self) -> Option<&Ipv4Configuration> {
-        self.v4.as_ref().map(|v4| &v4.configuration)
+        self.v4_configuration.as_ref()
     }
 
     pub(crate) fn v6(&self) -> Option<&Ipv6Configuration> {
@@ -111,7 +127,7 @@ impl Addresses {
 
     #[inline]
     pub(crate) fn is_ours_v4(&self, address: Ipv4Addr) -> bool {
-        self.v4.is_some_and(|v4| v4.address == address.to_bits())
+        self.v4.address == address.to_bits() && !address.is_unspecified()
     }
 
     #[inline]
@@ -129,7 +145,7 @@ impl Addresses {
 
     #[inline]
     pub(crate) fn is_on_link_v4(&self, address: Ipv4Addr) -> bool {
-        self.v4.is_some_and(|v4| (address.to_bits() ^ v4.address) & v4.mask == 0)
+        (address.to_bits() ^ self.v4.address) & self.v4.mask == 0
     }
 
     #[inline]
@@ -141,19 +157,22 @@ impl Addresses {
             })
     }
 
-    /// Whether `address` addresses all hosts of our network. Networks of one or two hosts have no such address (RFC 3021).
+    /// Whether `address` addresses all hosts of our network.
     #[inline]
     pub(crate) fn is_broadcast_v4(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast()
-            || self.v4.is_some_and(|v4| v4.configuration.prefix_len < 31 && address.to_bits() == v4.address | !v4.mask)
+        address.is_broadcast() || address.to_bits() == self.v4.broadcast
     }
 
-    /// Whether a packet from the wire may come from `address` (RFC 1122 3.2.1.3): a unicast address that is neither
+    /// Whether a packet from the wire to us may come from `address` (RFC 1122 3.2.1.3): a unicast address that is neither
     /// loopback nor "this host" nor one of our own.
     #[inline]
     pub(crate) fn is_source_v4(&self, address: Ipv4Addr) -> bool {
-        let first = address.octets()[0];
-        first < 224 && first != 0 && first != 127 && !self.is_ours_v4(address) && !self.is_broadcast_v4(address)
+        let (bits, first) = (address.to_bits(), address.octets()[0]);
+        first < self.v4.sources_end
+            && first != 0
+            && first != 127
+            && bits != self.v4.address
+            && bits != self.v4.broadcast
     }
 
     /// As [`is_source_v4`](Self::is_source_v4), for IPv6 (RFC 4291 2.5.2, 2.5.3, 2.7).
@@ -169,8 +188,8 @@ impl Addresses {
         }
         let hop = match destination {
             IpAddr::V4(address) if address.is_multicast() || self.is_broadcast_v4(address) => None,
-            IpAddr::V4(address) if self.is_on_link_v4(address) => Some(destination),
-            IpAddr::V4(_) => self.v4.and_then(|v4| v4.configuration.gateway).map(IpAddr::V4),
+            IpAddr::V4(address) if self.is_on_link_v4(address) && !address.is_unspecified() => Some(destination),
+            IpAddr::V4(_) => self.v4_configuration.and_then(|v4| v4.gateway).map(IpAddr::V4),
             IpAddr::V6(address) if address.is_multicast() => None,
             IpAddr::V6(address) if self.is_on_link_v6(address) => Some(destination),
             IpAddr::V6(_) => self.v6.and_then(|v6| v6.gateway).map(IpAddr::V6),
@@ -183,7 +202,7 @@ impl Addresses {
         match (self.route(destination), destination) {
             (Route::None, _) => None,
             (Route::Loopback, _) => Some(destination),
-            (_, IpAddr::V4(_)) => self.v4.map(|v4| IpAddr::V4(v4.configuration.address)),
+            (_, IpAddr::V4(_)) => self.v4_configuration.map(|v4| IpAddr::V4(v4.address)),
             (_, IpAddr::V6(address)) if address.is_unicast_link_local() => Some(IpAddr::V6(self.link_local)),
             (_, IpAddr::V6(_)) => self.v6.map(|v6| IpAddr::V6(v6.address)),
         }

@@ -7,8 +7,8 @@ use weir_packet::Packet;
 use weir_packet::frame::Offload;
 
 use crate::counters::{DropReason, Event};
-use crate::ethernet::{self, BROADCAST};
-use crate::neighbour::{Confirmed, Mac};
+use crate::ethernet::{self, Mac};
+use crate::neighbour::Confirmed;
 use crate::network::Network;
 
 /// Bytes of an ARP packet for IPv4 over Ethernet.
@@ -39,13 +39,13 @@ impl Network {
             self.drop_for(DropReason::ArpMalformed);
             return Ok(());
         };
-        if arp.sender_mac != link.source || ethernet::is_group(arp.sender_mac) {
+        if arp.sender_mac != link.source || arp.sender_mac.is_group() {
             self.drop_for(DropReason::ArpMalformed);
             return Ok(());
         }
         if self.addresses.is_ours_v4(arp.sender) {
             // Our own announcement may come back through a hub; anybody else's is a conflict.
-            if arp.sender_mac == self.device.mac {
+            if arp.sender_mac == self.mac {
                 return Ok(());
             }
             self.count(Event::AddressConflict);
@@ -75,7 +75,7 @@ impl Network {
         }
         let reply = Arp {
             operation: ArpOperation::Reply,
-            sender_mac: self.device.mac,
+            sender_mac: self.mac,
             sender: arp.target,
             target_mac: arp.sender_mac,
             target: arp.sender,
@@ -106,8 +106,8 @@ impl Network {
     pub(crate) fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) {
         let Some(sender) = self.addresses.v4().map(|v4| v4.address) else { return };
         let request =
-            Arp { operation: ArpOperation::Request, sender_mac: self.device.mac, sender, target_mac: [0; 6], target };
-        self.send_arp(station.unwrap_or(BROADCAST), request);
+            Arp { operation: ArpOperation::Request, sender_mac: self.mac, sender, target_mac: Mac::NONE, target };
+        self.send_arp(station.unwrap_or(Mac::BROADCAST), request);
         self.count(Event::ArpRequestSent);
     }
 
@@ -150,15 +150,21 @@ impl Arp {
         else {
             return None;
         };
-        Some(Self { operation, sender_mac: source_hardware_addr.0, sender, target_mac: target_hardware_addr.0, target })
+        Some(Self {
+            operation,
+            sender_mac: source_hardware_addr.0.into(),
+            sender,
+            target_mac: target_hardware_addr.0.into(),
+            target,
+        })
     }
 
     fn emit(self, bytes: &mut [u8]) {
         let repr = ArpRepr::EthernetIpv4 {
             operation: self.operation,
-            source_hardware_addr: EthernetAddress(self.sender_mac),
+            source_hardware_addr: EthernetAddress(self.sender_mac.octets()),
             source_protocol_addr: self.sender,
-            target_hardware_addr: EthernetAddress(self.target_mac),
+            target_hardware_addr: EthernetAddress(self.target_mac.octets()),
             target_protocol_addr: self.target,
         };
         repr.emit(&mut ArpPacket::new_unchecked(bytes));

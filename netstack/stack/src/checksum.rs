@@ -27,6 +27,16 @@ impl Sum {
         Self(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
+    /// The sum of an IPv4 header without options: five words, without a loop that the compiler would vectorise.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn of_header(bytes: &[u8; 20]) -> Self {
+        const fn word(bytes: &[u8; 20], at: usize) -> u64 {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as u64
+        }
+        Self(word(bytes, 0) + word(bytes, 4) + word(bytes, 8) + word(bytes, 12) + word(bytes, 16))
+    }
+
     /// Adds the pseudo-header of IPv6 (RFC 8200 8.1): addresses, length and protocol.
     #[must_use]
     pub(crate) fn add_pseudo_header_v6(self, source: [u8; 16], destination: [u8; 16], len: u32, protocol: u8) -> Self {
@@ -52,11 +62,12 @@ impl Sum {
         [!high, !low]
     }
 
-    /// Whether data that contain their own checksum are intact.
+    /// Whether data that contain their own checksum are intact: the sum folds to all ones, which is to say that it is a
+    /// multiple of 2^16 - 1 other than zero (whose remainder is a multiplication and no loop).
     #[inline]
     #[must_use]
     pub(crate) const fn is_intact(self) -> bool {
-        matches!(self.fold(), [0xff, 0xff])
+        self.0 != 0 && self.0.is_multiple_of(0xffff)
     }
 }
 
@@ -83,6 +94,15 @@ mod tests {
                 plain = (plain >> 16) + (plain & 0xffff);
             }
             assert_eq!(Sum::ZERO.add(&bytes[..len]).fold(), (plain as u16).to_be_bytes(), "{len} bytes");
+        }
+        let header = bytes.first_chunk().expect("longer than a header");
+        assert_eq!(Sum::of_header(header).fold(), Sum::ZERO.add(header).fold());
+    }
+
+    #[test]
+    fn intact_means_that_the_sum_folds_to_all_ones() {
+        for sum in (0..1 << 18).chain([u64::MAX, u64::MAX - 1, 0xffff << 40, (0xffff << 40) + 1]) {
+            assert_eq!(Sum(sum).is_intact(), Sum(sum).fold() == [0xff, 0xff], "{sum:x}");
         }
     }
 

@@ -190,7 +190,7 @@ impl Control {
         let Some((us, neighbour)) = frame.get(ethernet::HEADER_BYTES..).and_then(question) else { return };
         let Some(mac) = network.control_neighbour(neighbour) else { return };
         let Some(mut packet) = network.pool.allocate() else { return network.drop_for(DropReason::NoBuffer) };
-        let written = arp::reply_to_ourselves(&mut packet, (neighbour, mac), (us, network.device.mac));
+        let written = arp::reply_to_ourselves(&mut packet, (neighbour, mac), (us, network.mac));
         if written.is_ok() && self.received.len() < RECEIVED_MAX {
             self.received.push_back(packet);
         }

@@ -9,9 +9,8 @@ use weir_tcp::{IcmpError, IcmpErrorKind, Unreachable};
 
 use crate::checksum::Sum;
 use crate::counters::{DropReason, Event};
-use crate::ethernet;
+use crate::ethernet::{self, Mac};
 use crate::ipv4::{self, protocol};
-use crate::neighbour::Mac;
 use crate::network::Network;
 
 /// Bytes in front of the message's body.

@@ -13,11 +13,11 @@ use weir_tcp::{IcmpError, IcmpErrorKind, Unreachable};
 
 use crate::checksum::Sum;
 use crate::counters::{DropReason, Event};
-use crate::ethernet;
+use crate::ethernet::{self, Mac};
 use crate::icmpv4::tcp_ends;
 use crate::ipv4::protocol;
 use crate::ipv6::{self, HOP_LIMIT_MAX};
-use crate::neighbour::{Confirmed, Mac};
+use crate::neighbour::Confirmed;
 use crate::network::Network;
 use crate::shard::{Shard, ShardEvent};
 
@@ -103,11 +103,14 @@ impl Shard {
             NdiscRepr::NeighborAdvert { flags, target_addr, lladdr } => {
                 let mac = lladdr.and_then(mac_of).unwrap_or(link.source);
                 if self.network.addresses.is_ours_v6(target_addr) {
-                    if mac == self.network.device.mac {
+                    if mac == self.network.mac {
                         return Ok(());
                     }
                     self.network.count(Event::AddressConflict);
-                    self.report_conflict(ShardEvent::AddressConflict { address: IpAddr::V6(target_addr), mac });
+                    self.report_conflict(ShardEvent::AddressConflict {
+                        address: IpAddr::V6(target_addr),
+                        mac: mac.octets(),
+                    });
                     return Ok(());
                 }
                 if target_addr.is_multicast() || !self.network.addresses.is_on_link_v6(target_addr) {
@@ -164,7 +167,7 @@ impl Network {
     fn advertise(&mut self, target: Ipv6Addr, to: Ipv6Addr, station: Mac, solicited: bool) {
         let mut flags = NdiscNeighborFlags::OVERRIDE;
         flags.set(NdiscNeighborFlags::SOLICITED, solicited);
-        let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.device.mac)));
+        let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.mac.octets())));
         let message = NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr };
         self.send_neighbour_message(message, target, to, station);
         self.count(Event::ArpReplySent);
@@ -175,7 +178,7 @@ impl Network {
         let group = solicited_node(target);
         let (to, station) = station.map_or((group, multicast_mac(group)), |mac| (target, mac));
         let Some(IpAddr::V6(source)) = self.addresses.source_for(IpAddr::V6(target)) else { return };
-        let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.device.mac)));
+        let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.mac.octets())));
         self.send_neighbour_message(NdiscRepr::NeighborSolicit { target_addr: target, lladdr }, source, to, station);
         self.count(Event::ArpRequestSent);
     }
@@ -256,10 +259,10 @@ fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
 /// The Ethernet group of a multicast address (RFC 2464 7).
 fn multicast_mac(group: Ipv6Addr) -> Mac {
     let [.., a, b, c, d] = group.octets();
-    [0x33, 0x33, a, b, c, d]
+    [0x33, 0x33, a, b, c, d].into()
 }
 
 fn mac_of(address: RawHardwareAddress) -> Option<Mac> {
-    let mac: Mac = address.as_bytes().try_into().ok()?;
-    (!ethernet::is_group(mac)).then_some(mac)
+    let octets: [u8; 6] = address.as_bytes().try_into().ok()?;
+    Some(Mac::from(octets)).filter(|mac| !mac.is_group())
 }

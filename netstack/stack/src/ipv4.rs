@@ -24,6 +24,24 @@ pub(crate) mod protocol {
     pub(crate) const ICMPV6: u8 = 58;
 }
 
+/// Where the header is in a frame.
+const OFFSET: usize = ethernet::HEADER_BYTES;
+
+/// The first four bytes behind a header: the ports of TCP and UDP, no more than four bytes to other protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+}
+
+impl Ports {
+    #[inline(always)]
+    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
+        let &[s0, s1, d0, d1] = payload.first_chunk::<4>()?;
+        Some(Self { source: u16::from_be_bytes([s0, s1]), destination: u16::from_be_bytes([d0, d1]) })
+    }
+}
+
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -37,10 +55,14 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Parses the header at the beginning of `packet`, of which `available` bytes arrived.
+    /// Parses the header of the packet in `frame`, of which `frame_len` bytes arrived, and what would be its ports.
+    ///
+    /// They are parsed together because every packet that is for us has both; a shorter one is of no protocol that we
+    /// speak.
     #[inline(always)]
-    pub(crate) fn parse(packet: &[u8], available: usize) -> Result<Self, DropReason> {
-        let bytes = packet.first_chunk::<HEADER_BYTES>().ok_or(DropReason::Truncated)?;
+    pub(crate) fn parse(frame: &[u8], frame_len: usize) -> Result<(Self, Ports), DropReason> {
+        let frame = frame.first_chunk::<{ OFFSET + HEADER_BYTES + 4 }>().ok_or(DropReason::Truncated)?;
+        let (bytes, ports) = frame[OFFSET..].split_first_chunk::<HEADER_BYTES>().ok_or(DropReason::Truncated)?;
         if bytes[0] != 0x45 {
             return Err(if bytes[0] > 0x45 && bytes[0] <= 0x4f {
                 DropReason::Ipv4Options
@@ -48,7 +70,7 @@ impl Header {
                 DropReason::IpMalformed
             });
         }
-        if !Sum::ZERO.add(bytes).is_intact() {
+        if !Sum::of_header(bytes).is_intact() {
             return Err(DropReason::IpChecksum);
         }
         // More fragments, or an offset; the reserved bit is as good as set by nobody.
@@ -56,16 +78,17 @@ impl Header {
             return Err(DropReason::Fragment);
         }
         let total_len = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-        if total_len > available {
+        if OFFSET + total_len > frame_len {
             return Err(DropReason::Truncated);
         }
-        Ok(Self {
+        let header = Self {
             source: Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]),
             destination: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]),
             protocol: bytes[9],
             ecn: bytes[1] & 3,
             payload_len: total_len.checked_sub(HEADER_BYTES).ok_or(DropReason::IpMalformed)?,
-        })
+        };
+        Ok((header, Ports::parse(ports).ok_or(DropReason::Truncated)?))
     }
 
     /// The header as it goes on the wire, "don't fragment" set. `identification` may be anything (RFC 6864, 4.1).
@@ -96,7 +119,7 @@ impl Header {
             d2,
             d3,
         ];
-        [bytes[10], bytes[11]] = Sum::ZERO.add(&bytes).checksum();
+        [bytes[10], bytes[11]] = Sum::of_header(&bytes).checksum();
         bytes
     }
 
@@ -111,7 +134,7 @@ impl Header {
         const BYTES: usize = ethernet::HEADER_BYTES + HEADER_BYTES;
         let bytes = packet.prepend(BYTES)?.first_chunk_mut::<BYTES>().ok_or(RangeError)?;
         let (front, back) = bytes.split_at_mut(ethernet::HEADER_BYTES);
-        front.copy_from_slice(&link.to_bytes());
+        link.write(front.first_chunk_mut().ok_or(RangeError)?);
         back.copy_from_slice(&self.to_bytes(identification));
         Ok(())
     }
@@ -131,10 +154,22 @@ mod tests {
         }
     }
 
+    fn frame(header: [u8; HEADER_BYTES]) -> [u8; 42] {
+        let mut frame = [0; 42];
+        frame[OFFSET..OFFSET + HEADER_BYTES].copy_from_slice(&header);
+        frame
+    }
+
+    fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, DropReason> {
+        Header::parse(&frame(bytes), 1494).map(|(header, _)| header)
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
-        assert_eq!(Header::parse(&header().to_bytes(77), 1480), Ok(header()));
-        assert_eq!(Header::parse(&header().to_bytes(77), 1479), Err(DropReason::Truncated));
+        let bytes = frame(header().to_bytes(77));
+        assert_eq!(parse(header().to_bytes(77)), Ok(header()));
+        assert_eq!(Header::parse(&bytes, 1493), Err(DropReason::Truncated));
+        assert_eq!(Header::parse(&bytes[..37], 1494), Err(DropReason::Truncated));
     }
 
     #[test]
@@ -143,7 +178,7 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Header::parse(&bad, 1480).is_err(), "bit {bit}");
+            assert!(parse(bad).is_err(), "bit {bit}");
         }
     }
 
@@ -151,13 +186,13 @@ mod tests {
     fn options_and_fragments_are_named() {
         let mut bytes = header().to_bytes(1);
         bytes[0] = 0x46;
-        assert_eq!(Header::parse(&bytes, 1480), Err(DropReason::Ipv4Options));
+        assert_eq!(parse(bytes), Err(DropReason::Ipv4Options));
         for (flags, dropped) in [(0x20, true), (0x00, false), (0x40, false)] {
             let mut bytes = header().to_bytes(1);
             bytes[6] = flags;
             [bytes[10], bytes[11]] = [0, 0];
             [bytes[10], bytes[11]] = Sum::ZERO.add(&bytes).checksum();
-            assert_eq!(Header::parse(&bytes, 1480) == Err(DropReason::Fragment), dropped);
+            assert_eq!(parse(bytes) == Err(DropReason::Fragment), dropped);
         }
     }
 }

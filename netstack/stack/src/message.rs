@@ -38,27 +38,55 @@ pub enum Message {
     Ipv6(Option<Ipv6Configuration>),
 }
 
+impl Message {
+    /// Whether the message must arrive, sooner or later: a buffer that goes home, the host's addresses. The others are
+    /// about packets, and packets may be lost.
+    fn must_arrive(&self) -> bool {
+        matches!(self, Self::GiveBack(_) | Self::Ipv4(_) | Self::Ipv6(_))
+    }
+}
+
 /// Messages that wait to be carried away.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: VecDeque<(u16, Message)>,
+    /// Messages whose ring was full; offered again in the next turn.
+    refused: VecDeque<(u16, Message)>,
     limit: usize,
 }
 
 impl Outbox {
-    /// An outbox for `limit` messages, and as many more buffers on their way home as other cores have given us.
+    /// An outbox for `limit` messages, and as many more as must arrive: there are no more buffers to go home than other
+    /// cores have given us.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::with_capacity(limit * 2), limit }
+        Self { queue: VecDeque::with_capacity(limit * 2), refused: VecDeque::new(), limit }
     }
 
-    /// Puts a message into the outbox; it comes back when there is no room. A buffer on its way home is always taken.
+    /// Puts a message into the outbox; it comes back when there is no room, unless it must arrive.
     pub(crate) fn push(&mut self, target: usize, message: Message) -> Result<(), Message> {
         let Ok(target) = u16::try_from(target) else { return Err(message) };
-        if self.queue.len() >= self.limit && !matches!(message, Message::GiveBack(_)) {
+        if self.queue.len() >= self.limit && !message.must_arrive() {
             return Err(message);
         }
         self.queue.push_back((target, message));
         Ok(())
+    }
+
+    /// Keeps a message whose ring was full for the next turn, if it must arrive; otherwise it comes back.
+    pub(crate) fn refuse(&mut self, target: usize, message: Message) -> Result<(), Message> {
+        match u16::try_from(target) {
+            Ok(target) if message.must_arrive() => self.refused.push_back((target, message)),
+            _ => return Err(message),
+        }
+        Ok(())
+    }
+
+    /// Offers again what was refused.
+    #[inline]
+    pub(crate) fn begin_turn(&mut self) {
+        while let Some(message) = self.refused.pop_back() {
+            self.queue.push_front(message);
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<(usize, Message)> {
@@ -66,6 +94,6 @@ impl Outbox {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.refused.len()
     }
 }

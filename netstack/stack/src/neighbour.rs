@@ -21,6 +21,7 @@ use core::time::Duration;
 use weir_socket::Instant;
 use weir_tcp::NextHop;
 
+use crate::ethernet::Mac;
 use table::{Index, Key, State, Table};
 
 /// How long an answer counts (RFC 4861 REACHABLE_TIME).
@@ -31,11 +32,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const QUESTIONS_MAX: u8 = 3;
 /// Neighbours that are asked for at the same time; more wait until one has answered or failed.
 const QUESTIONED_MAX: usize = 64;
+/// Senders of which a copy is kept aside, and for how long; only then is the table told that they are alive.
+const RECENT: usize = 64;
+const RECENT_FOR: Duration = Duration::from_secs(1);
 /// How long an absent neighbour is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
-
-/// An Ethernet address.
-pub(crate) type Mac = [u8; 6];
 
 /// What [`Neighbours::resolve`] knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,16 +73,40 @@ pub(crate) struct Question {
 /// The neighbours that one core knows.
 pub(crate) struct Neighbours {
     table: Table,
+    /// Senders of the last second, so that a packet of theirs costs a comparison and no search.
+    recent: [Recent; RECENT],
     /// Entries with `questioned` set: few, and looked at only when the earliest is due.
     questioned: Vec<Index>,
     next_question_at: Option<Instant>,
+}
+
+/// What the table said of a sender.
+#[derive(Clone, Copy)]
+struct Recent {
+    key: Key,
+    mac: Mac,
+    name: NextHop,
+    until: Instant,
+}
+
+impl Recent {
+    const NOBODY: Self =
+        Self { key: Key::NOBODY, mac: Mac::NONE, name: NextHop::UNKNOWN, until: Instant::from_nanos(0) };
+}
+
+impl Key {
+    /// Where a sender's copy is kept.
+    #[inline(always)]
+    fn place(self) -> usize {
+        self.low_bits() as usize % RECENT
+    }
 }
 
 impl Neighbours {
     /// Room for `capacity` neighbours.
     pub(crate) fn new(capacity: usize, seed: u64) -> Self {
         let questioned = Vec::with_capacity(QUESTIONED_MAX);
-        Self { table: Table::new(capacity, seed), questioned, next_question_at: None }
+        Self { table: Table::new(capacity, seed), recent: [Recent::NOBODY; RECENT], questioned, next_question_at: None }
     }
 
     /// Entries in use.
@@ -93,7 +118,17 @@ impl Neighbours {
     /// room; otherwise the answer has to be resolved.
     #[inline]
     pub(crate) fn sender(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
-        let Some(index) = self.table.find(address.into()) else { return self.learn(address, mac, now) };
+        let key = Key::from(address);
+        let recent = &self.recent[key.place()];
+        if recent.key == key && recent.mac == mac && now < recent.until {
+            return Some(recent.name);
+        }
+        self.new_sender(key, mac, now)
+    }
+
+    #[inline(never)]
+    fn new_sender(&mut self, key: Key, mac: Mac, now: Instant) -> Option<NextHop> {
+        let Some(index) = self.table.find(key) else { return self.learn(key, mac, now) };
         let entry = self.table.get_mut(index);
         match entry.state {
             // Nobody vouches for what we know: the newest word is as good.
@@ -103,7 +138,9 @@ impl Neighbours {
             // Its packet says where it is; the question already under way will verify it.
             _ => entry.become_usable(mac, now, now),
         }
-        Some(self.table.name(index))
+        let name = self.table.name(index);
+        self.recent[key.place()] = Recent { key, mac, name, until: now + RECENT_FOR };
+        Some(name)
     }
 
     /// A packet came through the neighbour behind `next_hop`: traffic from its station keeps it verified.
@@ -183,6 +220,7 @@ impl Neighbours {
 
     /// Forgets everybody; every [`NextHop`] given out becomes void.
     pub(crate) fn clear(&mut self) {
+        self.recent = [Recent::NOBODY; RECENT];
         for index in self.table.indexes() {
             if self.table.get(index).state != State::Free {
                 self.forget_question(index);
@@ -250,8 +288,8 @@ impl Neighbours {
 
     /// A packet came from somebody new. Its word is used but not verified, and evicts nobody who is.
     #[cold]
-    fn learn(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
-        let index = self.table.insert(address.into(), now)?;
+    fn learn(&mut self, key: Key, mac: Mac, now: Instant) -> Option<NextHop> {
+        let index = self.table.insert(key, now)?;
         self.table.get_mut(index).become_usable(mac, now, now);
         Some(self.table.name(index))
     }

@@ -11,10 +11,10 @@ use weir_tcp::NextHop;
 
 use crate::address::Addresses;
 use crate::counters::{Counters, DropReason, Event};
-use crate::ethernet;
+use crate::ethernet::{self, Mac};
 use crate::loopback::Looped;
 use crate::message::{Message, Outbox};
-use crate::neighbour::{Mac, Neighbours};
+use crate::neighbour::{Confirmed, Neighbours};
 use crate::rate::RateLimit;
 
 /// Answers and control frames that wait for the device.
@@ -35,6 +35,8 @@ pub(crate) struct Network {
     pub(crate) cores: usize,
     pub(crate) now: Instant,
     pub(crate) device: Capabilities,
+    /// The device's address.
+    pub(crate) mac: Mac,
     pub(crate) pool: Pool,
     pub(crate) addresses: Addresses,
     pub(crate) neighbours: Neighbours,
@@ -73,6 +75,7 @@ impl Network {
             now: Instant::default(),
             addresses: Addresses::new(device.mac),
             neighbours: Neighbours::new(neighbours_max, seed),
+            mac: device.mac.into(),
             device,
             pool,
             gateway_v4: None,
@@ -172,7 +175,7 @@ impl Network {
         let waited = |waiting: &Waiting| waiting.neighbour == neighbour;
         while let Some(Waiting { mut packet, offload, .. }) = take_first(&mut self.waiting, waited) {
             if let Some(destination) = packet.first_chunk_mut::<6>() {
-                *destination = mac;
+                *destination = mac.octets();
                 self.reply(packet, offload);
             }
         }
@@ -206,8 +209,7 @@ impl Network {
     }
 
     /// A neighbour told its Ethernet address; `word_for_others` when the other cores should hear of it.
-    pub(crate) fn hear_of(&mut self, address: IpAddr, mac: Mac, word_for_others: bool) -> crate::neighbour::Confirmed {
-        use crate::neighbour::Confirmed;
+    pub(crate) fn hear_of(&mut self, address: IpAddr, mac: Mac, word_for_others: bool) -> Confirmed {
         let confirmed = self.neighbours.confirm(address, mac, self.now);
         if confirmed == Confirmed::Moved {
             self.count(Event::NeighbourMoved);
@@ -216,7 +218,7 @@ impl Network {
             self.release_waiting(address, mac);
         }
         if self.cores > 1 && (word_for_others || confirmed == Confirmed::Moved) && self.words.allow(self.now) {
-            self.tell_others(|| Message::Neighbour { address, mac });
+            self.tell_others(|| Message::Neighbour { address, mac: mac.octets() });
         }
         confirmed
     }
@@ -248,7 +250,7 @@ impl Network {
     /// The header of a frame to `destination`.
     #[inline(always)]
     pub(crate) fn link_header(&self, destination: Mac, ether_type: u16) -> ethernet::Header {
-        ethernet::Header { destination, source: self.device.mac, ether_type }
+        ethernet::Header { destination, source: self.mac, ether_type }
     }
 
     /// Room for one more packet to ourselves.

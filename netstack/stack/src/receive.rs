@@ -13,7 +13,7 @@ use crate::control::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT};
 use crate::counters::{DropReason, Event};
 use crate::ethernet;
 use crate::icmpv4;
-use crate::ipv4::{self, protocol};
+use crate::ipv4::{self, Ports, protocol};
 use crate::ipv6;
 use crate::message::Message;
 use crate::shard::{Shard, ShardEvent};
@@ -36,6 +36,7 @@ pub(crate) enum Origin {
 struct Segment {
     source: IpAddr,
     destination: IpAddr,
+    ports: Ports,
     ecn: Ecn,
     next_hop: NextHop,
     /// Bytes of all headers in front of TCP's.
@@ -45,25 +46,23 @@ struct Segment {
 
 impl Shard {
     /// Takes one frame from Ethernet on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_frame(&mut self, frame: RxFrame, origin: Origin) {
-        let Some(link) = ethernet::Header::parse(&frame.packet) else {
+        let bytes: &[u8] = &frame.packet;
+        let Some(link) = ethernet::Header::parse(bytes) else {
             return self.network.drop_for(DropReason::Truncated);
         };
-        if link.destination != self.network.device.mac && !link.is_group() {
+        if link.destination != self.network.mac && !link.is_group() {
             return self.network.drop_for(DropReason::OtherStation);
         }
         let result = match link.ether_type {
-            ethernet::IPV4 => self.receive_ipv4(link, frame, origin),
-            ethernet::IPV6 => self.receive_ipv6(link, frame, origin),
-            ethernet::ARP => {
-                if let Err(conflict) = self.network.receive_arp(link, &frame.packet) {
-                    let (address, mac) = (IpAddr::V4(conflict.address), conflict.mac);
-                    self.report_conflict(ShardEvent::AddressConflict { address, mac });
-                }
-                self.after_neighbour_news();
-                Ok(())
+            ethernet::IPV4 => {
+                let len = if frame.packet.is_chain() { frame.packet.frame_len() } else { bytes.len() };
+                ipv4::Header::parse(bytes, len)
+                    .and_then(|(header, ports)| self.receive_ipv4(link, header, ports, frame, origin))
             }
+            ethernet::IPV6 => self.receive_ipv6(link, frame, origin),
+            ethernet::ARP => self.receive_arp(link, frame),
             _ => Err(DropReason::UnknownEtherType),
         };
         if let Err(reason) = result {
@@ -71,14 +70,27 @@ impl Shard {
         }
     }
 
-    #[inline]
-    fn receive_ipv4(&mut self, link: ethernet::Header, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
-        const OFFSET: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES;
-        let available = frame_len(&frame.packet) - ethernet::HEADER_BYTES;
-        let packet = frame.packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
-        let header = ipv4::Header::parse(packet, available)?;
+    #[cold]
+    fn receive_arp(&mut self, link: ethernet::Header, frame: RxFrame) -> Result<(), DropReason> {
+        if let Err(conflict) = self.network.receive_arp(link, &frame.packet) {
+            let (address, mac) = (IpAddr::V4(conflict.address), conflict.mac.octets());
+            self.report_conflict(ShardEvent::AddressConflict { address, mac });
+        }
+        self.after_neighbour_news();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn receive_ipv4(
+        &mut self,
+        link: ethernet::Header,
+        header: ipv4::Header,
+        ports: Ports,
+        frame: RxFrame,
+        origin: Origin,
+    ) -> Result<(), DropReason> {
         if !self.network.addresses.is_ours_v4(header.destination) {
-            return self.receive_ipv4_elsewhere(header, frame);
+            return self.receive_ipv4_elsewhere(header, ports, frame);
         }
         // A unicast packet in a frame to everybody is answered by nobody (RFC 1122 3.3.6).
         if link.is_group() || !self.network.addresses.is_source_v4(header.source) {
@@ -89,26 +101,26 @@ impl Shard {
                 let segment = Segment {
                     source: IpAddr::V4(header.source),
                     destination: IpAddr::V4(header.destination),
+                    ports,
                     ecn: Ecn::from_bits(header.ecn),
                     next_hop: self.network.way_back_v4(header.source, link.source),
-                    offset: OFFSET,
+                    offset: ethernet::HEADER_BYTES + ipv4::HEADER_BYTES,
                     len: header.payload_len,
                 };
                 self.receive_segment(segment, frame, origin)
             }
             protocol::ICMP => self.receive_icmpv4(link, header, frame.packet),
-            protocol::UDP => self.receive_udp(OFFSET, header.payload_len, frame),
+            protocol::UDP => self.receive_udp(ports, header.payload_len, frame),
             _ => Err(DropReason::UnknownProtocol),
         }
     }
 
     /// A packet to an address that is not ours: a DHCP server may talk to a client that has none yet (RFC 2131 4.1).
     #[cold]
-    fn receive_ipv4_elsewhere(&mut self, header: ipv4::Header, frame: RxFrame) -> Result<(), DropReason> {
+    fn receive_ipv4_elsewhere(&mut self, header: ipv4::Header, ports: Ports, frame: RxFrame) -> Result<(), DropReason> {
         let destination = header.destination;
         if header.protocol == protocol::UDP && !destination.is_loopback() && !destination.is_multicast() {
-            const OFFSET: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES;
-            return self.receive_udp(OFFSET, header.payload_len, frame);
+            return self.receive_udp(ports, header.payload_len, frame);
         }
         if destination.is_loopback()
             || destination.is_unspecified()
@@ -119,20 +131,18 @@ impl Shard {
         Err(DropReason::OtherHost)
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive_segment(&mut self, segment: Segment, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
         let RxFrame { mut packet, checksum } = frame;
-        let Segment { source, destination, ecn, next_hop, offset, len } = segment;
+        let Segment { source, destination, ports, ecn, next_hop, offset, len } = segment;
         if len < TCP_HEADER_BYTES {
             return Err(DropReason::Truncated);
         }
-        let &[s0, s1, d0, d1] = packet.get(offset..).and_then(|b| b.first_chunk::<4>()).ok_or(DropReason::Truncated)?;
-        let local_port = u16::from_be_bytes([d0, d1]);
         if origin == Origin::Wire
-            && let Some(owner) = self.steering.other_owner(local_port)
+            && let Some(owner) = self.steering.other_owner(ports.destination)
         {
-            let remote = SocketAddr::new(source, u16::from_be_bytes([s0, s1]));
-            if !self.engine.owns(SocketAddr::new(destination, local_port), remote) {
+            let ends = (SocketAddr::new(destination, ports.destination), SocketAddr::new(source, ports.source));
+            if !self.engine.owns(ends.0, ends.1) {
                 self.forward(owner, RxFrame { packet, checksum });
                 return Ok(());
             }
@@ -197,14 +207,11 @@ impl Shard {
 
     /// The only datagrams that anybody waits for are DHCP's.
     #[cold]
-    fn receive_udp(&mut self, offset: usize, len: usize, frame: RxFrame) -> Result<(), DropReason> {
-        let &[s0, s1, d0, d1] =
-            frame.packet.get(offset..).and_then(|b| b.first_chunk::<4>()).ok_or(DropReason::Truncated)?;
+    fn receive_udp(&mut self, ports: Ports, len: usize, frame: RxFrame) -> Result<(), DropReason> {
         if len < UDP_HEADER_BYTES {
             return Err(DropReason::Truncated);
         }
-        let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-        if ports != (DHCP_SERVER_PORT, DHCP_CLIENT_PORT) || !self.asks_dhcp {
+        if (ports.source, ports.destination) != (DHCP_SERVER_PORT, DHCP_CLIENT_PORT) || !self.asks_dhcp {
             return Err(DropReason::UdpNoListener);
         }
         match &mut self.control {
@@ -217,12 +224,11 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn receive_ipv6(&mut self, link: ethernet::Header, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
         const OFFSET: usize = ethernet::HEADER_BYTES + ipv6::HEADER_BYTES;
-        let available = frame_len(&frame.packet) - ethernet::HEADER_BYTES;
         let packet = frame.packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
-        let header = ipv6::Header::parse(packet, available)?;
+        let header = ipv6::Header::parse(packet, frame.packet.frame_len() - ethernet::HEADER_BYTES)?;
         if header.protocol == protocol::ICMPV6 {
             return self.receive_icmpv6(link, header, frame.packet);
         }
@@ -243,6 +249,7 @@ impl Shard {
         let segment = Segment {
             source: IpAddr::V6(header.source),
             destination: IpAddr::V6(header.destination),
+            ports: frame.packet.get(OFFSET..).and_then(Ports::parse).ok_or(DropReason::Truncated)?,
             ecn: Ecn::from_bits(header.ecn),
             next_hop: self.network.way_back_v6(header.source, link.source),
             offset: OFFSET,
@@ -250,12 +257,6 @@ impl Shard {
         };
         self.receive_segment(segment, frame, origin)
     }
-}
-
-/// Bytes of a frame; cheap for the usual one.
-#[inline(always)]
-fn frame_len(packet: &Packet) -> usize {
-    if packet.is_chain() { packet.frame_len() } else { packet.len() }
 }
 
 /// Cuts off what follows the IP packet: Ethernet's padding.

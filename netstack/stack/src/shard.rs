@@ -124,6 +124,7 @@ impl Shard {
     #[inline]
     pub fn set_now(&mut self, now: Instant) {
         self.network.now = now;
+        self.network.outbox.begin_turn();
         self.engine.set_now(now);
     }
 
@@ -153,7 +154,7 @@ impl Shard {
                 let _ = self.network.pool.welcome(foreign);
             }
             Message::Neighbour { address, mac } => {
-                self.network.hear_of(address, mac, false);
+                self.network.hear_of(address, mac.into(), false);
                 self.after_neighbour_news();
             }
             Message::IcmpError(error) => {
@@ -167,19 +168,18 @@ impl Shard {
         }
     }
 
-    /// The next message for another core, and for which. What its ring refuses comes back through
-    /// [`refuse_message`](Self::refuse_message).
+    /// The next message for another core, and for which. What its ring refuses must come back through
+    /// [`refuse_message`](Self::refuse_message): buffers of other cores are among them.
     #[inline]
     pub fn poll_message(&mut self) -> Option<(usize, Message)> {
         self.network.outbox.pop()
     }
 
-    /// The ring to `target` was full. Buffers on their way home are offered again; the rest is dropped and counted.
+    /// The ring to `target` was full. What must arrive is offered again in the next turn; the rest is dropped and counted.
     #[cold]
     pub fn refuse_message(&mut self, target: usize, message: Message) {
-        match message {
-            Message::GiveBack(_) => drop(self.network.outbox.push(target, message)),
-            message => self.network.take_back(message),
+        if let Err(message) = self.network.outbox.refuse(target, message) {
+            self.network.take_back(message);
         }
     }
 

@@ -45,12 +45,14 @@ impl Steering {
     }
 
     /// The core that owns the flow with local port `port`, if the port names another than this one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn other_owner(&self, port: u16) -> Option<usize> {
         let offset = port.wrapping_sub(self.first);
-        if self.cores == 1 || offset >= self.len {
-            return None;
-        }
+        if offset >= self.len { None } else { self.other_owner_of(port, offset) }
+    }
+
+    #[inline]
+    fn other_owner_of(&self, port: u16, offset: u16) -> Option<usize> {
         let owner = offset % self.cores;
         (owner != self.core && !self.listened.contains(&port)).then_some(usize::from(owner))
     }

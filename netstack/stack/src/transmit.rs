@@ -12,11 +12,11 @@ use weir_tcp::{EmitError, Link, Outbound};
 
 use crate::address::Route;
 use crate::counters::{DropReason, Event};
-use crate::ethernet;
+use crate::ethernet::{self, Mac};
 use crate::ipv4::{self, protocol};
 use crate::ipv6;
 use crate::loopback;
-use crate::neighbour::{Mac, Resolution};
+use crate::neighbour::Resolution;
 use crate::network::{Network, Waiting};
 
 /// Largest TCP payload that is given to a device to cut: with all headers it stays below 64 KiB.
@@ -183,7 +183,7 @@ impl Network {
         let gathered = self.gather(&mut head, payload);
         let segment = Outbound { payload_len: 0, ..segment };
         // The payload is part of the head now.
-        let Ok(offload) = gathered.and_then(|()| self.put_headers([0; 6], &segment, &mut head)) else {
+        let Ok(offload) = gathered.and_then(|()| self.put_headers(Mac::NONE, &segment, &mut head)) else {
             self.drop_for(DropReason::NoHeadroom);
             return Ok(());
         };

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use weir_socket::Instant;
 use weir_tcp::NextHop;
 
-use super::Mac;
+use crate::ethernet::Mac;
 
 /// Bits of a [`NextHop`] that are an entry's index; the others are its generation, but for the highest, which only
 /// reserved names have.
@@ -80,13 +80,13 @@ impl Table {
     pub(super) fn new(capacity: usize, seed: u64) -> Self {
         let capacity = capacity.clamp(1, ENTRIES_MAX);
         let entry = |index: usize| Entry {
-            key: Key(0),
+            key: Key::NOBODY,
             until: Instant::default(),
             retry_at: Instant::default(),
             used_at: Instant::default(),
             generation: 0,
             next: if index + 1 < capacity { (index + 1) as u16 } else { NONE },
-            mac: [0; 6],
+            mac: Mac::NONE,
             state: State::Free,
             questioned: false,
             pinned: false,
@@ -230,6 +230,17 @@ impl Entry {
             State::Usable => now >= self.until,
         };
         is_stale && !self.pinned && !self.questioned
+    }
+}
+
+impl Key {
+    /// Nobody's: the unspecified address.
+    pub(super) const NOBODY: Self = Self(0);
+
+    /// The bits in which neighbours differ most.
+    #[inline(always)]
+    pub(super) const fn low_bits(self) -> u32 {
+        self.0 as u32
     }
 }
 

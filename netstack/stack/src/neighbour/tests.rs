@@ -5,8 +5,8 @@ use super::*;
 use core::net::Ipv4Addr;
 
 const START: Instant = Instant::from_nanos(1_000_000_000);
-const MAC: Mac = [2, 0, 0, 0, 0, 1];
-const OTHER: Mac = [2, 0, 0, 0, 0, 2];
+const MAC: Mac = Mac::NONE;
+const OTHER: Mac = Mac::BROADCAST;
 
 fn address(n: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))

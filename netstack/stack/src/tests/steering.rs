@@ -135,6 +135,7 @@ fn a_full_ring_loses_frames_but_no_buffers() {
         let (target, message) = first.shard.poll_message().expect("a buffer");
         assert!(matches!(message, Message::GiveBack(_)));
         first.shard.refuse_message(target, message);
+        first.advance(core::time::Duration::from_millis(1));
     }
     carry(&mut first, &mut second);
     assert_eq!(second.shard.network.pool.in_use(), 0);
