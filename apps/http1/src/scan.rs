@@ -1,10 +1,13 @@
 //! Heads that come in pieces.
 
+/// A head that grows is parsed again at least this often, so that limits are noticed when they are passed.
+const PARSE_EVERY_BYTES: usize = 2048;
+
 /// Tells when a head that is gathered from pieces is worth parsing (again).
 ///
 /// Parsing after each piece would cost the square of the head's length when a peer sends single bytes. So the new bytes
-/// alone are searched for the end of the head; in between it is parsed only when it has doubled, so that nonsense is
-/// still refused early.
+/// alone are searched for the end of the head; in between it is parsed only when it has doubled or grown by 2 KiB, so that
+/// nonsense and excess are still refused early.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadScan {
     /// Bytes since the last line end that were not CR; the head ends where a line has none.
@@ -38,10 +41,11 @@ impl HeadScan {
             }
         }
         self.seen += bytes.len();
-        let has_doubled = self.seen >= self.parsed.saturating_mul(2).max(64);
-        if has_end || has_doubled {
+        let next = self.parsed.saturating_mul(2).max(64).min(self.parsed + PARSE_EVERY_BYTES);
+        let is_due = has_end || self.seen >= next;
+        if is_due {
             self.parsed = self.seen;
         }
-        has_end || has_doubled
+        is_due
     }
 }

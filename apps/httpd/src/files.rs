@@ -131,7 +131,7 @@ fn file_answer(
     manner: Manner,
 ) -> Option<Answer> {
     let fields: [(&str, &[u8]); 1] = [("Content-Type", kind.as_bytes())];
-    let head = write_head(200, &fields, content.len(), net, date, manner)?;
+    let head = dynamic_head(200, &fields, content.len(), net, date, manner)?;
     let body = (!manner.head_only && !content.is_empty()).then(|| Chunk::from_static(content));
     Some(Answer { status: 200, head, body })
 }
@@ -141,11 +141,12 @@ fn redirect_answer(path: &str, net: &mut impl Sockets, date: &mut HttpDate, mann
     // A path that begins with two slashes would be read as another host.
     let path = path.trim_start_matches('/');
     let location = [b"/", path.as_bytes(), b"/"].concat();
-    let head = write_head(301, &[("Location", &location)], 0, net, date, manner)?;
+    let head = dynamic_head(301, &[("Location", &location)], 0, net, date, manner)?;
     Some(Answer { status: 301, head, body: None })
 }
 
-fn write_head(
+/// A response head whose length is known only now. None: no buffer is free.
+pub fn dynamic_head(
     status: u16,
     fields: &[(&str, &[u8])],
     content_length: usize,

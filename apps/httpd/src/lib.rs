@@ -28,7 +28,7 @@ mod tests;
 
 pub use archive::{Archive, ArchiveError};
 pub use date::HttpDate;
-pub use files::FileRoot;
+pub use files::{FileRoot, dynamic_head};
 pub use mime::content_type;
 pub use page::demo_page;
 pub use prepared::{Prepared, error_response};

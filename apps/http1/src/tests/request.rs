@@ -287,7 +287,7 @@ fn a_long_head_in_single_bytes_is_parsed_a_few_times_only() {
     let mut scan = HeadScan::after(b"G");
     let line = [&[b'x'; 98][..], b"\r\n"].concat();
     let parses = (0..16_000).filter(|&at| scan.add(&line[at % 100..=at % 100])).count();
-    assert!(parses <= 10, "{parses}");
+    assert!(parses <= 16, "{parses}");
 }
 
 #[test]

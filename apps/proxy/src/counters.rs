@@ -1,0 +1,233 @@
+//! What a core counts.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use weir_config::Config;
+use weir_http1::Reject;
+
+/// Whether a value only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One value with its name in Prometheus' exposition format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Name of the metric.
+    pub metric: &'static str,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// Name and value of a label that tells values of one metric apart.
+    pub label: Option<(&'static str, &'static str)>,
+    /// The value.
+    pub value: u64,
+}
+
+/// What happens to connections and exchanges, apart from good requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incident {
+    /// The table of client connections was full.
+    ConnectionRefused,
+    /// A client did not send its head in time.
+    HeadTimeout,
+    /// A connection was idle for too long.
+    KeepAliveTimeout,
+    /// A client stopped sending a body or reading a response.
+    ClientTimeout,
+    /// A client went away in the middle of an exchange.
+    ClientGone,
+    /// A server could not be connected to.
+    ConnectFailed,
+    /// A server did not accept a connection in time.
+    ConnectTimeout,
+    /// No connection could be opened for a reason of our own: no source port left.
+    NoSourcePort,
+    /// No connection could be opened for a reason of our own: no route or no room.
+    NoConnection,
+    /// A server did not begin its response in time.
+    FirstByteTimeout,
+    /// A server stopped in the middle of a response.
+    ServerTimeout,
+    /// A server ended or reset a connection before its response was complete.
+    ServerGone,
+    /// A server sent something that is not a valid response.
+    BadResponse,
+    /// A server sent more than its response.
+    ExcessBytes,
+    /// A request was sent again, after a reused connection had died.
+    Retry,
+    /// A request was sent to another server, after one could not be connected to.
+    Redispatch,
+    /// An idle connection was found dead before it was used.
+    StaleConnection,
+    /// No buffer was free for a response or a head.
+    NoBuffer,
+}
+
+const INCIDENTS: [(Incident, &str); 18] = [
+    (Incident::ConnectionRefused, "connection_refused"),
+    (Incident::HeadTimeout, "head_timeout"),
+    (Incident::KeepAliveTimeout, "keep_alive_timeout"),
+    (Incident::ClientTimeout, "client_timeout"),
+    (Incident::ClientGone, "client_gone"),
+    (Incident::ConnectFailed, "connect_failed"),
+    (Incident::ConnectTimeout, "connect_timeout"),
+    (Incident::NoSourcePort, "no_source_port"),
+    (Incident::NoConnection, "no_connection"),
+    (Incident::FirstByteTimeout, "first_byte_timeout"),
+    (Incident::ServerTimeout, "server_timeout"),
+    (Incident::ServerGone, "server_gone"),
+    (Incident::BadResponse, "bad_response"),
+    (Incident::ExcessBytes, "excess_bytes"),
+    (Incident::Retry, "retry"),
+    (Incident::Redispatch, "redispatch"),
+    (Incident::StaleConnection, "stale_connection"),
+    (Incident::NoBuffer, "no_buffer"),
+];
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Counters and gauges of one core's service.
+#[derive(Debug)]
+pub struct Counters {
+    /// Requests with a good head, per listener; the last one is the admin listener.
+    requests: Box<[Named]>,
+    /// Exchanges begun, per server.
+    servers: Box<[Named]>,
+    /// Responses by class of status.
+    responses: [u64; CLASSES.len()],
+    rejects: [u64; Reject::ALL.len()],
+    incidents: [u64; INCIDENTS.len()],
+    connections: u64,
+    pub(crate) open_fronts: u64,
+    pub(crate) open_backs: u64,
+    pub(crate) idle_backs: u64,
+}
+
+#[derive(Debug)]
+struct Named {
+    label: &'static str,
+    value: u64,
+}
+
+impl Counters {
+    /// All at zero. The names of listeners and servers are kept for as long as the image runs.
+    pub(crate) fn new(config: &Config) -> Self {
+        let named = |name: String| Named { label: Box::leak(name.into_boxed_str()), value: 0 };
+        let listeners = config.listeners.iter().map(|listener| listener.name.clone());
+        let servers = config
+            .pools
+            .iter()
+            .flat_map(|pool| pool.servers.iter().map(move |server| format!("{}/{}", pool.name, server.name)));
+        Self {
+            requests: listeners.chain(["admin".into()]).map(named).collect::<Vec<_>>().into(),
+            servers: servers.map(named).collect::<Vec<_>>().into(),
+            responses: [0; _],
+            rejects: [0; _],
+            incidents: [0; _],
+            connections: 0,
+            open_fronts: 0,
+            open_backs: 0,
+            idle_backs: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn connection(&mut self) {
+        self.connections += 1;
+        self.open_fronts += 1;
+    }
+
+    #[inline]
+    pub(crate) fn request(&mut self, listener: usize) {
+        if let Some(named) = self.requests.get_mut(listener) {
+            named.value += 1;
+        }
+    }
+
+    /// `server` counts through all pools.
+    #[inline]
+    pub(crate) fn exchange(&mut self, server: usize) {
+        if let Some(named) = self.servers.get_mut(server) {
+            named.value += 1;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn response(&mut self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        if let Some(count) = self.responses.get_mut(class) {
+            *count += 1;
+        }
+    }
+
+    #[cold]
+    pub(crate) fn reject(&mut self, reject: Reject) {
+        if let Some(count) = self.rejects.get_mut(reject.index()) {
+            *count += 1;
+        }
+    }
+
+    #[cold]
+    pub(crate) fn incident(&mut self, incident: Incident) {
+        if let Some(count) = self.incidents.get_mut(incident as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Hands every value to `give`, the same ones in the same order each time.
+    pub fn visit(&self, mut give: impl FnMut(Sample)) {
+        let mut counter = |metric, label, value| give(Sample { metric, kind: Kind::Counter, label, value });
+        for named in &self.requests {
+            counter("weir_requests_total", Some(("listener", named.label)), named.value);
+        }
+        for (class, value) in CLASSES.iter().zip(self.responses) {
+            counter("weir_responses_total", Some(("class", class)), value);
+        }
+        for named in &self.servers {
+            counter("weir_server_requests_total", Some(("server", named.label)), named.value);
+        }
+        for (reject, value) in Reject::ALL.iter().zip(self.rejects) {
+            counter("weir_rejects_total", Some(("reason", reject.name())), value);
+        }
+        for ((_, name), value) in INCIDENTS.iter().zip(self.incidents) {
+            counter("weir_incidents_total", Some(("reason", name)), value);
+        }
+        counter("weir_client_connections_total", None, self.connections);
+        let mut gauge = |metric, value| give(Sample { metric, kind: Kind::Gauge, label: None, value });
+        gauge("weir_client_connections", self.open_fronts);
+        gauge("weir_server_connections", self.open_backs);
+        gauge("weir_server_connections_idle", self.idle_backs);
+    }
+
+    /// One value by its metric and the value of its label; for tests and status lines.
+    #[must_use]
+    pub fn get(&self, metric: &str, label: &str) -> Option<u64> {
+        let mut found = None;
+        self.visit(|sample| {
+            if sample.metric == metric && sample.label.map_or("", |(_, value)| value) == label {
+                found = Some(sample.value);
+            }
+        });
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incidents_are_numbered_in_order() {
+        for (index, (incident, _)) in INCIDENTS.iter().enumerate() {
+            assert_eq!(*incident as usize, index);
+        }
+    }
+}

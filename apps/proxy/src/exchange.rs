@@ -1,0 +1,110 @@
+//! One request that a server answers: what has to be remembered between its first and its last byte.
+
+use alloc::vec::Vec;
+
+use weir_http1::{BodyReader, Method, Piece, Reject, Version};
+use weir_packet::Chunk;
+
+use crate::slab::Key;
+
+/// Connections that are tried for one request, as long as none could be established.
+pub(crate) const ATTEMPTS_MAX: u8 = 3;
+
+/// A request under way.
+pub(crate) struct Exchange {
+    /// The connection to the server; none only between two attempts.
+    pub back: Option<Key>,
+    pub pool: u16,
+    pub server: u16,
+    pub method: Method,
+    /// The client's version.
+    pub version: Version,
+    /// The client's connection takes another request afterwards.
+    pub is_persistent: bool,
+    /// Nothing happens if the server gets it twice.
+    pub is_replayable: bool,
+    /// The connection to the server was idle before: it may have died unnoticed.
+    pub is_reused: bool,
+    /// It was sent a second time already because of that.
+    pub is_retried: bool,
+    /// The server takes no more of the request.
+    pub is_request_cut: bool,
+    pub attempts: u8,
+    /// The head as it is sent to servers, until one answers.
+    pub head: Head,
+    pub request: BodyReader,
+    /// Bytes of content that the request may still have.
+    pub request_left: u64,
+    pub response: ResponseState,
+}
+
+/// How far the response is.
+pub(crate) enum ResponseState {
+    /// Nothing of the final response was forwarded.
+    Head,
+    /// The head was forwarded.
+    Body {
+        reader: BodyReader,
+        framing: Framing,
+        /// The server's connection takes another request afterwards.
+        is_back_persistent: bool,
+    },
+}
+
+/// What is done to a body's framing on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// It stays: a length, or the chunked coding after it was checked.
+    Keep,
+    /// The chunked coding is taken off: HTTP/1.0 does not know it. The body ends with the connection.
+    Strip,
+    /// The body ended with the server's connection and gets the chunked coding.
+    Chunk {
+        /// No chunk was written yet.
+        is_first: bool,
+    },
+}
+
+/// A head in buffers.
+pub(crate) enum Head {
+    None,
+    One(Chunk),
+    Many(Vec<Chunk>),
+}
+
+impl Head {
+    /// The buffers, shared.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let slice = match self {
+            Self::None => &[],
+            Self::One(chunk) => core::slice::from_ref(chunk),
+            Self::Many(chunks) => chunks,
+        };
+        slice.iter().cloned()
+    }
+}
+
+/// What a reader found in a buffer.
+pub(crate) struct Followed {
+    /// Bytes that belong to the body, framing included.
+    pub used: usize,
+    /// Bytes of content among them.
+    pub content: u64,
+}
+
+/// Follows a body through a buffer.
+#[inline]
+pub(crate) fn follow(reader: &mut BodyReader, bytes: &[u8]) -> Result<Followed, Reject> {
+    let mut followed = Followed { used: 0, content: 0 };
+    while let Some(rest) = bytes.get(followed.used..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest)? {
+            Piece::Data(len) => {
+                followed.used += len;
+                followed.content += len as u64;
+            }
+            Piece::Framing(len) => followed.used += len,
+            Piece::End => break,
+        }
+    }
+    Ok(followed)
+}

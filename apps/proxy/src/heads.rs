@@ -1,0 +1,130 @@
+//! Writing the heads that go to servers and clients.
+
+use alloc::vec::Vec;
+
+use weir_http1::{Body, HeadWriter, Request, Response, Version};
+use weir_httpd::Connection;
+use weir_socket::Sockets;
+
+use crate::exchange::{Framing, Head};
+
+/// What a proxy adds to a head at most, beside the fields it forwards, in bytes: `X-Forwarded-*` (a host of
+/// 255 bytes among them), framing, Host.
+pub(crate) const ADDED_BYTES_MAX: usize = 1024;
+
+/// Writes a head into one buffer; into several by way of `scratch` when it is longer. None: no buffer is free, or it is
+/// longer than `scratch`.
+#[inline]
+pub(crate) fn write(
+    net: &mut impl Sockets,
+    scratch: &mut [u8],
+    mut head: impl FnMut(&mut HeadWriter<'_>),
+) -> Option<Head> {
+    let mut packet = net.allocate()?;
+    let room = packet.tailroom();
+    let mut writer = HeadWriter::new(packet.extend(room).ok()?);
+    head(&mut writer);
+    match writer.finish() {
+        Some(len) => {
+            packet.truncate(len);
+            Some(Head::One(packet.freeze()))
+        }
+        None => {
+            drop(packet);
+            write_long(net, scratch, head)
+        }
+    }
+}
+
+#[cold]
+fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&mut HeadWriter<'_>)) -> Option<Head> {
+    let mut writer = HeadWriter::new(scratch);
+    head(&mut writer);
+    let len = writer.finish()?;
+    let mut bytes = scratch.get(..len)?;
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        let mut packet = net.allocate()?;
+        let (part, rest) = bytes.split_at(packet.tailroom().min(bytes.len()));
+        packet.extend_from_slice(part).ok()?;
+        chunks.try_reserve(1).ok()?;
+        chunks.push(packet.freeze());
+        bytes = rest;
+    }
+    Some(Head::Many(chunks))
+}
+
+/// The request as a server gets it: our own framing, the client's fields but for those of its connection.
+#[inline]
+pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_, '_>, server_host: &[u8], client: &[u8]) {
+    writer.bytes(request.method_text.as_bytes());
+    writer.bytes(b" ");
+    writer.bytes(request.path_and_query.as_bytes());
+    writer.bytes(b" HTTP/1.1\r\n");
+    // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
+    if request.fields.get("host").is_none() {
+        let host = if request.host.is_empty() { server_host } else { request.host };
+        writer.field("Host", host);
+    }
+    for lines in request.fields.end_to_end_unforwarded() {
+        writer.bytes(lines);
+    }
+    writer.bytes(b"X-Forwarded-For: ");
+    writer.bytes(client);
+    writer.bytes(b"\r\nX-Forwarded-Proto: http\r\n");
+    if !request.host.is_empty() {
+        writer.field("X-Forwarded-Host", request.host);
+    }
+    match (request.body, request.content_length) {
+        (Body::Chunked, _) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
+        (_, Some(length)) => writer.content_length(length),
+        (_, None) => {}
+    }
+    writer.bytes(b"\r\n");
+}
+
+/// A final response as the client gets it.
+#[inline]
+pub(crate) fn response(
+    writer: &mut HeadWriter<'_>,
+    response: &Response<'_, '_>,
+    framing: Framing,
+    connection: Connection,
+) {
+    writer.status_line(response.status, response.reason);
+    for lines in response.fields.end_to_end() {
+        writer.bytes(lines);
+    }
+    match (response.body, framing) {
+        (Body::Chunked, Framing::Keep) | (_, Framing::Chunk { .. }) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
+        // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
+        _ if response.status == 204 => {}
+        _ => {
+            if let Some(length) = response.content_length {
+                writer.content_length(length);
+            }
+        }
+    }
+    writer.bytes(connection.field());
+    writer.bytes(b"\r\n");
+}
+
+/// A 1xx as the client gets it.
+pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_, '_>) {
+    writer.status_line(response.status, response.reason);
+    for lines in response.fields.end_to_end() {
+        writer.bytes(lines);
+    }
+    writer.bytes(b"\r\n");
+}
+
+/// How a response's body travels to a client of this version.
+#[inline]
+pub(crate) fn framing(body: Body, client: Version) -> Framing {
+    match (body, client) {
+        (Body::Chunked, Version::Http10) => Framing::Strip,
+        (Body::UntilClose, Version::Http11) => Framing::Chunk { is_first: true },
+        // For HTTP/1.0 the end of the connection is the end of the body.
+        _ => Framing::Keep,
+    }
+}

@@ -1,0 +1,153 @@
+//! How connections end: in order, in time, or because the other side went.
+
+use weir_socket::{Readiness, Received, Sockets};
+
+use super::serve::Reply;
+use super::{Service, Step};
+use crate::counters::Incident;
+use crate::exchange::ResponseState;
+use crate::front::FrontState;
+use crate::metrics::MetricsSource;
+use crate::slab::Key;
+
+/// Bytes that a client may send after a response that ends the connection.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+impl<M: MetricsSource> Service<M> {
+    /// [`FrontState::Flush`]: ends our direction when everything is queued.
+    pub(super) fn flush(&mut self, net: &mut impl Sockets, key: Key, linger: bool) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        match front.outbox.flush(net, front.flow) {
+            Ok(true) => {}
+            Ok(false) => return Step::Wait,
+            Err(_) => return self.drop_front(net, key, true),
+        }
+        // A close with unread bytes is a reset, which may overtake the response (RFC 9112 9.6).
+        let is_quiet = !linger && front.inbox.is_empty();
+        match if is_quiet { net.receive(front.flow) } else { Received::Nothing } {
+            Received::Nothing if !is_quiet => {}
+            Received::Data(_) => {}
+            Received::Nothing | Received::End | Received::Closed(_) => return self.drop_front(net, key, false),
+        }
+        front.inbox = Default::default();
+        net.shutdown(front.flow);
+        front.state = FrontState::Linger { left: LINGER_BYTES_MAX };
+        front.timer.set(net, front.flow, net.now() + self.times.linger);
+        Step::Again
+    }
+
+    /// [`FrontState::Linger`]: drops what the client still sends, until it has seen our end.
+    pub(super) fn linger(&mut self, net: &mut impl Sockets, key: Key) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        let FrontState::Linger { left } = &mut front.state else { return Step::Again };
+        match net.receive(front.flow) {
+            Received::Data(chunk) => match left.checked_sub(chunk.len()) {
+                Some(rest) => {
+                    *left = rest;
+                    Step::Again
+                }
+                None => self.drop_front(net, key, true),
+            },
+            Received::Nothing => Step::Wait,
+            Received::End | Received::Closed(_) => self.drop_front(net, key, false),
+        }
+    }
+
+    /// Gives a client's connection back.
+    pub(super) fn drop_front(&mut self, net: &mut impl Sockets, key: Key, abort: bool) -> Step {
+        self.take_back(net, key, true);
+        let Some(mut front) = self.fronts.remove(key) else { return Step::Wait };
+        let is_cut = !front.outbox.is_empty();
+        front.outbox.clear();
+        if abort || is_cut {
+            net.abort(front.flow);
+        } else {
+            net.close(front.flow);
+        }
+        self.counters.open_fronts -= 1;
+        Step::Wait
+    }
+
+    /// The client's flow is gone, or it ended in the middle of a request.
+    pub(super) fn client_gone(&mut self, net: &mut impl Sockets, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if matches!(front.state, FrontState::Exchange(_) | FrontState::Drain { .. }) {
+            self.counters.incident(Incident::ClientGone);
+        }
+        self.drop_front(net, key, true);
+    }
+
+    /// An event of a connection that waits for reuse: it is over, unless it is only the timer and too early.
+    pub(super) fn idle_event(&mut self, net: &mut impl Sockets, key: Key, ready: Readiness) {
+        let Some(back) = self.backs.table.get_mut(key) else { return };
+        if ready == Readiness::TIMER && !back.timer.fired(net, back.flow) {
+            return;
+        }
+        // Room in the send queue concerns nobody who has nothing to send.
+        if ready == Readiness::WRITABLE {
+            return;
+        }
+        if let Some(upstream) = self.upstreams.get_mut(usize::from(back.pool)) {
+            self.backs.unlink(&mut self.counters, upstream, key);
+        }
+        self.backs.close(net, &mut self.counters, key, false);
+    }
+
+    /// The client's timer fired.
+    pub(super) fn front_timer(&mut self, net: &mut impl Sockets, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if !front.timer.fired(net, front.flow) {
+            return;
+        }
+        match &front.state {
+            FrontState::Head if front.inbox.is_empty() => {
+                self.counters.incident(match (front.outbox.is_empty(), front.has_served) {
+                    (false, _) => Incident::ClientTimeout,
+                    (true, true) => Incident::KeepAliveTimeout,
+                    (true, false) => Incident::HeadTimeout,
+                });
+                self.drop_front(net, key, false);
+            }
+            FrontState::Head => {
+                self.counters.incident(Incident::HeadTimeout);
+                front.inbox = Default::default();
+                self.answer_error(net, key, 408, Reply::LAST);
+                self.drive(net, key);
+            }
+            FrontState::Exchange(_) => self.exchange_timeout(net, key),
+            FrontState::Drain { .. } | FrontState::Flush { .. } => {
+                self.counters.incident(Incident::ClientTimeout);
+                self.drop_front(net, key, true);
+            }
+            FrontState::Linger { .. } => {
+                self.drop_front(net, key, true);
+            }
+        }
+    }
+
+    /// Nothing moved for too long: whose turn was it?
+    fn exchange_timeout(&mut self, net: &mut impl Sockets, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let FrontState::Exchange(exchange) = &front.state else { return };
+        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return };
+        let is_request_stuck = !exchange.request.is_complete() && back.outbox.is_empty();
+        let is_begun = matches!(exchange.response, ResponseState::Body { .. });
+        if !back.is_established {
+            self.counters.incident(Incident::ConnectTimeout);
+            self.connect_failed(net, key, 504);
+        } else if is_begun && !front.outbox.is_empty() {
+            self.counters.incident(Incident::ClientTimeout);
+            self.drop_front(net, key, true);
+        } else if is_begun {
+            self.counters.incident(Incident::ServerTimeout);
+            self.fail(net, key, 504);
+        } else if is_request_stuck {
+            self.counters.incident(Incident::ClientTimeout);
+            self.fail(net, key, 408);
+        } else {
+            self.counters.incident(Incident::FirstByteTimeout);
+            self.fail(net, key, 504);
+        }
+        self.drive(net, key);
+    }
+}

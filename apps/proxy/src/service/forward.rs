@@ -1,0 +1,264 @@
+//! Exchanges with servers: how they begin, how they are tried again, and how they fail.
+
+use weir_http1::{Body, BodyReader, Method, Reject, Request};
+use weir_socket::{ConnectError, Sockets};
+
+use super::serve::Reply;
+use super::{Service, Step};
+use crate::counters::Incident;
+use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, ResponseState};
+use crate::front::FrontState;
+use crate::heads;
+use crate::metrics::MetricsSource;
+use crate::slab::Key;
+
+/// Why an exchange cannot go on as it was.
+pub(super) enum Fault {
+    /// The client ended or reset its connection.
+    ClientGone,
+    /// The request's body is not what its head promised.
+    BadRequest(Reject),
+    /// The server ended or reset its connection, or never accepted it.
+    ServerGone,
+    /// The server sent something that is no response.
+    BadResponse,
+    /// No buffer, or no memory.
+    NoBuffer,
+}
+
+impl<M: MetricsSource> Service<M> {
+    /// Sends a request to a server of a pool.
+    pub(super) fn begin_exchange(
+        &mut self,
+        net: &mut impl Sockets,
+        key: Key,
+        request: &Request<'_, '_>,
+        pool: u16,
+        is_persistent: bool,
+    ) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        // The configuration is checked: the pool exists and has a server.
+        let upstream = self.upstreams.get_mut(usize::from(pool));
+        let chosen = upstream.and_then(|upstream| {
+            let server = upstream.choose(net.now()).or_else(|| upstream.choose_any())?;
+            Some((upstream, server))
+        });
+        let Some((upstream, server)) = chosen else { return self.answer_error(net, key, 502, Reply::LAST) };
+        let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
+        let client = front.client.get(net, front.flow);
+        let head = heads::write(net, &mut self.scratch, |writer| {
+            heads::request(writer, request, server_host, client);
+        });
+        let Some(head) = head else { return self.no_buffer(net, key) };
+        let is_replayable = request.is_replayable();
+        // A client's first request is not risked on a connection that may have died, unless it can be sent again.
+        let may_reuse = is_replayable || front.has_served;
+        front.has_served = true;
+        front.state = FrontState::Exchange(Exchange {
+            back: None,
+            pool,
+            server,
+            method: request.method,
+            version: request.version,
+            is_persistent,
+            is_replayable,
+            is_reused: false,
+            is_retried: false,
+            is_request_cut: false,
+            attempts: 0,
+            head,
+            request: BodyReader::new(request.body),
+            request_left: self.body_bytes_max,
+            response: ResponseState::Head,
+        });
+        self.attempt(net, key, may_reuse);
+    }
+
+    /// Gives the request to the exchange's server, or to others while none can be connected to.
+    fn attempt(&mut self, net: &mut impl Sockets, key: Key, may_reuse: bool) {
+        loop {
+            let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
+            let (pool, server) = (exchange.pool, exchange.server);
+            let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
+            let idle =
+                may_reuse.then(|| self.backs.take_idle(net, &mut self.counters, upstream, server, key)).flatten();
+            exchange.is_reused = idle.is_some();
+            let opened = match idle {
+                Some(back) => Ok(back),
+                None => {
+                    exchange.attempts += 1;
+                    let Some(address) = upstream.server_mut(server).map(|server| server.address) else { return };
+                    self.backs.connect(net, &mut self.counters, address, (pool, server), key)
+                }
+            };
+            match opened {
+                Ok(back) => {
+                    exchange.back = Some(back);
+                    if self.send_head(net, key, back) {
+                        return;
+                    }
+                    self.take_back(net, key, true);
+                }
+                Err(error) => self.not_connected(net.now(), pool, server, error),
+            }
+            if !self.choose_another(net, key) {
+                return self.fail(net, key, 502);
+            }
+        }
+    }
+
+    /// Queues the request's head. False: the connection is gone already.
+    #[inline]
+    fn send_head(&mut self, net: &mut impl Sockets, key: Key, back: Key) -> bool {
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let FrontState::Exchange(exchange) = &front.state else { return false };
+        let Some(back) = self.backs.table.get_mut(back) else { return false };
+        for chunk in exchange.head.chunks() {
+            if back.outbox.send(net, back.flow, chunk).is_err() {
+                return false;
+            }
+        }
+        if let Some(server) =
+            self.upstreams.get_mut(usize::from(exchange.pool)).and_then(|u| u.server_mut(exchange.server))
+        {
+            self.counters.exchange(server.counter);
+        }
+        let time = match (back.is_established, exchange.request.is_complete()) {
+            (false, _) => self.times.connect,
+            (true, true) => self.times.first_byte,
+            (true, false) => self.times.inactivity,
+        };
+        front.timer.set(net, front.flow, net.now() + time);
+        true
+    }
+
+    fn not_connected(&mut self, now: weir_socket::Instant, pool: u16, server: u16, error: ConnectError) {
+        match error {
+            ConnectError::NoSourcePort => self.counters.incident(Incident::NoSourcePort),
+            ConnectError::TableFull => self.counters.incident(Incident::NoConnection),
+            ConnectError::NoRoute | ConnectError::InvalidAddress => {
+                self.counters.incident(Incident::ConnectFailed);
+                if let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) {
+                    upstream.mark_down(server, now);
+                }
+            }
+        }
+    }
+
+    /// Chooses a server for another attempt. False: there is none, or there were enough attempts.
+    fn choose_another(&mut self, net: &impl Sockets, key: Key) -> bool {
+        let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return false };
+        if exchange.attempts >= ATTEMPTS_MAX {
+            return false;
+        }
+        let upstream = self.upstreams.get_mut(usize::from(exchange.pool));
+        let Some(server) = upstream.and_then(|upstream| upstream.choose(net.now())) else { return false };
+        exchange.server = server;
+        self.counters.incident(Incident::Redispatch);
+        true
+    }
+
+    /// The server accepted the connection: from now on it is the server's time that runs.
+    pub(super) fn established(&mut self, net: &mut impl Sockets, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let FrontState::Exchange(exchange) = &front.state else { return };
+        let is_sent = exchange.request.is_complete();
+        let time = if is_sent { self.times.first_byte } else { self.times.inactivity };
+        front.timer.set(net, front.flow, net.now() + time);
+    }
+
+    /// Ends the exchange's connection to its server.
+    pub(super) fn take_back(&mut self, net: &mut impl Sockets, key: Key, abort: bool) {
+        let exchange = self.fronts.get_mut(key).and_then(|front| front.exchange_mut());
+        if let Some(back) = exchange.and_then(|exchange| exchange.back.take()) {
+            self.backs.close(net, &mut self.counters, back, abort);
+        }
+    }
+
+    /// Something went wrong while the exchange was under way.
+    #[cold]
+    pub(super) fn fault(&mut self, net: &mut impl Sockets, key: Key, fault: Fault) -> Step {
+        match fault {
+            Fault::ClientGone => self.client_gone(net, key),
+            Fault::ServerGone => self.server_gone(net, key),
+            Fault::BadResponse => {
+                self.counters.incident(Incident::BadResponse);
+                self.fail(net, key, 502);
+            }
+            Fault::NoBuffer => {
+                self.take_back(net, key, true);
+                self.no_buffer(net, key);
+            }
+            Fault::BadRequest(reject) => {
+                self.counters.reject(reject);
+                self.fail(net, key, reject.status());
+            }
+        }
+        Step::Again
+    }
+
+    /// The server's connection ended before the response did: once more, elsewhere, or not at all.
+    fn server_gone(&mut self, net: &mut impl Sockets, key: Key) {
+        let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
+        let back = exchange.back.and_then(|back| self.backs.table.get_mut(back));
+        let is_established = back.as_ref().is_some_and(|back| back.is_established);
+        let is_silent = back.is_some_and(|back| back.inbox.is_empty());
+        let is_unanswered = matches!(exchange.response, ResponseState::Head) && is_silent;
+        if !is_established {
+            self.counters.incident(Incident::ConnectFailed);
+            return self.connect_failed(net, key, 502);
+        }
+        let may_retry = exchange.is_reused && exchange.is_replayable && !exchange.is_retried && is_unanswered;
+        if !may_retry {
+            self.counters.incident(Incident::ServerGone);
+            return self.fail(net, key, 502);
+        }
+        exchange.is_retried = true;
+        self.counters.incident(Incident::Retry);
+        self.take_back(net, key, true);
+        self.attempt(net, key, false);
+    }
+
+    /// The server could not be connected to: nothing of the request is lost, so another one gets it.
+    pub(super) fn connect_failed(&mut self, net: &mut impl Sockets, key: Key, status: u16) {
+        let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
+        let server = exchange.server;
+        if let Some(upstream) = self.upstreams.get_mut(usize::from(exchange.pool)) {
+            upstream.mark_down(server, net.now());
+        }
+        self.take_back(net, key, true);
+        if self.choose_another(net, key) {
+            self.attempt(net, key, true);
+        } else {
+            self.fail(net, key, status);
+        }
+    }
+
+    /// Ends the exchange: with an error response if nothing was forwarded, otherwise by cutting the response off.
+    pub(super) fn fail(&mut self, net: &mut impl Sockets, key: Key, status: u16) {
+        self.take_back(net, key, true);
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let FrontState::Exchange(exchange) = &mut front.state else { return };
+        match exchange.response {
+            ResponseState::Head => {
+                let is_complete = exchange.request.is_complete();
+                let reply = Reply {
+                    version: exchange.version,
+                    is_persistent: exchange.is_persistent && is_complete,
+                    head_only: exchange.method == Method::Head,
+                    body: if is_complete { Body::None } else { Body::UntilClose },
+                };
+                exchange.head = Head::None;
+                self.answer_error(net, key, status, reply);
+            }
+            // The client can tell a short body from a whole one, unless the end of the connection is what ends it.
+            ResponseState::Body { framing: Framing::Keep | Framing::Chunk { .. }, .. } if exchange.is_persistent => {
+                front.state = FrontState::Flush { linger: false };
+                front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+            }
+            ResponseState::Body { .. } => {
+                self.drop_front(net, key, true);
+            }
+        }
+    }
+}

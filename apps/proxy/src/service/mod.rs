@@ -1,0 +1,372 @@
+//! The service of one core: its tables, its listeners, and where each event goes.
+
+mod end;
+mod forward;
+mod relay;
+mod serve;
+
+use alloc::boxed::Box;
+use alloc::collections::TryReserveError;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use weir_config::{Action, Config, HostMatch, Page, Route};
+use weir_http1::HeadLimits;
+use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_page, error_response};
+use weir_socket::{Event, FlowId, ListenError, ListenerId, Readiness, Sockets};
+
+use crate::back::Backs;
+use crate::counters::{Counters, Incident};
+use crate::front::Front;
+use crate::heads::ADDED_BYTES_MAX;
+use crate::metrics::MetricsSource;
+use crate::router::Router;
+use crate::slab::{Key, Slab};
+use crate::token::Owner;
+use crate::upstream::Upstream;
+
+/// What a service is made from.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// What to serve.
+    pub config: &'a Config,
+    /// Number of this core, for the demo page.
+    pub core: usize,
+    /// Decides who is first in each pool on this core.
+    pub seed: u64,
+    /// Client connections of this core at most.
+    pub connections: usize,
+    /// Wall clock at the origin of [`weir_socket::Instant`], in nanoseconds since 1970.
+    pub unix_ns_at_origin: u64,
+    /// Where files are served from.
+    pub archive: Archive,
+}
+
+/// All HTTP connections of one core. See the crate's page.
+///
+/// Calls in order: [`new`](Self::new), [`start`](Self::start), then [`handle`](Self::handle) for each event.
+pub struct Service<M> {
+    fronts: Slab<Front>,
+    backs: Backs,
+    listeners: Box<[Listener]>,
+    upstreams: Box<[Upstream]>,
+    local: Local,
+    limits: HeadLimits,
+    body_bytes_max: u64,
+    times: Times,
+    /// Where heads are written that do not fit into one buffer.
+    scratch: Box<[u8]>,
+    counters: Counters,
+    metrics: M,
+}
+
+/// A listener could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError {
+    /// Name of the listener.
+    pub listener: String,
+    /// Where it was to listen.
+    pub address: SocketAddr,
+    /// What the stack said.
+    pub error: ListenError,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listener {} cannot listen on {}: {}", self.listener, self.address, self.error)
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// One listener.
+struct Listener {
+    name: String,
+    bind: Vec<SocketAddr>,
+    keep_alive: bool,
+    router: Router<Target>,
+}
+
+/// What a route leads to: numbers of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Pool(u16),
+    /// A fixed response to any path.
+    Fixed(u16),
+    /// A page at the path of its route only.
+    Page(u16),
+    Files(u16),
+    Metrics,
+}
+
+/// What answers requests without a server.
+struct Local {
+    fixed: Vec<Prepared>,
+    pages: Vec<(String, Prepared)>,
+    files: Vec<FileRoot>,
+    errors: Vec<Prepared>,
+    archive: Archive,
+    date: HttpDate,
+}
+
+/// Every status that [`Service`] answers by itself.
+const ERRORS: [u16; 15] = [400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505, 429];
+
+/// How long what may take.
+struct Times {
+    head: Duration,
+    keep_alive: Duration,
+    connect: Duration,
+    first_byte: Duration,
+    inactivity: Duration,
+    backend_idle: Duration,
+    linger: Duration,
+}
+
+/// How long a client may go on sending after a response that ends the connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Whether a connection can do more at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Again,
+    Wait,
+}
+
+impl<M: MetricsSource> Service<M> {
+    /// Builds the tables. `metrics` writes the metrics page.
+    ///
+    /// # Errors
+    /// There is no memory for [`Setup::connections`].
+    pub fn new(setup: Setup<'_>, metrics: M) -> Result<Self, TryReserveError> {
+        let config = setup.config;
+        let mut first_counter = 0;
+        let upstreams = config.pools.iter().map(|pool| {
+            let upstream = Upstream::new(pool, first_counter, setup.seed);
+            first_counter += pool.servers.len();
+            upstream
+        });
+        let upstreams = upstreams.collect();
+        let mut local = Local::new(setup.archive, setup.unix_ns_at_origin);
+        let mut listeners: Vec<Listener> = Vec::new();
+        for listener in &config.listeners {
+            let target = |route: &Route| local.target(route, &listener.name, setup.core);
+            listeners.push(Listener {
+                name: listener.name.clone(),
+                bind: listener.bind.clone(),
+                keep_alive: listener.keep_alive,
+                router: Router::new(&listener.routes, target),
+            });
+        }
+        listeners.extend(config.admin.map(|admin| admin_listener(admin.listen)));
+        let head_bytes = config.limits.head_bytes as usize;
+        let mut scratch = Vec::new();
+        scratch.try_reserve_exact(head_bytes + ADDED_BYTES_MAX)?;
+        scratch.resize(head_bytes + ADDED_BYTES_MAX, 0);
+        Ok(Self {
+            fronts: Slab::new(setup.connections)?,
+            backs: Backs::new(setup.connections)?,
+            listeners: listeners.into(),
+            upstreams,
+            local,
+            limits: HeadLimits {
+                head_bytes,
+                target_bytes: config.limits.target_bytes as usize,
+                fields: config.limits.head_fields.into(),
+            },
+            body_bytes_max: config.limits.body_bytes,
+            times: Times::new(&config.timeouts),
+            scratch: scratch.into(),
+            counters: Counters::new(config),
+            metrics,
+        })
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The first listener that could not.
+    pub fn start(&mut self, net: &mut impl Sockets) -> Result<(), StartError> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let token = Owner::Listener(index as u32).token();
+            for &address in &listener.bind {
+                let error = |error| StartError { listener: listener.name.clone(), address, error };
+                net.listen(address, token).map_err(error)?;
+            }
+        }
+        self.local.warm_up(net);
+        Ok(())
+    }
+
+    /// Does what an event makes possible.
+    #[inline]
+    pub fn handle(&mut self, net: &mut impl Sockets, event: Event) {
+        match event {
+            Event::Acceptable { listener, token } => self.accept_all(net, listener, Owner::of(token)),
+            Event::Flow { flow, token, ready } => match Owner::of(token) {
+                Owner::Front(key) => self.handle_front(net, key, ready),
+                Owner::Back(key) => self.handle_back(net, key, ready),
+                Owner::Listener(_) => net.abort(flow),
+            },
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The source of the metrics page.
+    pub fn metrics_mut(&mut self) -> &mut M {
+        &mut self.metrics
+    }
+
+    fn accept_all(&mut self, net: &mut impl Sockets, listener: ListenerId, owner: Owner) {
+        let Owner::Listener(index) = owner else { return };
+        loop {
+            let key = self.fronts.vacant_key();
+            // A connection that finds no room is taken and reset: left in the queue, it would wait for nothing.
+            let unused = Key { index: u32::MAX, generation: 0 };
+            let token = Owner::Front(key.unwrap_or(unused)).token();
+            let Some(flow) = net.accept(listener, token) else { return };
+            if key.is_none() {
+                self.counters.incident(Incident::ConnectionRefused);
+                net.abort(flow);
+                continue;
+            }
+            self.begin_front(net, flow, index as u16);
+        }
+    }
+
+    fn begin_front(&mut self, net: &mut impl Sockets, flow: FlowId, listener: u16) {
+        let mut front = Front::new(flow, listener);
+        front.timer.set(net, flow, net.now() + self.times.head);
+        self.counters.connection();
+        self.fronts.insert(front);
+    }
+
+    fn handle_front(&mut self, net: &mut impl Sockets, key: Key, ready: Readiness) {
+        if ready.contains(Readiness::CLOSED) {
+            return self.client_gone(net, key);
+        }
+        if ready.contains(Readiness::TIMER) {
+            self.front_timer(net, key);
+        }
+        if !ready.without(Readiness::TIMER).is_none() {
+            self.drive(net, key);
+        }
+    }
+
+    fn handle_back(&mut self, net: &mut impl Sockets, key: Key, ready: Readiness) {
+        let Some(back) = self.backs.table.get_mut(key) else { return };
+        let Some(front) = back.front else { return self.idle_event(net, key, ready) };
+        if ready.contains(Readiness::TIMER) {
+            // A leftover of an earlier idle time; the client's timer watches over the exchange.
+            back.timer.fired(net, back.flow);
+        }
+        if ready.contains(Readiness::WRITABLE) && !back.is_established {
+            back.is_established = true;
+            self.established(net, front);
+        }
+        self.drive(net, front);
+    }
+
+    /// Does all that can be done on a client's connection.
+    fn drive(&mut self, net: &mut impl Sockets, key: Key) {
+        use crate::front::FrontState;
+        while let Some(front) = self.fronts.get_mut(key) {
+            let step = match front.state {
+                FrontState::Head => self.read_head(net, key),
+                FrontState::Exchange(_) => self.relay(net, key),
+                FrontState::Drain { .. } => self.drain(net, key),
+                FrontState::Flush { linger } => self.flush(net, key, linger),
+                FrontState::Linger { .. } => self.linger(net, key),
+            };
+            if step == Step::Wait {
+                return;
+            }
+        }
+    }
+}
+
+impl Local {
+    fn new(archive: Archive, unix_ns_at_origin: u64) -> Self {
+        Self {
+            fixed: Vec::new(),
+            pages: Vec::new(),
+            files: Vec::new(),
+            errors: ERRORS.map(error_response).into(),
+            archive,
+            date: HttpDate::new(unix_ns_at_origin),
+        }
+    }
+
+    /// What a route of `listener` leads to, prepared.
+    fn target(&mut self, route: &Route, listener: &str, core: usize) -> Target {
+        match &route.action {
+            Action::Pool(index) => Target::Pool(*index as u16),
+            Action::Files(directory) => {
+                self.files.push(FileRoot::new(directory, &route.path));
+                Target::Files((self.files.len() - 1) as u16)
+            }
+            Action::Respond(respond) => {
+                let body: &'static [u8] = Box::leak(respond.body.clone().into_bytes().into_boxed_slice());
+                self.fix(Prepared::new(respond.status, &respond.content_type, &[], body))
+            }
+            Action::Redirect(redirect) => {
+                self.fix(Prepared::new(redirect.status, "text/plain", &[("Location", &redirect.to)], b""))
+            }
+            Action::Page(Page::Demo) => {
+                self.pages.push((route.path.clone(), demo_page(listener, core)));
+                Target::Page((self.pages.len() - 1) as u16)
+            }
+        }
+    }
+
+    fn fix(&mut self, prepared: Prepared) -> Target {
+        self.fixed.push(prepared);
+        Target::Fixed((self.fixed.len() - 1) as u16)
+    }
+
+    fn warm_up(&mut self, net: &mut impl Sockets) {
+        let pages = self.pages.iter_mut().map(|(_, page)| page);
+        for prepared in self.fixed.iter_mut().chain(pages) {
+            prepared.warm_up(net, &mut self.date);
+        }
+    }
+
+    /// The response for an error status; that for 500 if it is not foreseen. None: no buffer is free.
+    fn error(&mut self, net: &mut impl Sockets, status: u16, manner: Manner) -> Option<Answer> {
+        let find = |status| self.errors.iter().find(|prepared| prepared.status() == status);
+        find(status).or_else(|| find(500))?.write(net, &mut self.date, manner)
+    }
+}
+
+/// Metrics, and nothing else.
+fn admin_listener(address: SocketAddr) -> Listener {
+    let action = Action::Page(Page::Demo);
+    let route = Route { host: HostMatch::Any, path: "/metrics".into(), action };
+    Listener {
+        name: "admin".into(),
+        bind: [address].into(),
+        keep_alive: true,
+        router: Router::new(&[route], |_| Target::Metrics),
+    }
+}
+
+impl Times {
+    fn new(timeouts: &weir_config::Timeouts) -> Self {
+        Self {
+            head: Duration::from_nanos(timeouts.head_ns),
+            keep_alive: Duration::from_nanos(timeouts.keep_alive_ns),
+            connect: Duration::from_nanos(timeouts.connect_ns),
+            first_byte: Duration::from_nanos(timeouts.first_byte_ns),
+            inactivity: Duration::from_nanos(timeouts.inactivity_ns),
+            backend_idle: Duration::from_nanos(timeouts.backend_idle_ns),
+            linger: LINGER,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Moving bytes between a client and a server.
+
+use weir_http1::{
+    BodyReader, CHUNK_HEAD_BYTES_MAX, FieldSlots, HeadWriter, LAST_CHUNK, Piece, Reject, Response, write_chunk_head,
+};
+use weir_packet::Chunk;
+use weir_socket::{FlowId, Received, Sockets};
+
+use super::forward::Fault;
+use super::serve::Reply;
+use super::{Service, Step};
+use crate::counters::Incident;
+use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
+use crate::front::{Front, FrontState, connection};
+use crate::heads;
+use crate::metrics::MetricsSource;
+use crate::slab::Key;
+use crate::stream::{HeadBytes, Outbox};
+
+/// What a direction can do next.
+#[derive(PartialEq, Eq)]
+enum Flowing {
+    /// It waits for an event.
+    Waits,
+    /// The response is complete.
+    Complete,
+}
+
+impl<M: MetricsSource> Service<M> {
+    /// [`FrontState::Exchange`]: moves what can be moved, in both directions.
+    pub(super) fn relay(&mut self, net: &mut impl Sockets, key: Key) -> Step {
+        if let Err(fault) = self.relay_request(net, key) {
+            return self.fault(net, key, fault);
+        }
+        match self.relay_response(net, key) {
+            Ok(Flowing::Waits) => Step::Wait,
+            Ok(Flowing::Complete) => self.complete(net, key),
+            Err(fault) => self.fault(net, key, fault),
+        }
+    }
+
+    /// Client to server, until one of them has or takes no more.
+    fn relay_request(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
+        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
+        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
+        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
+        // Before the server accepted the connection, nothing is taken from the client: another server may have to get it.
+        if exchange.is_request_cut || !back.is_established {
+            return Ok(());
+        }
+        let mut is_moved = false;
+        loop {
+            match back.outbox.flush(net, back.flow) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What the server said before it went is still to be read.
+                Err(_) => {
+                    exchange.is_request_cut = true;
+                    break;
+                }
+            }
+            if exchange.request.is_complete() {
+                break;
+            }
+            let chunk = match front.inbox.next(net, front.flow) {
+                Received::Data(chunk) => chunk,
+                Received::Nothing => break,
+                Received::End | Received::Closed(_) => return Err(Fault::ClientGone),
+            };
+            let followed = follow(&mut exchange.request, &chunk).map_err(Fault::BadRequest)?;
+            let left = exchange.request_left.checked_sub(followed.content);
+            exchange.request_left = left.ok_or(Fault::BadRequest(Reject::BodyTooLarge))?;
+            let (part, rest) = split(chunk, followed.used);
+            front.inbox.keep(rest);
+            is_moved = true;
+            if back.outbox.send(net, back.flow, part).is_err() {
+                exchange.is_request_cut = true;
+                break;
+            }
+        }
+        if is_moved {
+            let is_sent = exchange.request.is_complete();
+            let time = if is_sent { self.times.first_byte } else { self.times.inactivity };
+            front.timer.set(net, front.flow, net.now() + time);
+        }
+        Ok(())
+    }
+
+    /// Server to client, until one of them has or takes no more.
+    fn relay_response(&mut self, net: &mut impl Sockets, key: Key) -> Result<Flowing, Fault> {
+        loop {
+            let Some(front) = self.fronts.get_mut(key) else { return Ok(Flowing::Waits) };
+            let FrontState::Exchange(exchange) = &mut front.state else { return Ok(Flowing::Waits) };
+            let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else {
+                return Ok(Flowing::Waits);
+            };
+            if !front.outbox.flush(net, front.flow).map_err(|_| Fault::ClientGone)? {
+                return Ok(Flowing::Waits);
+            }
+            if let ResponseState::Body { reader, .. } = &exchange.response
+                && reader.is_complete()
+            {
+                return Ok(Flowing::Complete);
+            }
+            let chunk = match back.inbox.next(net, back.flow) {
+                Received::Data(chunk) => chunk,
+                Received::Nothing => return Ok(Flowing::Waits),
+                Received::End if end_body(net, exchange, &mut front.outbox, front.flow)? => {
+                    return Ok(Flowing::Complete);
+                }
+                Received::End | Received::Closed(_) => return Err(Fault::ServerGone),
+            };
+            if let ResponseState::Head = exchange.response {
+                self.take_response_head(net, key, chunk)?;
+                continue;
+            }
+            let rest = relay_body(net, exchange, &mut front.outbox, front.flow, chunk)?;
+            back.inbox.keep(rest);
+            front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+        }
+    }
+
+    /// Takes bytes of the response's head, and forwards it when it is complete.
+    #[inline]
+    fn take_response_head(&mut self, net: &mut impl Sockets, key: Key, chunk: Chunk) -> Result<(), Fault> {
+        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
+        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
+        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
+        let limits = self.limits;
+        let collected = HeadBytes::collect(&mut back.inbox, chunk, limits.head_bytes);
+        let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(()) };
+        let mut slots = FieldSlots::new();
+        let parsed = Response::parse(head.bytes(), exchange.method, &mut slots, &limits);
+        let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
+            return head.incomplete(&mut back.inbox).map_err(|_| Fault::NoBuffer);
+        };
+        if response.is_interim() {
+            forward_interim(net, front, &response, &mut self.scratch)?;
+        } else {
+            forward_final(net, front, &response, &mut self.scratch)?;
+            self.counters.response(response.status);
+            front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+        }
+        let head_len = response.head_len;
+        head.used(&mut back.inbox, head_len);
+        Ok(())
+    }
+
+    /// The response is queued for the client: the connections go their ways.
+    #[inline]
+    fn complete(&mut self, net: &mut impl Sockets, key: Key) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        let FrontState::Exchange(exchange) = &mut front.state else { return Step::Again };
+        let is_request_complete = exchange.request.is_complete() && !exchange.is_request_cut;
+        let reply = Reply {
+            version: exchange.version,
+            is_persistent: exchange.is_persistent && is_request_complete,
+            head_only: false,
+            body: if is_request_complete { weir_http1::Body::None } else { weir_http1::Body::UntilClose },
+        };
+        let is_back_persistent =
+            matches!(exchange.response, ResponseState::Body { is_back_persistent: true, .. }) && is_request_complete;
+        let (back, pool) = (exchange.back.take(), exchange.pool);
+        if let Some(back) = back {
+            self.release_back(net, back, pool, is_back_persistent);
+        }
+        self.after_response(net, key, reply);
+        Step::Again
+    }
+
+    /// Keeps a server's connection for reuse, if nothing speaks against it.
+    fn release_back(&mut self, net: &mut impl Sockets, key: Key, pool: u16, is_persistent: bool) {
+        let Some(back) = self.backs.table.get_mut(key) else { return };
+        if !back.inbox.is_empty() {
+            self.counters.incident(Incident::ExcessBytes);
+        }
+        let is_clean = back.inbox.is_empty() && back.outbox.is_empty();
+        let has_room = self.counters.idle_backs < self.fronts.capacity() as u64;
+        match self.upstreams.get_mut(usize::from(pool)) {
+            Some(upstream) if is_persistent && is_clean && has_room => {
+                back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
+                self.backs.put_idle(&mut self.counters, upstream, key);
+            }
+            _ => self.backs.close(net, &mut self.counters, key, !is_clean),
+        }
+    }
+}
+
+/// The first `len` bytes of a chunk, and the rest.
+#[inline]
+fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
+    if len == chunk.len() {
+        return (chunk, Chunk::from_static(b""));
+    }
+    let part = chunk.split_to(len);
+    (part, chunk)
+}
+
+/// A 1xx goes to clients that know them.
+fn forward_interim(
+    net: &mut impl Sockets,
+    front: &mut Front,
+    response: &Response<'_, '_>,
+    scratch: &mut [u8],
+) -> Result<(), Fault> {
+    let FrontState::Exchange(exchange) = &front.state else { return Ok(()) };
+    if exchange.version == weir_http1::Version::Http10 {
+        return Ok(());
+    }
+    let head = heads::write(net, scratch, |writer| heads::interim(writer, response)).ok_or(Fault::NoBuffer)?;
+    for chunk in head.chunks() {
+        front.outbox.send(net, front.flow, chunk).map_err(|_| Fault::ClientGone)?;
+    }
+    Ok(())
+}
+
+/// The head of the final response: from here on, the client knows what to expect.
+#[inline]
+fn forward_final(
+    net: &mut impl Sockets,
+    front: &mut Front,
+    response: &Response<'_, '_>,
+    scratch: &mut [u8],
+) -> Result<(), Fault> {
+    let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
+    // Upgrade is not forwarded, so no server has a reason to switch protocols.
+    if response.status == 101 {
+        return Err(Fault::BadResponse);
+    }
+    let framing = heads::framing(response.body, exchange.version);
+    let ends_with_connection =
+        framing == Framing::Strip || (framing == Framing::Keep && response.body == weir_http1::Body::UntilClose);
+    // An early response: what is left of the request may never come, and then the connection has no next request.
+    exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
+    let ending = connection(exchange.is_persistent, exchange.version);
+    let head = heads::write(net, scratch, |writer| heads::response(writer, response, framing, ending));
+    let head = head.ok_or(Fault::NoBuffer)?;
+    exchange.head = Head::None;
+    exchange.response = ResponseState::Body {
+        reader: BodyReader::new(response.body),
+        framing,
+        is_back_persistent: response.is_persistent,
+    };
+    for chunk in head.chunks() {
+        front.outbox.send(net, front.flow, chunk).map_err(|_| Fault::ClientGone)?;
+    }
+    Ok(())
+}
+
+/// Forwards the part of a chunk that belongs to the body; the rest comes back.
+#[inline]
+fn relay_body(
+    net: &mut impl Sockets,
+    exchange: &mut Exchange,
+    outbox: &mut Outbox,
+    flow: FlowId,
+    chunk: Chunk,
+) -> Result<Chunk, Fault> {
+    let ResponseState::Body { reader, framing, .. } = &mut exchange.response else { return Ok(chunk) };
+    match framing {
+        Framing::Keep => {
+            let followed = follow(reader, &chunk).map_err(|_| Fault::BadResponse)?;
+            let (part, rest) = split(chunk, followed.used);
+            outbox.send(net, flow, part).map_err(|_| Fault::ClientGone)?;
+            Ok(rest)
+        }
+        Framing::Strip => strip(net, reader, outbox, flow, chunk),
+        Framing::Chunk { is_first } => {
+            let head = chunk_head(net, chunk.len(), core::mem::replace(is_first, false)).ok_or(Fault::NoBuffer)?;
+            outbox.send(net, flow, head).map_err(|_| Fault::ClientGone)?;
+            outbox.send(net, flow, chunk).map_err(|_| Fault::ClientGone)?;
+            Ok(Chunk::from_static(b""))
+        }
+    }
+}
+
+/// Forwards the content of a chunked body without its coding.
+fn strip(
+    net: &mut impl Sockets,
+    reader: &mut BodyReader,
+    outbox: &mut Outbox,
+    flow: FlowId,
+    mut chunk: Chunk,
+) -> Result<Chunk, Fault> {
+    while !chunk.is_empty() {
+        match reader.read(&chunk).map_err(|_| Fault::BadResponse)? {
+            Piece::Data(len) => outbox.send(net, flow, chunk.split_to(len)).map_err(|_| Fault::ClientGone)?,
+            Piece::Framing(len) => chunk.advance(len),
+            Piece::End => break,
+        }
+    }
+    Ok(chunk)
+}
+
+fn chunk_head(net: &mut impl Sockets, len: usize, is_first: bool) -> Option<Chunk> {
+    let mut packet = net.allocate()?;
+    let mut writer = HeadWriter::new(packet.extend(CHUNK_HEAD_BYTES_MAX).ok()?);
+    write_chunk_head(&mut writer, len, is_first);
+    let len = writer.finish()?;
+    packet.truncate(len);
+    Some(packet.freeze())
+}
+
+/// The server ended its connection. True: that is how the body ends.
+fn end_body(net: &mut impl Sockets, exchange: &mut Exchange, outbox: &mut Outbox, flow: FlowId) -> Result<bool, Fault> {
+    let ResponseState::Body { reader: BodyReader::UntilClose, framing, .. } = &exchange.response else {
+        return Ok(false);
+    };
+    if let Framing::Chunk { is_first } = framing {
+        if !is_first {
+            outbox.send(net, flow, Chunk::from_static(b"\r\n")).map_err(|_| Fault::ClientGone)?;
+        }
+        outbox.send(net, flow, Chunk::from_static(LAST_CHUNK)).map_err(|_| Fault::ClientGone)?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,274 @@
+//! Requests: reading their heads, choosing their routes, and answering those that need no server.
+
+use weir_http1::{Body, BodyReader, FieldSlots, Method, Reject, Request, Version};
+use weir_httpd::{Answer, Manner, dynamic_head};
+use weir_socket::{Received, Sockets};
+
+use super::{Service, Step, Target};
+use crate::counters::Incident;
+use crate::exchange::follow;
+use crate::front::{FrontState, connection};
+use crate::metrics::{self, MetricsSource};
+use crate::slab::Key;
+use crate::stream::HeadBytes;
+
+/// What is known of a request when its response is written.
+#[derive(Clone, Copy)]
+pub(super) struct Reply {
+    pub version: Version,
+    pub is_persistent: bool,
+    pub head_only: bool,
+    /// What of the request is still to come.
+    pub body: Body,
+}
+
+impl Reply {
+    /// To a request that was not understood: the connection ends.
+    pub(super) const LAST: Self =
+        Self { version: Version::Http11, is_persistent: false, head_only: false, body: Body::UntilClose };
+
+    fn to(request: &Request<'_, '_>, keep_alive: bool) -> Self {
+        Self {
+            version: request.version,
+            // A client that waits for 100 Continue need not send its body after another response (RFC 9110 10.1.1), so
+            // nobody could tell where the next request begins.
+            is_persistent: request.is_persistent && keep_alive && !request.expects_continue,
+            head_only: request.method == Method::Head,
+            body: request.body,
+        }
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { connection: connection(self.is_persistent, self.version), head_only: self.head_only }
+    }
+}
+
+impl<M: MetricsSource> Service<M> {
+    /// [`FrontState::Head`]: takes received bytes and, when the head is complete, its request.
+    #[inline]
+    pub(super) fn read_head(&mut self, net: &mut impl Sockets, key: Key) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        match front.outbox.flush(net, front.flow) {
+            Ok(true) => {}
+            Ok(false) => return Step::Wait,
+            Err(_) => return self.drop_front(net, key, true),
+        }
+        let chunk = match front.inbox.next(net, front.flow) {
+            Received::Data(chunk) => chunk,
+            Received::Nothing => return Step::Wait,
+            Received::End | Received::Closed(_) => return self.drop_front(net, key, false),
+        };
+        let limits = self.limits;
+        let head = match HeadBytes::collect(&mut front.inbox, chunk, limits.head_bytes) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Step::Again,
+            Err(_) => return self.drop_front(net, key, true),
+        };
+        let mut slots = FieldSlots::new();
+        let head_len = match Request::parse(head.bytes(), &mut slots, &limits) {
+            Ok(Some(request)) => {
+                self.dispatch(net, key, &request);
+                request.head_len
+            }
+            Ok(None) => return self.wait_for_head(net, key, head),
+            Err(reject) => return self.reject(net, key, reject),
+        };
+        if let Some(front) = self.fronts.get_mut(key) {
+            head.used(&mut front.inbox, head_len);
+        }
+        Step::Again
+    }
+
+    #[cold]
+    fn wait_for_head(&mut self, net: &mut impl Sockets, key: Key, head: HeadBytes) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        // The time for a head runs from the connection's start or from the first byte, and is not prolonged.
+        if front.has_served && !head.is_continued() {
+            front.timer.set(net, front.flow, net.now() + self.times.head);
+        }
+        match head.incomplete(&mut front.inbox) {
+            Ok(()) => Step::Again,
+            Err(_) => self.drop_front(net, key, true),
+        }
+    }
+
+    #[inline]
+    fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_, '_>) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
+        self.counters.request(front.listener.into());
+        let reply = Reply::to(request, listener.keep_alive);
+        if let Some(reject) = self.refusal(request) {
+            self.reject(net, key, reject);
+            return;
+        }
+        match listener.router.find(request.path(), || request.host_name()) {
+            Some(Target::Pool(pool)) => {
+                let is_persistent = request.is_persistent && listener.keep_alive;
+                self.begin_exchange(net, key, request, pool, is_persistent);
+            }
+            Some(target) => self.answer(net, key, request, target, reply),
+            None => self.answer_error(net, key, 404, reply),
+        }
+    }
+
+    /// What is wrong with a request that is well-formed.
+    #[inline]
+    fn refusal(&self, request: &Request<'_, '_>) -> Option<Reject> {
+        match request.body {
+            Body::Length(length) if length > self.body_bytes_max => Some(Reject::BodyTooLarge),
+            _ if request.method == Method::Connect => Some(Reject::Connect),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn answer(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_, '_>, target: Target, reply: Reply) {
+        if request.method == Method::Other {
+            self.reject(net, key, Reject::MethodUnknown);
+            return;
+        }
+        let is_read = matches!(request.method, Method::Get | Method::Head);
+        let (local, manner) = (&mut self.local, reply.manner());
+        let answer = match target {
+            Target::Fixed(index) => match local.fixed.get_mut(usize::from(index)) {
+                Some(prepared) => Ok(prepared.answer(net, &mut local.date, manner)),
+                None => Err(404),
+            },
+            _ if !is_read => Err(405),
+            Target::Page(index) => match local.pages.get_mut(usize::from(index)) {
+                Some((path, page)) if path == request.path() => Ok(page.answer(net, &mut local.date, manner)),
+                _ => Err(404),
+            },
+            Target::Files(index) => {
+                let root = local.files.get(usize::from(index));
+                root.and_then(|root| root.answer(&local.archive, request.path(), net, &mut local.date, manner))
+                    .ok_or(404)
+            }
+            Target::Metrics => return self.answer_metrics(net, key, reply),
+            Target::Pool(_) => Err(404),
+        };
+        match answer {
+            Ok(Some(answer)) => self.send_answer(net, key, answer, reply),
+            Ok(None) => self.no_buffer(net, key),
+            Err(status) => self.answer_error(net, key, status, reply),
+        }
+    }
+
+    #[cold]
+    fn answer_metrics(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) {
+        let Some((mut chunks, len)) = metrics::page(net, &mut self.metrics) else {
+            self.counters.incident(Incident::NoBuffer);
+            return self.answer_error(net, key, 503, reply);
+        };
+        if reply.head_only {
+            chunks.clear();
+        }
+        let fields: [(&str, &[u8]); 1] = [("Content-Type", b"text/plain; version=0.0.4; charset=utf-8")];
+        let Some(head) = dynamic_head(200, &fields, len, net, &mut self.local.date, reply.manner()) else {
+            return self.no_buffer(net, key);
+        };
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        for chunk in core::iter::once(head).chain(chunks) {
+            if front.outbox.send(net, front.flow, chunk).is_err() {
+                self.drop_front(net, key, true);
+                return;
+            }
+        }
+        self.counters.response(200);
+        self.after_response(net, key, reply);
+    }
+
+    /// Answers with an error that is no fault of the request's form.
+    pub(super) fn answer_error(&mut self, net: &mut impl Sockets, key: Key, status: u16, reply: Reply) {
+        match self.local.error(net, status, reply.manner()) {
+            Some(answer) => self.send_answer(net, key, answer, reply),
+            None => self.no_buffer(net, key),
+        }
+    }
+
+    /// Refuses a request: nobody knows where the next one would begin, so the connection ends.
+    #[cold]
+    pub(super) fn reject(&mut self, net: &mut impl Sockets, key: Key, reject: Reject) -> Step {
+        self.counters.reject(reject);
+        if let Some(front) = self.fronts.get_mut(key) {
+            front.inbox = Default::default();
+        }
+        self.answer_error(net, key, reject.status(), Reply::LAST);
+        Step::Again
+    }
+
+    #[cold]
+    pub(super) fn no_buffer(&mut self, net: &mut impl Sockets, key: Key) {
+        self.counters.incident(Incident::NoBuffer);
+        self.drop_front(net, key, true);
+    }
+
+    #[inline]
+    fn send_answer(&mut self, net: &mut impl Sockets, key: Key, answer: Answer, reply: Reply) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let mut sent = front.outbox.send(net, front.flow, answer.head);
+        if let (Ok(()), Some(body)) = (sent, answer.body) {
+            sent = front.outbox.send(net, front.flow, body);
+        }
+        if sent.is_err() {
+            self.drop_front(net, key, true);
+            return;
+        }
+        self.counters.response(answer.status);
+        self.after_response(net, key, reply);
+    }
+
+    /// The response is queued: what is next on this connection?
+    #[inline]
+    pub(super) fn after_response(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.has_served = true;
+        let deadline;
+        (front.state, deadline) = match (reply.is_persistent, reply.body) {
+            (true, Body::None) => (FrontState::Head, self.times.keep_alive),
+            (true, body) => {
+                (FrontState::Drain { reader: BodyReader::new(body), left: self.body_bytes_max }, self.times.inactivity)
+            }
+            (false, body) => (FrontState::Flush { linger: body != Body::None }, self.times.inactivity),
+        };
+        front.timer.set(net, front.flow, net.now() + deadline);
+    }
+
+    /// [`FrontState::Drain`]: passes over the rest of a body.
+    pub(super) fn drain(&mut self, net: &mut impl Sockets, key: Key) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        if front.outbox.flush(net, front.flow).is_err() {
+            return self.drop_front(net, key, true);
+        }
+        let FrontState::Drain { reader, left } = &mut front.state else { return Step::Again };
+        if reader.is_complete() {
+            front.state = FrontState::Head;
+            front.timer.set(net, front.flow, net.now() + self.times.keep_alive);
+            return Step::Again;
+        }
+        let mut chunk = match front.inbox.next(net, front.flow) {
+            Received::Data(chunk) => chunk,
+            Received::Nothing => return Step::Wait,
+            Received::End | Received::Closed(_) => return self.drop_front(net, key, false),
+        };
+        let followed = follow(reader, &chunk);
+        match followed.map(|followed| (followed.used, left.checked_sub(followed.content))) {
+            Ok((used, Some(rest))) => {
+                *left = rest;
+                chunk.advance(used);
+                front.inbox.keep(chunk);
+                front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+            }
+            Ok((_, None)) => {
+                self.counters.reject(Reject::BodyTooLarge);
+                front.state = FrontState::Flush { linger: true };
+            }
+            Err(reject) => {
+                self.counters.reject(reject);
+                front.state = FrontState::Flush { linger: true };
+            }
+        }
+        Step::Again
+    }
+}

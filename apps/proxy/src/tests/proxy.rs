@@ -1,0 +1,304 @@
+//! Good exchanges.
+
+use super::*;
+
+#[test]
+fn a_request_goes_to_a_server_and_its_response_comes_back() {
+    let mut world = World::new();
+    let client =
+        world.client(WEB, b"GET /a?b HTTP/1.1\r\nHost: example.com\r\naCCept: x\r\nConnection: keep-alive\r\n\r\n");
+    let (_, address) = world.connecting();
+    assert_eq!(address, "10.0.0.11:8080");
+    let server = world.accept();
+    assert_eq!(
+        world.got(server),
+        "GET /a?b HTTP/1.1\r\nHost: example.com\r\naCCept: x\r\nX-Forwarded-For: 192.0.2.1\r\n\
+         X-Forwarded-Proto: http\r\nX-Forwarded-Host: example.com\r\n\r\n"
+    );
+    world.send(server, b"HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nKeep-Alive: 5\r\nX: y\r\n\r\nhello");
+    assert_eq!(world.got(client), "HTTP/1.1 200 Fine\r\nserver: x\r\nX: y\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(world.gauge("weir_server_connections_idle"), 1);
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn servers_take_turns_and_their_connections_are_reused() {
+    let mut world = World::new();
+    let client = world.open(WEB);
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        world.send(client, GET);
+        let server = world.accept();
+        world.got(server);
+        world.send(server, OK);
+        servers.push(server);
+    }
+    for turn in 0..6 {
+        world.send(client, GET);
+        assert!(world.net.connecting().is_empty());
+        let server = servers[turn % 2];
+        assert!(world.got(server).starts_with("GET / HTTP/1.1\r\n"));
+        world.send(server, OK);
+    }
+    assert_eq!(world.statuses(client), [200; 8]);
+    assert_eq!(world.service.counters().get("weir_server_requests_total", "two/a"), Some(4));
+    assert_eq!(world.service.counters().get("weir_server_requests_total", "two/b"), Some(4));
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn what_strangers_say_about_forwarding_is_replaced() {
+    let mut world = World::new();
+    world.client(ONE, b"GET / HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-proto: https\r\nX-Mine: 1\r\nConnection: x-mine\r\n\r\n");
+    let server = world.accept();
+    assert_eq!(
+        world.got(server),
+        "GET / HTTP/1.1\r\nHost: 10.0.0.13:8080\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\r\n"
+    );
+    world.finish();
+}
+
+#[test]
+fn absolute_targets_become_paths() {
+    let mut world = World::new();
+    world.client(ONE, b"GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let server = world.accept();
+    assert!(world.got(server).starts_with("GET /x HTTP/1.1\r\nHost: a.example\r\n"));
+    world.finish();
+}
+
+#[test]
+fn bodies_of_any_framing_pass_in_any_pieces() {
+    let lengths = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world";
+    let chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
+    for (request, framing) in [(&lengths[..], "Content-Length: 11\r\n"), (chunked, "Transfer-Encoding: chunked\r\n")] {
+        for step in [1, 7, 1000] {
+            let mut world = World::new();
+            let client = world.open(ONE);
+            world.send(client, &request[..50]);
+            for piece in request[50..].chunks(step) {
+                world.send(client, piece);
+            }
+            let server = world.accept();
+            let got = world.got(server);
+            let (head, body) = got.split_once("\r\n\r\n").expect("a head");
+            assert!(format!("{head}\r\n").ends_with(framing), "{head}");
+            let sent = core::str::from_utf8(request).expect("text").split_once("\r\n\r\n").expect("a head").1;
+            assert_eq!(body, sent);
+
+            let response = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+            for piece in response.chunks(step) {
+                world.send(server, piece);
+            }
+            assert_eq!(world.got(client).as_bytes(), response);
+            assert_eq!(world.gauge("weir_server_connections_idle"), 1, "both connections can be used again");
+            world.send(client, GET);
+            assert!(world.got(server).starts_with("GET "));
+            world.send(server, OK);
+            assert_eq!(world.statuses(client), [200]);
+            world.end(client);
+            world.finish();
+        }
+    }
+}
+
+#[test]
+fn a_body_that_ends_with_the_connection_becomes_chunked() {
+    let mut world = World::new();
+    let client = world.client(ONE, GET);
+    let server = world.accept();
+    world.got(server);
+    world.send(server, b"HTTP/1.1 200 OK\r\n\r\nhello");
+    world.send(server, b" world!");
+    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n world!");
+    world.end(server);
+    assert_eq!(world.got(client), "\r\n0\r\n\r\n");
+    assert!(world.net.is_held(client) && !world.net.is_held(server));
+    world.send(client, GET);
+    let server = world.accept();
+    world.send(server, b"HTTP/1.0 200 OK\r\n\r\n");
+    world.end(server);
+    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn an_old_client_gets_no_chunks() {
+    for (response, pieces) in [
+        (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"[..], false),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello world", true),
+    ] {
+        let mut world = World::new();
+        let client = world.client(ONE, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        let server = world.accept();
+        for byte in response {
+            world.send(server, &[*byte]);
+        }
+        if pieces {
+            world.end(server);
+        }
+        assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world");
+        assert!(world.net.sent_end(client));
+        world.finish();
+    }
+}
+
+#[test]
+fn responses_without_a_body() {
+    let mut world = World::new();
+    let client = world.open(ONE);
+    world.send(client, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let server = world.accept();
+    world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    world.send(client, GET);
+    world.send(server, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
+    world.send(client, GET);
+    world.send(server, b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 204 No Content\r\n\r\n");
+    world.send(client, GET);
+    world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(world.gauge("weir_server_connections"), 1, "all over one connection");
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn an_expectation_and_its_answer_are_forwarded() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let server = world.accept();
+    assert!(world.got(server).contains("\r\nExpect: 100-continue\r\n"));
+    world.send(server, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 100 Continue\r\n\r\n");
+    world.send(client, b"hello");
+    assert_eq!(world.got(server), "hello");
+    world.send(server, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn an_old_client_is_spared_interim_responses() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"GET / HTTP/1.0\r\n\r\n");
+    let server = world.accept();
+    world.send(server, &[b"HTTP/1.1 103 Early Hints\r\n\r\n", OK].concat());
+    assert_eq!(world.statuses(client), [200]);
+    world.finish();
+}
+
+#[test]
+fn an_early_response_ends_the_client_s_connection_but_arrives() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nsome");
+    let server = world.accept();
+    world.got(server);
+    world.send(server, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    let response = world.got(client);
+    assert!(response.ends_with("Connection: close\r\n\r\nno"), "{response}");
+    assert!(world.net.sent_end(client) && !world.net.is_held(server));
+    world.send(client, &[b'x'; 20_000]);
+    assert!(!world.net.was_aborted(client));
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn a_request_s_body_goes_on_while_the_response_comes() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    let server = world.accept();
+    world.got(server);
+    world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nABC");
+    world.send(client, b"def");
+    assert_eq!(world.got(server), "def");
+    world.send(server, b"DEF");
+    assert!(world.got(client).ends_with("Connection: close\r\n\r\nABCDEF"));
+    world.finish();
+}
+
+#[test]
+fn a_client_that_ends_its_direction_still_gets_the_response() {
+    let mut world = World::new();
+    let client = world.client(ONE, GET);
+    let server = world.accept();
+    world.end(client);
+    world.send(server, OK);
+    assert_eq!(world.statuses(client), [200]);
+    assert!(!world.net.is_held(client) && !world.net.was_aborted(client));
+    world.finish();
+}
+
+#[test]
+fn a_server_that_closes_is_not_used_again() {
+    for response in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"[..],
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        let mut world = World::new();
+        let client = world.client(ONE, GET);
+        let server = world.accept();
+        world.send(server, response);
+        assert!(!world.got(client).contains("Connection"), "that concerns the server's connection only");
+        assert!(!world.net.is_held(server) && world.net.is_held(client));
+        world.end(client);
+        world.finish();
+    }
+}
+
+#[test]
+fn pipelined_requests_are_forwarded_one_after_the_other() {
+    let mut world = World::new();
+    let client = world.client(ONE, &GET.repeat(3));
+    let server = world.accept();
+    for _ in 0..3 {
+        assert_eq!(world.got(server).matches("GET / ").count(), 1);
+        world.send(server, OK);
+    }
+    assert_eq!(world.statuses(client), [200; 3]);
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn long_heads_take_several_buffers() {
+    let mut world = World::new();
+    let value = "v".repeat(7000);
+    let client = world.client(ONE, format!("GET / HTTP/1.1\r\nHost: a\r\nA: {value}\r\n\r\n").as_bytes());
+    let server = world.accept();
+    let got = world.got(server);
+    assert!(got.contains(&format!("\r\nA: {value}\r\n")) && got.ends_with("X-Forwarded-Host: a\r\n\r\n"));
+    world.send(server, format!("HTTP/1.1 200 OK\r\nB: {value}\r\nContent-Length: 2\r\n\r\nok").as_bytes());
+    let got = world.got(client);
+    assert_eq!(got, format!("HTTP/1.1 200 OK\r\nB: {value}\r\nContent-Length: 2\r\n\r\nok"));
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn a_zero_length_is_forwarded_as_one() {
+    let mut world = World::new();
+    world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let server = world.accept();
+    assert!(world.got(server).ends_with("Content-Length: 0\r\n\r\n"));
+    world.finish();
+}
+
+#[test]
+fn upgrade_is_not_forwarded() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    let server = world.accept();
+    assert!(!world.got(server).to_lowercase().contains("upgrade"));
+    world.send(server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+    assert_eq!(world.statuses(client), [502]);
+    world.end(client);
+    world.finish();
+}

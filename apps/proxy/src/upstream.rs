@@ -1,0 +1,159 @@
+//! A pool as one core sees it: whose turn it is, who is down, and which connections wait for reuse.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use weir_config::Pool;
+use weir_socket::Instant;
+
+/// How long a server that could not be connected to is left alone. Health checks will replace this guess.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+
+/// Longest round of a schedule. Weights that would need more are rounded.
+const SCHEDULE_LEN_MAX: usize = 65_536;
+
+/// A pool's servers and their turns.
+pub(crate) struct Upstream {
+    servers: Box<[Server]>,
+    /// Servers in the order of their turns, each as often as its weight says, evenly spread.
+    schedule: Box<[u16]>,
+    next: usize,
+}
+
+/// A server as one core sees it.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    /// The value of Host for a request without one.
+    pub host: Box<[u8]>,
+    /// Number of its counter.
+    pub counter: usize,
+    down_until: Instant,
+    /// The connection that became idle last: an index into the table of backend connections, which links the others.
+    pub newest_idle: Option<u32>,
+}
+
+impl Upstream {
+    /// The pool's servers, whose counters begin at `counter`; `seed` decides who is first.
+    pub(crate) fn new(pool: &Pool, counter: usize, seed: u64) -> Self {
+        let servers = pool.servers.iter().enumerate().map(|(index, server)| Server {
+            address: server.address,
+            host: format!("{}", server.address).into_bytes().into(),
+            counter: counter + index,
+            down_until: Instant::default(),
+            newest_idle: None,
+        });
+        let schedule = schedule(&pool.servers.iter().map(|server| server.weight).collect::<Vec<_>>());
+        let next = (seed % schedule.len().max(1) as u64) as usize;
+        Self { servers: servers.collect(), schedule, next }
+    }
+
+    /// The server whose turn it is, passing over those that are down. None: all are.
+    ///
+    /// Cost: constant while the servers are up.
+    #[inline]
+    pub(crate) fn choose(&mut self, now: Instant) -> Option<u16> {
+        for _ in 0..self.schedule.len() {
+            let index = self.take_turn()?;
+            if self.servers.get(usize::from(index)).is_some_and(|server| server.down_until <= now) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The server whose turn it is, even if it seems to be down.
+    pub(crate) fn choose_any(&mut self) -> Option<u16> {
+        self.take_turn()
+    }
+
+    #[inline]
+    fn take_turn(&mut self) -> Option<u16> {
+        let index = self.schedule.get(self.next).copied();
+        self.next += 1;
+        if self.next >= self.schedule.len() {
+            self.next = 0;
+        }
+        index
+    }
+
+    #[inline]
+    pub(crate) fn server_mut(&mut self, index: u16) -> Option<&mut Server> {
+        self.servers.get_mut(usize::from(index))
+    }
+
+    /// The server could not be connected to.
+    pub(crate) fn mark_down(&mut self, index: u16, now: Instant) {
+        if let Some(server) = self.server_mut(index) {
+            server.down_until = now + LEFT_ALONE;
+        }
+    }
+}
+
+/// Turns in proportion to the weights: a server of weight w has its turns at (k + 1/2) / w of the round.
+fn schedule(weights: &[u16]) -> Box<[u16]> {
+    let divisor = weights.iter().fold(0, |a, &b| gcd(a, b)).max(1);
+    let total: usize = weights.iter().map(|&weight| usize::from(weight / divisor)).sum();
+    let shrink = total.div_ceil(SCHEDULE_LEN_MAX).max(1);
+    let mut turns = Vec::new();
+    for (index, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+        let count = (usize::from(weight / divisor) / shrink).max(1) as u64;
+        let places = (0..count).map(|k| ((2 * k + 1) * (1 << 32) / (2 * count), index as u16));
+        turns.extend(places);
+    }
+    turns.sort_unstable();
+    turns.into_iter().map(|(_, index)| index).collect()
+}
+
+fn gcd(mut a: u16, mut b: u16) -> u16 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_the_weights_evenly() {
+        assert_eq!(*schedule(&[1, 1]), [0, 1]);
+        assert_eq!(*schedule(&[256, 256, 256]), [0, 1, 2]);
+        assert_eq!(*schedule(&[3, 1]), [0, 0, 1, 0]);
+        assert_eq!(*schedule(&[0, 5]), [1]);
+        let turns = schedule(&[5, 3, 2]);
+        for (index, weight) in [(0, 5), (1, 3), (2, 2)] {
+            assert_eq!(turns.iter().filter(|&&turn| turn == index).count(), weight);
+        }
+        let many = schedule(&[255; 4096]);
+        assert_eq!(many.len(), 4096);
+        let odd: Vec<u16> = (0..4096).map(|n| 1 + n % 256).collect();
+        assert!(schedule(&odd).len() <= SCHEDULE_LEN_MAX + odd.len());
+    }
+
+    fn pool(servers: u8) -> Pool {
+        let server = |n| weir_config::Server { name: format!("s{n}"), address: ([10, 0, 0, n], 80).into(), weight: 1 };
+        Pool {
+            name: "p".into(),
+            balance: weir_config::Balance::RoundRobin,
+            servers: (0..servers).map(server).collect(),
+        }
+    }
+
+    #[test]
+    fn servers_that_are_down_are_passed_over_for_a_second() {
+        let now = Instant::from_nanos(5_000_000_000);
+        let mut upstream = Upstream::new(&pool(3), 0, 1);
+        assert_eq!(upstream.choose(now), Some(1), "the seed decides who is first");
+        upstream.mark_down(2, now);
+        assert_eq!([upstream.choose(now), upstream.choose(now), upstream.choose(now)], [Some(0), Some(1), Some(0)]);
+        upstream.mark_down(0, now);
+        upstream.mark_down(1, now);
+        assert_eq!(upstream.choose(now), None);
+        assert!(upstream.choose_any().is_some());
+        assert!(upstream.choose(now + LEFT_ALONE).is_some());
+    }
+}
