@@ -1,6 +1,7 @@
 //! Files in a ustar archive (POSIX.1-2017 pax, "ustar Interchange Format"), found without copying.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -9,11 +10,11 @@ const BLOCK: usize = 512;
 /// Longest file: what a chunk and the TCP queue count in 32 bits.
 const FILE_BYTES_MAX: usize = u32::MAX as usize;
 
-/// The files of an archive, by their full names.
-#[derive(Debug, Default)]
+/// The files of an archive, by their full names. Clones share one table, which nobody changes.
+#[derive(Debug, Default, Clone)]
 pub struct Archive {
     /// Sorted by name.
-    files: Vec<(String, &'static [u8])>,
+    files: Arc<[(String, &'static [u8])]>,
 }
 
 /// What is wrong with an archive.
@@ -69,7 +70,7 @@ impl Archive {
             return Err(ArchiveError::Truncated);
         }
         files.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Self { files })
+        Ok(Self { files: files.into() })
     }
 
     /// The content of the file with this full name.

@@ -1,7 +1,6 @@
 //! Files below one directory of the archive.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use weir_http1::{HeadWriter, reason_phrase};
 use weir_packet::Chunk;
@@ -62,61 +61,71 @@ impl FileRoot {
 
     fn find(&self, archive: &Archive, path: &str) -> Found {
         let Some(below) = path.strip_prefix(&self.route) else { return Found::Nothing };
-        let mut name: Vec<u8> = Vec::new();
-        if name.try_reserve_exact(NAME_BYTES_MAX).is_err() {
+        let mut name = Name::new();
+        let decoded = name.push(self.directory.as_bytes()).and_then(|()| name.push_path(below.trim_start_matches('/')));
+        if decoded.is_none() {
             return Found::Nothing;
         }
-        name.extend_from_slice(self.directory.as_bytes());
-        if decode_path(below.trim_start_matches('/'), &mut name).is_none() {
-            return Found::Nothing;
-        }
-        if name.ends_with(b"/") {
-            return match push(&mut name, b"index.html").and_then(|()| archive.find(&name)) {
-                Some(content) => Found::File(content, content_type(&name)),
+        if name.bytes().ends_with(b"/") {
+            return match name.push(b"index.html").and_then(|()| archive.find(name.bytes())) {
+                Some(content) => Found::File(content, content_type(name.bytes())),
                 None => Found::Nothing,
             };
         }
-        if let Some(content) = archive.find(&name) {
-            return Found::File(content, content_type(&name));
+        if let Some(content) = archive.find(name.bytes()) {
+            return Found::File(content, content_type(name.bytes()));
         }
-        let index = push(&mut name, b"/index.html").and_then(|()| archive.find(&name));
+        let index = name.push(b"/index.html").and_then(|()| archive.find(name.bytes()));
         if index.is_some() { Found::Directory } else { Found::Nothing }
     }
 }
 
-/// Appends a path with its percent-encoding removed. None: it is malformed, too long, or would leave its directory.
-fn decode_path(path: &str, name: &mut Vec<u8>) -> Option<()> {
-    let segments = path.split('/').count();
-    for (index, segment) in path.split('/').enumerate() {
-        let start = name.len();
-        let mut bytes = segment.bytes();
-        while let Some(byte) = bytes.next() {
-            let byte = if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte };
-            if byte == 0 || byte == b'/' {
-                return None;
-            }
-            push(name, &[byte])?;
-        }
-        let is_last = index + 1 == segments;
-        match name.get(start..) {
-            Some(b"." | b"..") => return None,
-            Some(b"") if !is_last => return None,
-            _ => {}
-        }
-        if !is_last {
-            push(name, b"/")?;
-        }
-    }
-    Some(())
+/// A name of the archive while it is put together. Its methods give none when it gets too long.
+struct Name {
+    bytes: [u8; NAME_BYTES_MAX],
+    len: usize,
 }
 
-/// Appends within the room that was reserved.
-fn push(name: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    if name.len() + bytes.len() > NAME_BYTES_MAX {
-        return None;
+impl Name {
+    fn new() -> Self {
+        Self { bytes: [0; _], len: 0 }
     }
-    name.extend_from_slice(bytes);
-    Some(())
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Option<()> {
+        self.bytes.get_mut(self.len..self.len + bytes.len())?.copy_from_slice(bytes);
+        self.len += bytes.len();
+        Some(())
+    }
+
+    /// Appends a path with its percent-encoding removed. None also: it is malformed, or would leave its directory.
+    fn push_path(&mut self, path: &str) -> Option<()> {
+        let mut segments = path.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            let start = self.len;
+            let mut bytes = segment.bytes();
+            while let Some(byte) = bytes.next() {
+                let byte = if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte };
+                if byte == 0 || byte == b'/' {
+                    return None;
+                }
+                self.push(&[byte])?;
+            }
+            let is_last = segments.peek().is_none();
+            match self.bytes().get(start..)? {
+                b"." | b".." => return None,
+                b"" if !is_last => return None,
+                _ => {}
+            }
+            if !is_last {
+                self.push(b"/")?;
+            }
+        }
+        Some(())
+    }
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -35,7 +35,6 @@ pub(crate) struct Front {
 ///                           |
 ///                         [Linger] -> closed
 /// ```
-#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each proxied request")]
 pub(crate) enum FrontState {
     /// Waits for a request head, or has a part of it.
     Head,

@@ -185,20 +185,20 @@ impl<M: MetricsSource> Service<M> {
         })
     }
 
-    /// Begins to listen.
-    ///
-    /// # Errors
-    /// The first listener that could not.
-    pub fn start(&mut self, net: &mut impl Sockets) -> Result<(), StartError> {
+    /// Begins to listen. What is returned are the listeners that could not; the others serve.
+    #[must_use = "a listener that does not listen serves nobody"]
+    pub fn start(&mut self, net: &mut impl Sockets) -> Vec<StartError> {
+        let mut errors = Vec::new();
         for (index, listener) in self.listeners.iter().enumerate() {
             let token = Owner::Listener(index as u32).token();
             for &address in &listener.bind {
-                let error = |error| StartError { listener: listener.name.clone(), address, error };
-                net.listen(address, token).map_err(error)?;
+                if let Err(error) = net.listen(address, token) {
+                    errors.push(StartError { listener: listener.name.clone(), address, error });
+                }
             }
         }
         self.local.warm_up(net);
-        Ok(())
+        errors
     }
 
     /// Does what an event makes possible.

@@ -231,3 +231,14 @@ fn without_buffers_the_connection_ends_and_the_core_lives() {
     assert_eq!(world.statuses(client), [200]);
     world.finish();
 }
+
+#[test]
+fn a_listener_that_cannot_listen_is_named_and_the_others_serve() {
+    let mut world = World::new();
+    let errors = world.service.start(&mut world.net);
+    assert_eq!(errors.len(), 5, "all of them listen already");
+    assert_eq!(format!("{}", errors[0]), "listener web cannot listen on 10.0.0.1:80: address in use");
+    let client = world.client(LOCAL, HELLO);
+    assert_eq!(world.statuses(client), [200]);
+    world.finish();
+}

@@ -122,7 +122,7 @@ impl World {
             archive: Archive::default(),
         };
         let mut service = Service::new(setup, Figures(300)).expect("memory");
-        service.start(&mut net).expect("listening");
+        assert_eq!(service.start(&mut net), []);
         let buffers_at_start = net.pool().in_use();
         Self { net, service, peers: BTreeSet::new(), buffers_at_start }
     }
