@@ -21,7 +21,7 @@ use crate::virtio::features::{EVENT_IDX, VERSION_1};
 use crate::virtio::{DeviceType, Feature, Features, PciTransport};
 
 pub(crate) use queue::Queue;
-pub(crate) use registers::FakeRegisters;
+pub(crate) use registers::{FakeDoorbell, FakeRegisters};
 
 /// A machine whose memory is the test's.
 pub(crate) struct FakeMachine;

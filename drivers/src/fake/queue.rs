@@ -55,7 +55,8 @@ impl Queue {
 
     /// What a device forgets in a reset.
     pub(crate) fn reset(&mut self) {
-        *self = Self { doorbells: self.doorbells, interrupts: self.interrupts, ..Self::new(self.len_max) };
+        let Self { doorbells, interrupts, notify_off, .. } = *self;
+        *self = Self { doorbells, interrupts, notify_off, ..Self::new(self.len_max) };
     }
 
     /// Chains that wait for the device.
