@@ -1,6 +1,7 @@
 # Thin: each target calls the `weir` command. `cargo run -p weir -- --help` shows all that it can do.
 
-WEIR = cargo run --quiet --package weir --
+# Built first, so that cargo shows what it does the first time.
+WEIR = cargo build --package weir && cargo run --quiet --package weir --
 
 .PHONY: run test image clean
 

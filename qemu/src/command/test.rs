@@ -66,7 +66,7 @@ const STEPS: [Step; 6] = [
         title: "units of the kernel",
         arguments: &["test", "--quiet", "--package", "weir-kernel"],
         kind: Kind::Tests,
-        minutes_max: 5,
+        minutes_max: 10,
     },
     Step {
         title: "systems",

@@ -18,7 +18,7 @@ mod tap;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
 /// Why a test fails: a sentence.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -35,12 +35,22 @@ fn main() -> ExitCode {
         namespace::enter_if_outside();
     }
     let groups = [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, robust::TESTS];
-    let trials = groups
-        .concat()
-        .into_iter()
-        .map(|(name, test)| Trial::test(name, move || test().map_err(|error| error.to_string().into())));
+    let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
+
+fn complete(tested: Tested) -> Result<Completion, libtest_mimic::Failed> {
+    let Err(error) = tested else { return Ok(Completion::Completed) };
+    match error.downcast::<CannotTest>() {
+        Ok(reason) => Ok(Completion::ignored_with(reason.0)),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
+/// A test's error that is none of Weir's: this machine, or this user, cannot do what the test needs. The test is skipped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CannotTest(pub &'static str);
 
 /// A table of tests: name and function.
 type Tests = &'static [(&'static str, fn() -> Tested)];

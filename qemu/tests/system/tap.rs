@@ -1,12 +1,13 @@
 //! A wire to a guest: a TAP interface of the host, in our own network namespace.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use weir_host::machine::Nic;
 
-use crate::Failed;
 use crate::lab::command_line;
+use crate::{CannotTest, Failed, namespace};
 
 /// One wire with its subnet: the host is `.1`, the guest `.2`.
 pub struct Tap {
@@ -18,6 +19,12 @@ pub struct Tap {
 impl Tap {
     /// Makes an interface.
     pub fn new(queues: u32) -> Result<Self, Failed> {
+        if !namespace::is_private() {
+            return Err(CannotTest("no private network namespace").into());
+        }
+        if File::options().read(true).write(true).open("/dev/net/tun").is_err() {
+            return Err(CannotTest("/dev/net/tun cannot be opened").into());
+        }
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let subnet = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir{subnet}");
