@@ -14,20 +14,102 @@ macro_rules! counters {
 counters! {
     /// Segments received, good or bad.
     SegmentsIn => "segments_in",
-    /// Segments sent, retransmissions included.
+    /// Segments sent, retransmissions included; one that the device cuts counts once.
     SegmentsOut => "segments_out",
     /// Segments sent again.
     SegmentsRetransmitted => "segments_retransmitted",
-    /// RSTs sent.
-    ResetsOut => "resets_out",
-    /// Flows opened by us.
+    /// Flows that we began to open.
     ActiveOpens => "active_opens",
     /// Flows opened by a peer and established.
     PassiveOpens => "passive_opens",
-    /// Opens that failed.
+    /// Handshakes, of either side, that failed.
     AttemptFails => "attempt_fails",
-    /// Established flows that were reset by the peer.
+    /// Synchronised flows that a peer reset.
     ResetsIn => "resets_in",
+    /// RSTs sent.
+    ResetsOut => "resets_out",
+    /// Flows that were reset by us: by the application, or because the peer did not answer.
+    Aborts => "aborts",
+    /// Dropped: shorter than its header says.
+    DropTruncated => "drop_truncated",
+    /// Dropped: wrong checksum.
+    DropChecksum => "drop_checksum",
+    /// Dropped: malformed option.
+    DropOption => "drop_option",
+    /// Dropped: port 0, or an address that is nobody's.
+    DropMartian => "drop_martian",
+    /// Dropped and answered with a RST: no flow and no listener.
+    DropNoFlow => "drop_no_flow",
+    /// A RST that was not sent: too many in this second.
+    DropResetLimit => "drop_reset_limit",
+    /// An answer that was not sent: too many wait.
+    DropReplyQueue => "drop_reply_queue",
+    /// Dropped: a SYN with FIN or RST.
+    DropSynFlags => "drop_syn_flags",
+    /// ACK of a handshake dropped: the accept queue is full.
+    ListenOverflows => "listen_overflows",
+    /// A flow was refused: the table is full, or memory is short.
+    FlowTableFull => "flow_table_full",
+    /// SYN-ACKs with a cookie.
+    SynCookiesSent => "syn_cookies_sent",
+    /// Flows opened by a cookie.
+    SynCookiesReceived => "syn_cookies_received",
+    /// SYN-ACKs sent again.
+    SynAckRetransmitted => "syn_ack_retransmitted",
+    /// Half-open handshakes forgotten: the ACK never came.
+    HalfOpenTimeouts => "half_open_timeouts",
+    /// Flows that went to TIME-WAIT.
+    TimeWaits => "time_waits",
+    /// TIME-WAIT records that made room for a new flow between the same endpoints.
+    TimeWaitReused => "time_wait_reused",
+    /// TIME-WAIT records dropped before their time for newer ones.
+    TimeWaitOverflow => "time_wait_overflow",
+    /// Segments with nothing but what was received before.
+    OldData => "old_data",
+    /// Segments beyond the receive window.
+    OutOfWindow => "out_of_window",
+    /// Segments that came before the ones they follow.
+    OutOfOrder => "out_of_order",
+    /// Out-of-order segments dropped: too many are held.
+    ReassemblyFull => "reassembly_full",
+    /// Out-of-order segments dropped: buffers are short.
+    MemoryPressure => "memory_pressure",
+    /// Segments dropped for an old timestamp.
+    PawsRejected => "paws_rejected",
+    /// Segments without the timestamp that was agreed on.
+    NoTimestamp => "no_timestamp",
+    /// Segments without ACK on a synchronised flow.
+    NoAck => "no_ack",
+    /// Segments without SYN in SYN-SENT.
+    NoSyn => "no_syn",
+    /// Segments that acknowledge what was never sent, or is long gone.
+    UnacceptableAck => "unacceptable_ack",
+    /// Challenge ACKs (RFC 5961).
+    ChallengeAcks => "challenge_acks",
+    /// Flows reset because data came that nobody will read.
+    DataAfterClose => "data_after_close",
+    /// Segments with data beyond the peer's FIN.
+    DataAfterFin => "data_after_fin",
+    /// Acknowledgements sent because their delay was over.
+    DelayedAcks => "delayed_acks",
+    /// Retransmission timeouts.
+    RetransmissionTimeouts => "retransmission_timeouts",
+    /// Tail loss probes.
+    TailLossProbes => "tail_loss_probes",
+    /// Episodes of fast recovery.
+    FastRecoveries => "fast_recoveries",
+    /// Episodes that were undone: nothing had been lost.
+    SpuriousRecoveries => "spurious_recoveries",
+    /// Reductions because of an ECN echo.
+    EcnReductions => "ecn_reductions",
+    /// Probes of a closed window or a silent peer.
+    WindowProbes => "window_probes",
+    /// Path MTUs lowered by ICMP.
+    PathMtuReductions => "path_mtu_reductions",
+    /// ICMP errors that fit no flow, or quote nothing that is on its way.
+    IcmpIgnored => "icmp_ignored",
+    /// Transmissions put off: no buffer was free.
+    NoBuffer => "no_buffer",
 }
 
 /// The values of all [`Counter`]s.

@@ -8,10 +8,29 @@
 
 extern crate alloc;
 
+mod checksum;
 mod config;
+mod congestion;
+mod cookie;
 mod counters;
+mod demux;
 mod engine;
+mod flow;
+mod half_open;
+mod limiter;
 mod link;
+mod listen;
+mod output;
+mod reply;
+mod secrets;
+mod segment;
+mod seq;
+mod shared;
+mod slab;
+mod time;
+mod time_wait;
+mod tuple;
+mod wheel;
 
 pub use config::{Config, CongestionAlgorithm, FLOW_BYTES_MAX, Keepalive};
 pub use counters::{Counter, Counters, FlowState, Gauges};

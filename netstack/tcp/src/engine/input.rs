@@ -1,0 +1,374 @@
+//! What arrives: RFC 9293, 3.10.7, by the kind of entry that a segment belongs to.
+
+use weir_socket::{CloseReason, ListenerId};
+
+use super::{Engine, LISTENER_EVENT};
+use crate::counters::Counter;
+use crate::demux::Target;
+use crate::flow::handshake::{Handshake, syn_window};
+use crate::flow::open::{Open, Opened};
+use crate::flow::opening::Arrival;
+use crate::flow::send_queue::SendQueue;
+use crate::flow::{Common, Outcome, State};
+use crate::half_open::HalfOpen;
+use crate::link::{IcmpError, IcmpErrorKind, Inbound};
+use crate::reply::Reply;
+use crate::segment::{Flags, Segment, SegmentError, Timestamp};
+use crate::seq::SeqNumber;
+use crate::shared::Shared;
+use crate::time::Nanoseconds;
+use crate::time_wait;
+use crate::tuple::Tuple;
+
+/// A new flow between endpoints whose last one is in TIME-WAIT begins at least so far behind its end.
+pub(super) const REUSE_DISTANCE: u32 = 1 << 16;
+
+impl Engine {
+    /// Takes a received segment (RFC 9293, 3.10.7).
+    #[inline]
+    pub fn handle_segment(&mut self, inbound: Inbound) {
+        self.shared.count(Counter::SegmentsIn);
+        let (tuple, segment) = match Segment::parse(inbound) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.count_malformed(error),
+        };
+        let hash = self.hash(&tuple);
+        match self.find(&tuple, hash) {
+            Some(Target::Flow(index)) => self.segment_for_flow(index, segment),
+            Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, segment),
+            Some(Target::TimeWait(index)) => self.segment_for_time_wait(index, tuple, hash, segment),
+            None => self.segment_for_nobody(tuple, hash, segment, None),
+        }
+    }
+
+    #[cold]
+    fn count_malformed(&mut self, error: SegmentError) {
+        self.shared.count(match error {
+            SegmentError::Truncated => Counter::DropTruncated,
+            SegmentError::Checksum => Counter::DropChecksum,
+            SegmentError::Option => Counter::DropOption,
+            SegmentError::Martian => Counter::DropMartian,
+        });
+    }
+
+    #[inline]
+    fn segment_for_flow(&mut self, index: u32, segment: Segment) {
+        let slot = &mut self.flows[index];
+        slot.common.next_hop = segment.next_hop;
+        match &mut slot.state {
+            State::Open(open) => {
+                let outcome = open.handle_segment(segment, &mut slot.common, &mut self.shared);
+                self.conclude(index, outcome);
+            }
+            State::Opening(_) => self.segment_for_opening(index, segment),
+            State::Vacant | State::Ended(_) => debug_assert!(false, "the table names a flow that is gone"),
+        }
+    }
+
+    fn segment_for_opening(&mut self, index: u32, segment: Segment) {
+        let slot = &mut self.flows[index];
+        let State::Opening(opening) = &mut slot.state else { return };
+        match opening.handle_segment(segment, &mut slot.common, &mut self.shared) {
+            Arrival::Outcome(outcome) => self.conclude(index, outcome),
+            Arrival::Reset(seq) => {
+                let reply = Reply::new(slot.common.tuple, slot.common.next_hop, Flags::RST, seq, SeqNumber(0));
+                self.reset_stray(reply);
+                self.settle(index);
+            }
+            Arrival::Established(handshake, segment) => self.establish_active(index, &handshake, segment),
+        }
+    }
+
+    /// Our open succeeded.
+    fn establish_active(&mut self, index: u32, handshake: &Handshake, segment: Segment) {
+        let slot = &mut self.flows[index];
+        let State::Opening(opening) = &mut slot.state else { return };
+        let round_trip_ns = opening.round_trip_ns(self.shared.now);
+        let opened = Opened {
+            round_trip_ns,
+            retransmitted: round_trip_ns.is_none(),
+            queue: core::mem::take(&mut opening.queue),
+            fin_queued: opening.fin_queued,
+            refused: opening.refused,
+        };
+        self.shared.transition(Some(opening.state()), None);
+        let mut open = Open::new(handshake, opened, &mut self.shared);
+        slot.common.timers.loss = crate::time::NEVER;
+        slot.common.pending |= weir_socket::Readiness::WRITABLE;
+        open.acknowledge_handshake(&mut slot.common, &self.shared);
+        let more = segment.len > 0 || segment.flags.has(Flags::FIN);
+        let outcome = match more {
+            true => open.handle_segment(segment, &mut slot.common, &mut self.shared),
+            false => Outcome::Keep,
+        };
+        slot.state = State::Open(open);
+        self.conclude(index, outcome);
+    }
+
+    /// SYN-RECEIVED of a passive open.
+    fn segment_for_half_open(&mut self, index: u32, segment: Segment) {
+        let half_open = *self.half_open.get(index);
+        let HalfOpen { handshake, tuple, .. } = half_open;
+        self.half_open.get_mut(index).next_hop = segment.next_hop;
+        let (nxt, window) = (handshake.irs + 1, u32::from(syn_window(&self.shared.limits)));
+        if segment.flags.has(Flags::SYN) && segment.seq == handshake.irs && !segment.flags.has(Flags::RST) {
+            self.shared.count(Counter::SynAckRetransmitted);
+            return self.send_syn_ack(&half_open);
+        }
+        let in_window = segment.seq >= nxt && segment.seq < nxt + window;
+        let is_old = handshake.negotiated.timestamps
+            && segment
+                .options
+                .timestamp
+                .is_some_and(|timestamp| SeqNumber(timestamp.value) < SeqNumber(handshake.ts_recent));
+        if !in_window || is_old || segment.flags.has(Flags::SYN) {
+            if !segment.flags.has(Flags::RST) {
+                self.challenge_half_open(&half_open);
+            }
+            return;
+        }
+        if segment.flags.has(Flags::RST) {
+            if segment.seq != nxt {
+                return self.challenge_half_open(&half_open);
+            }
+            self.shared.count(Counter::AttemptFails);
+            return self.forget_half_open(index);
+        }
+        if !segment.flags.has(Flags::ACK) {
+            return self.shared.count(Counter::NoAck);
+        }
+        if segment.ack != handshake.iss + 1 {
+            return self.reset_stray(Reply::reset(tuple, &segment));
+        }
+        self.establish_passive(Some(index), half_open, segment);
+    }
+
+    /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
+    fn establish_passive(&mut self, index: Option<u32>, mut half_open: HalfOpen, segment: Segment) {
+        let accept_queue_max = self.shared.config.accept_queue_max;
+        let Some(listener) = self.listeners.get_mut(half_open.listener) else {
+            if let Some(index) = index {
+                self.forget_half_open(index);
+            }
+            return self.reset_stray(Reply::reset(half_open.tuple, &segment));
+        };
+        if listener.queue.len() >= accept_queue_max {
+            return self.shared.count(Counter::ListenOverflows);
+        }
+        let Some(slot) = self.allocate_slot() else { return self.shared.count(Counter::FlowTableFull) };
+        match index {
+            Some(index) => {
+                self.half_open.remove(index);
+                self.demux.replace(half_open.hash, Target::HalfOpen(index), Target::Flow(slot));
+            }
+            None => {
+                if !self.demux.insert(half_open.hash, Target::Flow(slot)) {
+                    self.flows.release(slot);
+                    return self.shared.count(Counter::FlowTableFull);
+                }
+            }
+        }
+        half_open.handshake.complete(&segment);
+        let is_measured = index.is_some() && half_open.retries == 0;
+        let opened = Opened {
+            round_trip_ns: is_measured.then(|| self.shared.now.since_ns(half_open.sent_at)),
+            retransmitted: half_open.retries > 0,
+            queue: SendQueue::default(),
+            fin_queued: false,
+            refused: false,
+        };
+        let open = Open::new(&half_open.handshake, opened, &mut self.shared);
+        let mut common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
+        common.listener = Some(half_open.listener);
+        self.occupy(slot, common, State::Open(open));
+        self.shared.count(Counter::PassiveOpens);
+        self.queue_for_accept(half_open.listener, slot);
+        if segment.len > 0 || segment.flags.has(Flags::FIN) {
+            self.segment_for_flow(slot, segment);
+        }
+    }
+
+    fn queue_for_accept(&mut self, id: ListenerId, slot: u32) {
+        let flow = self.id(slot);
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        listener.queue.push_back(flow);
+        if !listener.is_event_queued {
+            listener.is_event_queued = true;
+            self.events.push_back(LISTENER_EVENT | id.0 & 0xffff);
+        }
+    }
+
+    fn forget_half_open(&mut self, index: u32) {
+        let half_open = self.half_open.remove(index);
+        self.demux.remove(half_open.hash, Target::HalfOpen(index));
+    }
+
+    /// LISTEN and CLOSED (3.10.7.2 and 3.10.7.1). `after` is the TIME-WAIT record that a SYN replaces.
+    fn segment_for_nobody(&mut self, tuple: Tuple, hash: u32, segment: Segment, after: Option<time_wait::Record>) {
+        if segment.flags.has(Flags::RST) {
+            return self.shared.count(Counter::DropNoFlow);
+        }
+        let Some(listener) = self.listeners.find(&tuple) else {
+            self.shared.count(Counter::DropNoFlow);
+            return self.reset_stray(Reply::reset(tuple, &segment));
+        };
+        if segment.flags.has(Flags::ACK) {
+            return self.ack_for_listener(tuple, hash, segment, listener);
+        }
+        if !segment.flags.has(Flags::SYN) {
+            return self.shared.count(Counter::DropNoFlow);
+        }
+        if segment.flags.has(Flags::FIN) {
+            return self.shared.count(Counter::DropSynFlags);
+        }
+        self.syn_for_listener(tuple, hash, &segment, listener, after);
+    }
+
+    /// Second step of LISTEN: an ACK is bad, unless it carries a cookie.
+    fn ack_for_listener(&mut self, tuple: Tuple, hash: u32, segment: Segment, listener: ListenerId) {
+        let opened = self.cookies.open(&segment, &tuple, &self.shared.secrets, self.shared.now);
+        let Some(handshake) = opened.filter(|_| !segment.flags.has(Flags::SYN)) else {
+            self.shared.count(Counter::DropNoFlow);
+            return self.reset_stray(Reply::reset(tuple, &segment));
+        };
+        self.shared.count(Counter::SynCookiesReceived);
+        let half_open = HalfOpen::new((tuple, hash), segment.next_hop, listener, handshake, self.shared.now);
+        self.establish_passive(None, half_open, segment);
+    }
+
+    /// Third step of LISTEN.
+    fn syn_for_listener(
+        &mut self,
+        tuple: Tuple,
+        hash: u32,
+        segment: &Segment,
+        listener: ListenerId,
+        after: Option<time_wait::Record>,
+    ) {
+        let (now, is_v4) = (self.shared.now, tuple.local.is_v4());
+        let mut derived = self.shared.secrets.derive(&tuple, now);
+        if let Some(record) = after
+            && derived.iss <= record.snd_nxt
+        {
+            derived.iss = record.snd_nxt + REUSE_DISTANCE;
+        }
+        let handshake = Handshake::new(segment, derived, is_v4, self.shared.config.ecn);
+        let half_open = HalfOpen::new((tuple, hash), segment.next_hop, listener, handshake, now);
+        let Some(index) = self.half_open.insert(half_open, now) else { return self.send_cookie(half_open) };
+        if !self.demux.insert(hash, Target::HalfOpen(index)) {
+            self.half_open.remove(index);
+            return self.send_cookie(half_open);
+        }
+        self.send_syn_ack(&half_open);
+    }
+
+    pub(super) fn send_syn_ack(&mut self, half_open: &HalfOpen) {
+        let HalfOpen { tuple, next_hop, handshake, .. } = half_open;
+        let flags = handshake.syn_ack_flags();
+        let mut reply = Reply::new(*tuple, *next_hop, flags, handshake.iss, handshake.irs + 1);
+        reply.header.options = handshake.syn_ack_options(&self.shared);
+        reply.header.window = syn_window(&self.shared.limits);
+        self.reply(reply);
+    }
+
+    fn send_cookie(&mut self, mut half_open: HalfOpen) {
+        let HalfOpen { tuple, next_hop, handshake, .. } = &mut half_open;
+        let clock = Shared::timestamp_clock(self.shared.now, handshake.timestamp_offset);
+        let value = self.cookies.bake(handshake, tuple, &self.shared.secrets, (self.shared.now, clock));
+        let mut reply = Reply::new(*tuple, *next_hop, handshake.syn_ack_flags(), handshake.iss, handshake.irs + 1);
+        reply.header.options = handshake.syn_ack_options(&self.shared);
+        reply.header.options.timestamp = value.map(|value| Timestamp { value, echo: handshake.ts_recent });
+        reply.header.window = syn_window(&self.shared.limits);
+        self.shared.count(Counter::SynCookiesSent);
+        self.reply(reply);
+    }
+
+    fn challenge_half_open(&mut self, half_open: &HalfOpen) {
+        if self.shared.challenges.allow(self.shared.now) {
+            self.shared.count(Counter::ChallengeAcks);
+            let HalfOpen { tuple, next_hop, handshake, .. } = half_open;
+            let mut reply = Reply::new(*tuple, *next_hop, Flags::ACK, handshake.iss + 1, handshake.irs + 1);
+            let options = handshake.syn_ack_options(&self.shared);
+            reply.header.options.timestamp = options.timestamp;
+            self.reply(reply);
+        }
+    }
+
+    /// TIME-WAIT (3.10.7.4, and RFC 1337: a RST ends nothing here).
+    fn segment_for_time_wait(&mut self, index: u32, tuple: Tuple, hash: u32, segment: Segment) {
+        let record = *self.time_waits.get(index);
+        if segment.flags.has(Flags::RST) {
+            return;
+        }
+        let newer_timestamp = match (record.ts_recent(), segment.options.timestamp) {
+            (Some(recent), Some(timestamp)) => Some(SeqNumber(timestamp.value) > SeqNumber(recent)),
+            _ => None,
+        };
+        let is_syn = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
+        // RFC 6191, 2, and RFC 9293, 3.6.1.
+        if is_syn && newer_timestamp.unwrap_or(segment.seq > record.rcv_nxt) && self.listeners.find(&tuple).is_some() {
+            self.shared.count(Counter::TimeWaitReused);
+            self.time_waits.remove(index);
+            self.demux.remove(hash, Target::TimeWait(index));
+            return self.segment_for_nobody(tuple, hash, segment, Some(record));
+        }
+        let is_unacceptable = segment.sequence_len() > 0 || segment.seq != record.rcv_nxt;
+        if is_unacceptable && self.shared.challenges.allow(self.shared.now) {
+            let mut reply = Reply::new(tuple, segment.next_hop, Flags::ACK, record.snd_nxt, record.rcv_nxt);
+            reply.header.options.timestamp = record.ts_recent().map(|echo| {
+                let offset = self.shared.secrets.derive(&tuple, self.shared.now).timestamp_offset;
+                Timestamp { value: Shared::timestamp_clock(self.shared.now, offset), echo }
+            });
+            self.reply(reply);
+        }
+        if segment.flags.has(Flags::FIN) && segment.seq + segment.sequence_len() == record.rcv_nxt {
+            self.restart_time_wait(index, hash);
+        }
+    }
+
+    /// A FIN that came again restarts the time (3.10.7.4, eighth step).
+    fn restart_time_wait(&mut self, index: u32, hash: u32) {
+        if self.time_waits.is_full() {
+            return;
+        }
+        let record = self.time_waits.remove(index);
+        match self.time_waits.push(record, self.shared.now) {
+            Some(at) => self.demux.replace(hash, Target::TimeWait(index), Target::TimeWait(at)),
+            None => self.demux.remove(hash, Target::TimeWait(index)),
+        }
+    }
+
+    /// A RST that no flow sends, so many per second.
+    fn reset_stray(&mut self, reply: Reply) {
+        if self.shared.resets.allow(self.shared.now) {
+            self.reply(reply);
+        } else {
+            self.shared.count(Counter::DropResetLimit);
+        }
+    }
+
+    /// Takes an ICMP error about a segment that we sent. Only what is on its way can be quoted (RFC 5927, 4.1).
+    pub fn handle_icmp_error(&mut self, error: IcmpError) {
+        let tuple = Tuple::new(error.local, error.remote);
+        let Some(Target::Flow(index)) = self.find(&tuple, self.hash(&tuple)) else {
+            return self.shared.count(Counter::IcmpIgnored);
+        };
+        let sequence = SeqNumber(error.sequence);
+        let slot = &mut self.flows[index];
+        let outcome = match (&mut slot.state, error.kind) {
+            (State::Open(open), IcmpErrorKind::PacketTooBig(mtu)) if open.is_in_flight(sequence) => {
+                open.path_carries(mtu, &mut slot.common, &mut self.shared);
+                Outcome::Keep
+            }
+            (State::Opening(opening), IcmpErrorKind::Unreachable(_)) if sequence == opening.iss() => {
+                Outcome::Gone(CloseReason::Unreachable)
+            }
+            // A synchronised flow survives: the error may be a forgery or pass (RFC 9293, 3.9.2.2; RFC 5927, 5.2).
+            _ => {
+                self.shared.count(Counter::IcmpIgnored);
+                Outcome::Keep
+            }
+        };
+        self.conclude(index, outcome);
+    }
+}

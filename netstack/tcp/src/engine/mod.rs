@@ -1,0 +1,319 @@
+//! The engine: one core's flows behind one door.
+
+mod input;
+mod output;
+mod time;
+mod verbs;
+
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use weir_packet::Pool;
+use weir_socket::{CloseReason, FlowId, Instant, Readiness};
+
+use crate::config::Config;
+use crate::cookie::Cookies;
+use crate::counters::{Counter, Counters, FlowState, Gauges};
+use crate::demux::{Demux, Target};
+use crate::flow::{Common, Ended, Outcome, Queued, Slot, State, Timers};
+use crate::half_open::SynCache;
+use crate::listen::Listeners;
+use crate::reply::{Replies, Reply};
+use crate::segment::{Flags, Timestamp};
+use crate::shared::Shared;
+use crate::slab::Slab;
+use crate::time::NEVER;
+use crate::time_wait::TimeWaits;
+use crate::tuple::Tuple;
+use crate::wheel::Wheel;
+
+/// One core's flows.
+///
+/// The order of a turn:
+///
+/// ```text
+///   set_now                                  the time of the turn
+///   handle_segment, handle_icmp_error *      what arrived
+///   handle_timers                            what is due
+///   poll_event until none, with verbs        the application
+///   poll_transmit                            what follows from all that
+///   next_deadline                            how long the core may sleep
+/// ```
+///
+/// Any other order is allowed; this one acknowledges requests with their responses. No call does work in proportion to the
+/// number of flows. Memory grows to a high-water mark that [`Config`] bounds, and is never taken per segment.
+pub struct Engine {
+    shared: Shared,
+    flows: Slab<Slot>,
+    demux: Demux,
+    wheel: Wheel,
+    half_open: SynCache,
+    cookies: Cookies,
+    time_waits: TimeWaits,
+    listeners: Listeners,
+    replies: Replies,
+    /// Slots with edges to report; with [`LISTENER_EVENT`], listeners.
+    events: VecDeque<u32>,
+    /// Slots that have an acknowledgement to send, or a SYN.
+    acks: VecDeque<u32>,
+    /// Slots that have data to send.
+    data: VecDeque<u32>,
+    /// Slots whose neighbour is being resolved, and when they are tried again at the latest.
+    unresolved: VecDeque<u32>,
+    unresolved_due: Instant,
+}
+
+/// Marks an entry of the event queue as a listener's place.
+const LISTENER_EVENT: u32 = 1 << 31;
+
+impl Engine {
+    /// An engine without flows. `pool` gives the buffers of what it sends.
+    #[must_use]
+    pub fn new(config: Config, pool: Pool) -> Self {
+        let shared = Shared::new(config, pool);
+        let config = &shared.config;
+        Self {
+            flows: Slab::new(config.flows_max),
+            demux: Demux::new(),
+            wheel: Wheel::new(Instant::default()),
+            half_open: SynCache::new(config.half_open_max),
+            cookies: Cookies::default(),
+            time_waits: TimeWaits::new(config.time_wait_max, shared.limits.time_wait_ns),
+            listeners: Listeners::new(config.listeners_max),
+            replies: Replies::new(),
+            events: VecDeque::new(),
+            acks: VecDeque::new(),
+            data: VecDeque::new(),
+            unresolved: VecDeque::new(),
+            unresolved_due: NEVER,
+            shared,
+        }
+    }
+
+    /// Tells the time; once per turn.
+    #[inline]
+    pub fn set_now(&mut self, now: Instant) {
+        self.shared.now = self.shared.now.max(now);
+    }
+
+    /// Whether a connect from `local` to `remote` would be possible: nothing of ours uses this pair, or only a TIME-WAIT
+    /// record that may be reused (RFC 6191).
+    #[must_use]
+    pub fn is_tuple_free(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let tuple = Tuple::new(local, remote);
+        match self.find(&tuple, self.hash(&tuple)) {
+            None => true,
+            Some(Target::TimeWait(index)) => self.time_waits.is_reusable(index, self.shared.now),
+            Some(_) => false,
+        }
+    }
+
+    /// Whether a flow, a half-open handshake or a TIME-WAIT record exists for this pair of endpoints.
+    #[must_use]
+    pub fn owns(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let tuple = Tuple::new(local, remote);
+        self.find(&tuple, self.hash(&tuple)).is_some()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// What there is now.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            time_wait: self.time_waits.len() as u32,
+            half_open: self.half_open.len() as u32,
+            listeners: self.listeners.len() as u32,
+            ..self.shared.gauges
+        }
+    }
+
+    #[inline(always)]
+    fn hash(&self, tuple: &Tuple) -> u32 {
+        tuple.hash(self.shared.secrets.table_key())
+    }
+
+    #[inline(always)]
+    fn find(&self, tuple: &Tuple, hash: u32) -> Option<Target> {
+        self.demux.find(hash, |target| {
+            let found = match target {
+                Target::Flow(index) => &self.flows[index].common.tuple,
+                Target::HalfOpen(index) => &self.half_open.get(index).tuple,
+                Target::TimeWait(index) => &self.time_waits.get(index).tuple,
+            };
+            found == tuple
+        })
+    }
+
+    /// Takes a slot for a new flow and enters it in the table. None, and nothing is changed, when there is no room.
+    fn add_flow(&mut self, common: Common, state: State) -> Option<u32> {
+        let index = self.allocate_slot()?;
+        if !self.demux.insert(common.hash, Target::Flow(index)) {
+            self.flows.release(index);
+            return None;
+        }
+        self.occupy(index, common, state);
+        Some(index)
+    }
+
+    fn allocate_slot(&mut self) -> Option<u32> {
+        let index = self.flows.allocate()?;
+        if self.wheel.reserve(index).is_none() {
+            self.flows.release(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    fn occupy(&mut self, index: u32, common: Common, state: State) {
+        let slot = &mut self.flows[index];
+        slot.common = common;
+        slot.state = state;
+        slot.armed = NEVER;
+    }
+
+    fn id(&self, index: u32) -> FlowId {
+        FlowId::new(index, self.flows[index].generation)
+    }
+
+    /// What follows for the slot from something that happened to it.
+    #[inline]
+    fn conclude(&mut self, index: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Keep => self.settle(index),
+            Outcome::TimeWait => self.enter_time_wait(index),
+            Outcome::Gone(reason) => self.end(index, reason),
+            Outcome::Abort(reason) => {
+                self.reset(index);
+                self.end(index, reason);
+            }
+        }
+    }
+
+    /// Enters the slot in the queues it belongs to, and arms its timer. Called after everything that touches a flow.
+    #[inline(always)]
+    fn settle(&mut self, index: u32) {
+        let slot = &mut self.flows[index];
+        let common = &slot.common;
+        if !common.pending.is_none() && common.is_held && !slot.is_event_queued {
+            slot.is_event_queued = true;
+            self.events.push_back(index);
+        }
+        if common.output && slot.queued == Queued::None {
+            let has_data = matches!(&slot.state, State::Open(open) if open.has_more_than_ack());
+            let (queued, queue) =
+                if has_data { (Queued::Data, &mut self.data) } else { (Queued::Acks, &mut self.acks) };
+            slot.queued = queued;
+            queue.push_back(index);
+        }
+        let earliest = slot.common.timers.earliest();
+        if earliest < slot.armed {
+            slot.armed = earliest;
+            self.wheel.arm(index, earliest);
+        }
+    }
+
+    /// Our direction ended first: the flow becomes a record, and the slot the application's or free.
+    fn enter_time_wait(&mut self, index: u32) {
+        let slot = &self.flows[index];
+        let State::Open(open) = &slot.state else { return };
+        let (record, hash) = (open.time_wait_record(&slot.common), slot.common.hash);
+        if open.owes_acknowledgement() {
+            let mut reply =
+                Reply::new(slot.common.tuple, slot.common.next_hop, Flags::ACK, record.snd_nxt, record.rcv_nxt);
+            reply.header.options.timestamp = record.ts_recent().map(|echo| Timestamp {
+                value: Shared::timestamp_clock(self.shared.now, open.timestamp_offset()),
+                echo,
+            });
+            self.reply(reply);
+        }
+        self.shared.count(Counter::TimeWaits);
+        if self.time_waits.is_full()
+            && let Some((oldest, record)) = self.time_waits.pop(None)
+        {
+            self.shared.count(Counter::TimeWaitOverflow);
+            self.demux.remove(self.hash(&record.tuple), Target::TimeWait(oldest));
+        }
+        match self.time_waits.push(record, self.shared.now) {
+            Some(at) => self.demux.replace(hash, Target::Flow(index), Target::TimeWait(at)),
+            None => self.demux.remove(hash, Target::Flow(index)),
+        }
+        self.leave(index, CloseReason::Finished);
+    }
+
+    /// The flow is gone without a trace.
+    fn end(&mut self, index: u32, reason: CloseReason) {
+        let hash = self.flows[index].common.hash;
+        self.demux.remove(hash, Target::Flow(index));
+        self.leave(index, reason);
+    }
+
+    /// Takes the flow out of its slot, which stays the application's until that gives it back.
+    fn leave(&mut self, index: u32, reason: CloseReason) {
+        let slot = &mut self.flows[index];
+        let (mut inbox, fin_received) = match &mut slot.state {
+            State::Open(open) => {
+                let fin_received = open.fin_received();
+                (open.release(&mut self.shared), fin_received)
+            }
+            State::Opening(opening) => {
+                self.shared.gauges.send_queued -= u64::from(opening.queue.len());
+                opening.queue.clear(&mut self.shared.chunks);
+                self.shared.transition(Some(opening.state()), None);
+                self.shared.count(Counter::AttemptFails);
+                Default::default()
+            }
+            State::Vacant | State::Ended(_) => return,
+        };
+        let in_order = reason == CloseReason::Finished;
+        if !in_order || !slot.common.is_held {
+            self.shared.gauges.receive_queued -= u64::from(inbox.len());
+            inbox.clear();
+        }
+        slot.common.timers = Timers { app: slot.common.timers.app, ..Timers::default() };
+        slot.common.output = false;
+        if !slot.common.is_held {
+            return self.free(index);
+        }
+        if !in_order {
+            slot.common.pending |= Readiness::CLOSED;
+        }
+        slot.state = State::Ended(Ended { reason, inbox, fin_received });
+        self.shared.transition(None, Some(FlowState::Ended));
+        self.settle(index);
+    }
+
+    /// Gives an empty slot back.
+    fn free(&mut self, index: u32) {
+        let slot = &mut self.flows[index];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.state = State::Vacant;
+        slot.common.pending = Readiness::NONE;
+        slot.common.is_held = false;
+        slot.common.output = false;
+        self.wheel.disarm(index);
+        self.flows.release(index);
+    }
+
+    /// Tells the peer of a flow with a RST, if it is in a state to be told (RFC 9293, 3.10.5).
+    fn reset(&mut self, index: u32) {
+        let slot = &self.flows[index];
+        let State::Open(open) = &slot.state else { return };
+        self.shared.count(Counter::Aborts);
+        if let Some((seq, ack)) = open.reset_numbers() {
+            let flags = Flags::RST.with(Flags::ACK);
+            let reply = Reply::new(slot.common.tuple, slot.common.next_hop, flags, seq, ack);
+            self.reply(reply);
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        if !self.replies.push(reply) {
+            self.shared.count(Counter::DropReplyQueue);
+        }
+    }
+}

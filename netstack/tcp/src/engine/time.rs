@@ -1,0 +1,74 @@
+//! What time brings.
+
+use weir_socket::{Instant, Readiness};
+
+use super::Engine;
+use crate::counters::Counter;
+use crate::demux::Target;
+use crate::flow::{Outcome, State};
+use crate::time::NEVER;
+
+/// Timers of each kind that one call fires; the rest are due at once again.
+const FIRED_MAX: usize = 256;
+
+impl Engine {
+    /// Fires what is due. Bounded: when more is due, [`Self::next_deadline`] lies in the past.
+    pub fn handle_timers(&mut self) {
+        let now = self.shared.now;
+        for _ in 0..FIRED_MAX {
+            let Some(index) = self.wheel.pop_due(now) else { break };
+            self.fire(index);
+        }
+        for _ in 0..FIRED_MAX {
+            let Some(index) = self.half_open.pop_due(now) else { break };
+            self.fire_half_open(index);
+        }
+        for _ in 0..FIRED_MAX {
+            let Some((index, record)) = self.time_waits.pop(Some(now)) else { break };
+            self.demux.remove(self.hash(&record.tuple), Target::TimeWait(index));
+        }
+        if self.unresolved_due <= now {
+            self.handle_neighbour_change();
+        }
+    }
+
+    /// When [`Self::handle_timers`] has to be called next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.wheel.next_deadline(),
+            self.half_open.next_deadline(),
+            self.time_waits.next_deadline(),
+            self.unresolved_due,
+        ];
+        deadlines.into_iter().min().filter(|&deadline| deadline != NEVER)
+    }
+
+    fn fire(&mut self, index: u32) {
+        let slot = &mut self.flows[index];
+        slot.armed = NEVER;
+        let now = self.shared.now;
+        if slot.common.timers.app <= now {
+            slot.common.timers.app = NEVER;
+            slot.common.pending |= Readiness::TIMER;
+        }
+        let outcome = match &mut slot.state {
+            State::Open(open) => open.handle_timers(&mut slot.common, &mut self.shared),
+            State::Opening(opening) => opening.handle_timer(&mut slot.common, &mut self.shared),
+            State::Vacant | State::Ended(_) => Outcome::Keep,
+        };
+        self.conclude(index, outcome);
+    }
+
+    fn fire_half_open(&mut self, index: u32) {
+        let half_open = *self.half_open.get(index);
+        if half_open.retries > self.shared.config.syn_ack_retries {
+            self.half_open.remove(index);
+            self.demux.remove(half_open.hash, Target::HalfOpen(index));
+            self.shared.count(Counter::HalfOpenTimeouts);
+            return self.shared.count(Counter::AttemptFails);
+        }
+        self.shared.count(Counter::SynAckRetransmitted);
+        self.send_syn_ack(&half_open);
+    }
+}

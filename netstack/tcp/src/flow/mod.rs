@@ -1,0 +1,165 @@
+//! A flow's slot: what is common to all of its states, and the state itself.
+//!
+//! ```text
+//!   connect ─▶ Opening ──▶ Open ──▶ Ended ──▶ Vacant        (Ended: the application still holds the id)
+//!   SYN cache ────────────▶ │  └──▶ TIME-WAIT record
+//! ```
+
+pub(crate) mod handshake;
+pub(crate) mod inbox;
+pub(crate) mod open;
+pub(crate) mod opening;
+pub(crate) mod rack;
+pub(crate) mod reassembly;
+pub(crate) mod recovery;
+pub(crate) mod rtt;
+pub(crate) mod scoreboard;
+pub(crate) mod send_queue;
+
+use weir_socket::{CloseReason, Instant, ListenerId, Readiness, Token};
+
+use crate::link::NextHop;
+use crate::output::Route;
+use crate::time::NEVER;
+use crate::tuple::Tuple;
+use inbox::Inbox;
+use open::Open;
+use opening::Opening;
+
+/// An entry of the flow table.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// Which use of the slot this is. It advances when the application gives the flow back, which makes its id stale while
+    /// the flow itself may go on.
+    pub generation: u32,
+    pub common: Common,
+    pub state: State,
+    /// In the queue of events.
+    pub is_event_queued: bool,
+    /// In a queue of flows that have something to send.
+    pub queued: Queued,
+    /// What the timer wheel is armed for.
+    pub armed: Instant,
+}
+
+/// Which of the transmit queues a slot is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Queued {
+    #[default]
+    None,
+    Acks,
+    Data,
+    /// Waits for a neighbour.
+    Unresolved,
+}
+
+// The largest state sets the size of every slot on purpose: a flow is one piece of memory.
+#[allow(clippy::large_enum_variant)]
+#[derive(Default)]
+pub(crate) enum State {
+    #[default]
+    Vacant,
+    /// SYN-SENT, or SYN-RECEIVED after a simultaneous open.
+    Opening(Opening),
+    /// ESTABLISHED and all states of closing but TIME-WAIT.
+    Open(Open),
+    /// The flow is gone; the application has not given it back.
+    Ended(Ended),
+}
+
+/// What is left of a flow for the application to look at.
+pub(crate) struct Ended {
+    pub reason: CloseReason,
+    pub inbox: Inbox,
+    /// The peer's direction ended in order.
+    pub fin_received: bool,
+}
+
+/// What every state has.
+pub(crate) struct Common {
+    pub tuple: Tuple,
+    /// The tuple's hash in the flow table.
+    pub hash: u32,
+    pub address_sum: u32,
+    pub next_hop: NextHop,
+    pub token: Token,
+    pub timers: Timers,
+    /// Edges not yet reported.
+    pub pending: Readiness,
+    /// The application has the id.
+    pub is_held: bool,
+    /// RFC 9293, 3.7.4.
+    pub nagle: bool,
+    /// There may be something to send.
+    pub output: bool,
+    /// Where the flow was, or is still, waiting to be accepted.
+    pub listener: Option<ListenerId>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            tuple: Tuple::default(),
+            hash: 0,
+            address_sum: 0,
+            next_hop: NextHop::UNKNOWN,
+            token: Token::default(),
+            timers: Timers::default(),
+            pending: Readiness::NONE,
+            is_held: false,
+            nagle: false,
+            output: false,
+            listener: None,
+        }
+    }
+}
+
+impl Common {
+    pub fn new(tuple: Tuple, hash: u32, next_hop: NextHop) -> Self {
+        Self { tuple, hash, address_sum: tuple.address_sum(), next_hop, ..Self::default() }
+    }
+
+    #[inline(always)]
+    pub fn route(&self) -> Route<'_> {
+        Route { tuple: &self.tuple, address_sum: self.address_sum, next_hop: self.next_hop }
+    }
+}
+
+/// The deadlines of a flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timers {
+    /// Retransmission, tail loss probe, reordering or persist.
+    pub loss: Instant,
+    /// Delayed acknowledgement.
+    pub ack: Instant,
+    /// Keepalive, FIN-WAIT-2 or user timeout.
+    pub idle: Instant,
+    /// The application's.
+    pub app: Instant,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { loss: NEVER, ack: NEVER, idle: NEVER, app: NEVER }
+    }
+}
+
+impl Timers {
+    #[inline(always)]
+    pub fn earliest(&self) -> Instant {
+        self.loss.min(self.ack).min(self.idle.min(self.app))
+    }
+}
+
+/// What an event means for the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The flow goes on.
+    Keep,
+    /// Both directions ended, and ours first: TIME-WAIT.
+    TimeWait,
+    /// The flow is gone.
+    Gone(CloseReason),
+    /// The flow is given up, and the peer is told with a RST.
+    Abort(CloseReason),
+}

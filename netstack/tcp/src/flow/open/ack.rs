@@ -1,0 +1,307 @@
+//! An acknowledgement (RFC 9293, 3.10.7.4, fifth step): what was delivered, what was lost, how much may follow.
+
+use weir_socket::{Instant, Readiness};
+
+use super::{Common, Fin, LossTimer, Open};
+use crate::congestion::Acked;
+use crate::counters::Counter;
+use crate::flow::rack::{Circumstances, Rack};
+use crate::flow::recovery::Phase;
+use crate::flow::scoreboard::{Delivery, Record};
+use crate::segment::{Flags, Segment};
+use crate::seq::SeqNumber;
+use crate::shared::Shared;
+use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds};
+
+/// RFC 5681, 2: duplicates after which a peer without SACK is believed to miss a segment.
+const DUP_ACKS: u32 = 3;
+/// RFC 8985, 7.2: WCDelAckT, the longest that a peer delays an acknowledgement.
+const DELAYED_ACK_WORST_NS: u64 = 200 * MILLISECOND_NS;
+/// A probe earlier than this would be noise: the wheel ticks in milliseconds.
+const PROBE_TIMEOUT_MIN_NS: u64 = 2 * MILLISECOND_NS;
+
+/// What one acknowledgement delivered.
+struct Tally<'a> {
+    rack: &'a mut Rack,
+    now: Instant,
+    min_rtt_ns: u64,
+    /// The timestamp that the segment echoes, and the offset of ours.
+    echo: Option<SeqNumber>,
+    timestamp_offset: u32,
+    bytes: u32,
+    /// Round trip of the latest segment that was sent once.
+    rtt_ns: Option<u64>,
+}
+
+impl Delivery for Tally<'_> {
+    #[inline]
+    fn delivered(&mut self, record: &Record) {
+        self.bytes += record.len;
+        let sent = SeqNumber(Shared::timestamp_clock(record.sent_at, self.timestamp_offset));
+        let is_echo_older = record.retransmitted && self.echo.is_some_and(|echo| echo < sent);
+        self.rack.delivered(record, self.now, self.min_rtt_ns, is_echo_older);
+        if !record.retransmitted {
+            self.rtt_ns = Some(self.now.since_ns(record.sent_at));
+        }
+    }
+}
+
+impl Open {
+    /// The usual case: `una` advances, and nothing was lost or came out of order before.
+    #[inline]
+    pub(super) fn advance_una(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+        let in_flight = self.in_flight();
+        let delivered = self.take_acknowledged(segment, common, shared);
+        self.grow_window(delivered, in_flight, shared);
+        self.restart_loss_timer(common, shared);
+    }
+
+    /// Any acknowledgement.
+    pub(super) fn process_ack(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+        let in_flight = self.in_flight();
+        let is_duplicate = self.is_duplicate(segment);
+        self.update_window(segment);
+        self.note_duplicate_report(segment);
+        let progress = segment.ack > self.snd.una;
+        let before = (self.snd.una, self.recovery.phase());
+        let delivered = self.take_acknowledged(segment, common, shared);
+        if progress {
+            self.undo_if_spurious(segment, shared);
+            if self.recovery.advance(self.snd.una, &mut self.congestion) {
+                self.rack.recovered();
+            }
+        }
+        let wait_ns = if self.negotiated.sack {
+            self.detect_losses(shared)
+        } else {
+            self.count_duplicates(is_duplicate, progress, before, shared);
+            None
+        };
+        self.enter_recovery(segment, shared);
+        match self.recovery.phase() {
+            Phase::Fast | Phase::Reducing => {
+                let pipe = self.in_flight();
+                self.recovery.reduce_proportionally(delivered, pipe, progress, &mut self.congestion);
+            }
+            Phase::Open | Phase::Timeout => self.grow_window(delivered, in_flight, shared),
+        }
+        if progress || wait_ns.is_some() {
+            self.restart_loss_timer(common, shared);
+        }
+        if let Some(wait_ns) = wait_ns {
+            self.loss_timer = LossTimer::Reordering;
+            common.timers.loss = shared.now.plus_ns(wait_ns);
+        }
+        if self.sent.lost_bytes() > 0 || self.queue.unsent_len() > 0 {
+            common.output = true;
+        }
+    }
+
+    /// Updates scoreboard, queue, `una` and the round-trip time. Answers how many bytes were newly delivered.
+    #[inline]
+    fn take_acknowledged(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) -> u32 {
+        let mut tally = Tally {
+            rack: &mut self.rack,
+            now: shared.now,
+            min_rtt_ns: self.rtt.min_ns().unwrap_or(0),
+            echo: segment.options.timestamp.map(|timestamp| SeqNumber(timestamp.echo)),
+            timestamp_offset: self.timestamp_offset,
+            bytes: 0,
+            rtt_ns: None,
+        };
+        if !segment.options.sack.is_empty() && self.negotiated.sack {
+            let (space, blocks) = ((self.snd.una.max(segment.ack), self.snd.nxt), &segment.options.sack);
+            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
+        }
+        if segment.ack > self.snd.una {
+            self.sent.acknowledge(&mut shared.records, &shared.chunks, segment.ack, &mut tally);
+        }
+        let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
+        if let Some(rtt_ns) = rtt_ns {
+            self.rtt.sample(rtt_ns, shared.now.as_nanos());
+        }
+        if segment.ack > self.snd.una {
+            self.release_acknowledged(segment.ack, common, shared);
+        }
+        bytes
+    }
+
+    #[inline]
+    fn release_acknowledged(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) {
+        let fin = u32::from(self.fin == Fin::Sent && ack == self.snd.nxt);
+        let bytes = (ack - self.snd.una) - fin;
+        self.snd.una = ack;
+        self.queue.acknowledge(&mut shared.chunks, bytes);
+        shared.gauges.send_queued -= u64::from(bytes);
+        self.rtt.reset_backoff();
+        self.stalled_since = shared.now;
+        if self.tail_probe.is_some() {
+            self.settle_tail_probe(ack);
+        }
+        if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
+            common.output = true;
+        }
+        // Room for a quarter of the queue is worth telling.
+        if self.refused && self.queue.len() <= shared.limits.send_queue_max / 4 * 3 {
+            self.refused = false;
+            common.pending |= Readiness::WRITABLE;
+        }
+    }
+
+    /// Fifth step's window update.
+    #[inline(always)]
+    pub(super) fn update_window(&mut self, segment: &Segment) {
+        if self.snd.wl1 < segment.seq || (self.snd.wl1 == segment.seq && self.snd.wl2 <= segment.ack) {
+            self.snd.wnd = u32::from(segment.window) << self.snd.scale;
+            self.snd.wnd_max = self.snd.wnd_max.max(self.snd.wnd);
+            (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
+        }
+    }
+
+    /// RFC 5681, 2.
+    fn is_duplicate(&self, segment: &Segment) -> bool {
+        segment.ack == self.snd.una
+            && segment.len == 0
+            && !segment.flags.has(Flags::FIN)
+            && !self.sent.is_empty()
+            && u32::from(segment.window) << self.snd.scale == self.snd.wnd
+    }
+
+    /// The peer reports that it got something twice (RFC 2883).
+    fn note_duplicate_report(&mut self, segment: &Segment) {
+        let Some((start, end)) = segment.options.sack.iter().next() else { return };
+        if self.negotiated.sack && start < segment.ack && end <= segment.ack {
+            self.rack.duplicate_reported(self.snd.una, self.snd.nxt);
+        }
+    }
+
+    /// RFC 3522: the peer echoes a timestamp from before the first retransmission.
+    fn undo_if_spurious(&mut self, segment: &Segment, shared: &mut Shared) {
+        let Some(timestamp) = segment.options.timestamp.filter(|_| self.negotiated.timestamps) else { return };
+        if self.recovery.is_spurious(timestamp.echo) {
+            shared.count(Counter::SpuriousRecoveries);
+            self.sent.forgive_lost(&mut shared.records);
+            self.recovery.undo(&mut self.congestion);
+        }
+    }
+
+    fn detect_losses(&mut self, shared: &mut Shared) -> Option<u64> {
+        if self.sent.is_empty() || (self.sent.sacked_bytes() == 0 && !self.recovery.is_recovering()) {
+            return None;
+        }
+        let circumstances = self.circumstances(shared);
+        self.rack.detect_losses(&mut self.sent, &mut shared.records, &circumstances)
+    }
+
+    pub(super) fn circumstances(&self, shared: &Shared) -> Circumstances {
+        let srtt_ns = self.rtt.srtt_ns().unwrap_or(0);
+        Circumstances {
+            now: shared.now,
+            min_rtt_ns: self.rtt.min_ns().unwrap_or(srtt_ns),
+            srtt_ns,
+            in_recovery: self.recovery.is_recovering(),
+            mss: self.snd.mss,
+        }
+    }
+
+    /// NewReno's recovery (RFC 6582, 3.2) for a peer without SACK.
+    fn count_duplicates(
+        &mut self,
+        is_duplicate: bool,
+        progress: bool,
+        (_, phase): (SeqNumber, Phase),
+        shared: &mut Shared,
+    ) {
+        if progress {
+            self.recovery.forget_dup_acks();
+        }
+        let partial = progress && phase == Phase::Fast && self.recovery.phase() == Phase::Fast;
+        let third = is_duplicate && self.recovery.count_dup_ack() == DUP_ACKS && !self.recovery.is_recovering();
+        if (partial || third)
+            && let Some(first) = self.sent.first()
+        {
+            self.sent.mark_lost(&mut shared.records, first);
+        }
+    }
+
+    pub(super) fn enter_recovery(&mut self, segment: &Segment, shared: &mut Shared) {
+        let (una, nxt) = (self.snd.una, self.snd.nxt);
+        if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() {
+            shared.count(Counter::FastRecoveries);
+            self.recovery.begin(Phase::Fast, una, nxt, &mut self.congestion);
+        } else if segment.flags.has(Flags::ECE) && self.negotiated.ecn && self.recovery.phase() == Phase::Open {
+            shared.count(Counter::EcnReductions);
+            self.recovery.begin(Phase::Reducing, una, nxt, &mut self.congestion);
+            self.ecn.reduced = true;
+        }
+    }
+
+    /// Lets `cwnd` grow, if it was used (RFC 9438, 5.8; RFC 7661): wholly, or half of it in slow start.
+    #[inline]
+    fn grow_window(&mut self, delivered: u32, in_flight: u32, shared: &Shared) {
+        let in_slow_start = self.congestion.cwnd < self.congestion.ssthresh;
+        let is_used = self.cwnd_limited || (in_slow_start && self.congestion.cwnd < in_flight.saturating_mul(2));
+        if is_used && delivered > 0 {
+            let srtt_ns = self.rtt.srtt_ns().unwrap_or(0);
+            self.congestion.on_ack(Acked { bytes: delivered, now: shared.now, srtt_ns });
+        }
+    }
+
+    /// RFC 8985, 7.4.2: did the probe repair a loss that nothing else told of?
+    fn settle_tail_probe(&mut self, ack: SeqNumber) {
+        let Some(probe) = self.tail_probe else { return };
+        if ack >= probe.end {
+            // A retransmitted probe that was acknowledged without a duplicate report has filled a hole.
+            self.tail_probe = None;
+            if probe.retransmitted && self.recovery.phase() == Phase::Open {
+                self.recovery.begin(Phase::Reducing, self.snd.una, self.snd.nxt, &mut self.congestion);
+            }
+        }
+    }
+
+    /// RFC 6298, (5.2) and (5.3), and RFC 8985, 7.2: arms the timer for what is on its way, from now on.
+    #[inline]
+    pub(super) fn restart_loss_timer(&mut self, common: &mut Common, shared: &Shared) {
+        if self.sent.is_empty() {
+            common.timers.loss = NEVER;
+            return;
+        }
+        let rto_ns = self.rto_ns();
+        let timeout_ns = match self.probe_timeout_ns(shared) {
+            Some(timeout_ns) if timeout_ns < rto_ns => {
+                self.loss_timer = LossTimer::TailProbe;
+                timeout_ns
+            }
+            _ => {
+                self.loss_timer = LossTimer::Retransmission;
+                rto_ns
+            }
+        };
+        common.timers.loss = shared.now.plus_ns(timeout_ns);
+    }
+
+    #[inline]
+    pub(super) fn rto_ns(&self) -> u64 {
+        self.rtt.rto_ns()
+    }
+
+    /// RFC 8985, 7.2: the time after which the tail is probed; none when a probe is not due.
+    #[inline]
+    fn probe_timeout_ns(&self, _shared: &Shared) -> Option<u64> {
+        let srtt_ns = self.rtt.srtt_ns()?;
+        let allowed = self.negotiated.sack
+            && self.recovery.phase() == Phase::Open
+            && self.sent.sacked_bytes() == 0
+            && self.tail_probe.is_none();
+        if !allowed {
+            return None;
+        }
+        let is_single = self.snd.nxt - self.snd.una <= self.snd.mss;
+        let delay_ns = if is_single { DELAYED_ACK_WORST_NS } else { 0 };
+        Some((2 * srtt_ns + delay_ns).max(PROBE_TIMEOUT_MIN_NS))
+    }
+
+    pub(super) fn is_fin_acknowledged(&self) -> bool {
+        self.fin == Fin::Sent && self.snd.una == self.snd.nxt
+    }
+}

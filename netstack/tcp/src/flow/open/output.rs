@@ -1,0 +1,377 @@
+//! What a flow sends, and in which order: probes, what was lost, new data, the FIN, and an acknowledgement if none of these
+//! carried it.
+
+use weir_packet::Chunk;
+
+use super::{Acknowledge, Common, Fin, LossTimer, Open, Probe, TailProbe};
+use crate::congestion::Congestion;
+use crate::counters::Counter;
+use crate::flow::recovery::Phase;
+use crate::flow::scoreboard::{Record, Standing};
+use crate::flow::send_queue::Pieces;
+use crate::link::{Ecn, Link};
+use crate::output::{Blocked, Header, MTU_MIN_V4, MTU_MIN_V6, OutOptions, count, emit, mss_of_mtu};
+use crate::segment::{Flags, TIMESTAMP_BYTES, Timestamp};
+use crate::seq::SeqNumber;
+use crate::shared::Shared;
+use crate::time::{NEVER, Nanoseconds};
+
+/// Bytes that a flow sends before the next one has its turn.
+const QUANTUM_BYTES: u32 = 64 * 1024;
+/// Pieces of payload in one segment: what any device takes at once.
+const PIECES_MAX: usize = 16;
+
+/// What is to be sent next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Probe,
+    Retransmission { record: u32, len: u32 },
+    New { len: u32, fin: bool },
+}
+
+impl Open {
+    /// Sends what is due, up to a quantum. Answers whether there is more.
+    #[inline]
+    pub fn transmit<L: Link>(
+        &mut self,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        common.output = false;
+        if self.snd.path_mtu == 0 {
+            self.ask_path(common, shared, link);
+        }
+        let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
+        let mut left = QUANTUM_BYTES;
+        loop {
+            let next = self.next(common, shared, burst_max);
+            if left == 0 {
+                return Ok(next != Next::Nothing);
+            }
+            let sent = match next {
+                Next::Nothing => break,
+                Next::Probe => self.send_probe(common, shared, link)?,
+                Next::Retransmission { record, len } => self.retransmit(record, len, common, shared, link)?,
+                Next::New { len, fin } => self.send_new(len, fin, common, shared, link)?,
+            };
+            left = left.saturating_sub(sent.max(self.snd.mss));
+        }
+        if self.acknowledge == Acknowledge::Now {
+            self.send_control(self.snd.nxt, common, shared, link)?;
+        }
+        if self.sent.is_empty() && common.timers.loss == NEVER {
+            self.arm_persist(common, shared);
+        }
+        Ok(false)
+    }
+
+    /// Whether something else than an acknowledgement may be waiting.
+    #[inline]
+    pub fn has_more_than_ack(&self) -> bool {
+        self.queue.unsent_len() > 0 || self.sent.lost_bytes() > 0 || self.fin == Fin::Queued || self.probe.is_some()
+    }
+
+    #[inline]
+    fn next(&mut self, common: &Common, shared: &mut Shared, burst_max: u32) -> Next {
+        if let Some(probe) = self.probe {
+            return self.next_probe(probe, shared);
+        }
+        if let Some(record) = self.sent.first_lost() {
+            return self.next_retransmission(record, shared, burst_max);
+        }
+        let unsent = self.queue.unsent_len();
+        if unsent == 0 && self.fin != Fin::Queued {
+            return Next::Nothing;
+        }
+        self.next_new(unsent, common, shared, burst_max)
+    }
+
+    fn next_probe(&mut self, probe: Probe, shared: &Shared) -> Next {
+        match probe {
+            Probe::Window => Next::Probe,
+            Probe::Tail => {
+                let (unsent, room) = (self.queue.unsent_len(), self.window_room());
+                if unsent > 0 && room > 0 {
+                    let len = unsent.min(room).min(self.snd.mss);
+                    return Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
+                }
+                match self.sent.last() {
+                    Some(record) if shared.records[record].standing == Standing::Outstanding => {
+                        Next::Retransmission { record, len: shared.records[record].len }
+                    }
+                    _ => {
+                        self.probe = None;
+                        Next::Nothing
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is lost goes first. A segment always goes when nothing is in flight.
+    fn next_retransmission(&mut self, record: u32, shared: &Shared, burst_max: u32) -> Next {
+        let (len, in_flight) = (shared.records[record].len, self.in_flight());
+        let room = self.congestion.cwnd.saturating_sub(in_flight);
+        if room < len.min(self.snd.mss) && in_flight > 0 {
+            return Next::Nothing;
+        }
+        let whole = room.min(burst_max) / self.snd.mss * self.snd.mss;
+        Next::Retransmission { record, len: len.min(whole.max(self.snd.mss)) }
+    }
+
+    /// New data: within the peer's window, within `cwnd`, and neither a silly window's worth (3.8.6.2.1) nor against Nagle
+    /// (3.7.4).
+    #[inline]
+    fn next_new(&mut self, unsent: u32, common: &Common, shared: &Shared, burst_max: u32) -> Next {
+        let window_room = self.window_room();
+        let in_flight = self.in_flight();
+        let mss = self.snd.mss;
+        if unsent == 0 {
+            return if window_room > 0 { Next::New { len: 0, fin: true } } else { Next::Nothing };
+        }
+        self.restart_after_idle(in_flight, shared);
+        let cwnd_room = self.congestion.cwnd.saturating_sub(in_flight);
+        let mut len = unsent.min(window_room).min(burst_max);
+        if cwnd_room < len {
+            self.cwnd_limited = true;
+            len = if in_flight == 0 { len.min(mss) } else { cwnd_room / mss * mss };
+            if len == 0 {
+                return Next::Nothing;
+            }
+        }
+        if len < unsent {
+            let whole = len / mss * mss;
+            let is_silly = whole == 0 && (len == 0 || len < self.snd.wnd_max / 2);
+            if is_silly {
+                return Next::Nothing;
+            }
+            len = if whole == 0 { len } else { whole };
+        } else if common.nagle && in_flight > 0 && self.fin != Fin::Queued && !len.is_multiple_of(mss) {
+            len = len / mss * mss;
+            if len == 0 {
+                return Next::Nothing;
+            }
+        }
+        Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < window_room }
+    }
+
+    /// Bytes that the peer's window still takes.
+    #[inline]
+    fn window_room(&self) -> u32 {
+        self.snd.nxt.until(self.snd.una + self.snd.wnd)
+    }
+
+    /// RFC 5681, 4.1.
+    #[inline]
+    fn restart_after_idle(&mut self, in_flight: u32, shared: &Shared) {
+        if in_flight == 0 && shared.now.since_ns(self.snd.sent_at) > self.rto_ns() {
+            self.congestion.on_idle();
+            self.snd.sent_at = shared.now;
+        }
+    }
+
+    /// Sends bytes for the first time, and the FIN behind them.
+    #[inline]
+    fn send_new<L: Link>(
+        &mut self,
+        len: u32,
+        fin: bool,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<u32, Blocked> {
+        let Some(index) = shared.records.allocate() else { return Err(Blocked::Room) };
+        let at = self.queue.unsent();
+        let pieces = Pieces::new(&shared.chunks, at, len, PIECES_MAX);
+        // Fewer bytes when they lie in too many pieces.
+        let (taken, fin) = (pieces.bytes(), fin && pieces.bytes() == len);
+        let mut flags = if taken == self.queue.unsent_len() { Flags::ACK.with(Flags::PSH) } else { Flags::ACK };
+        if fin {
+            flags = flags.with(Flags::FIN);
+        }
+        if self.ecn.reduced {
+            flags = flags.with(Flags::CWR);
+        }
+        let seq = self.snd.nxt;
+        let header = self.header(seq, flags, self.data_ecn(), shared);
+        let sent = emit(link, shared, common.route(), &header, pieces, (taken, self.snd.mss));
+        if let Err(blocked) = sent {
+            shared.records.release(index);
+            return Err(blocked);
+        }
+        self.was_acknowledged(common);
+        self.ecn.reduced = false;
+        let record = Record::new(seq, taken, fin, at, shared.now);
+        self.sent.push(&mut shared.records, index, record);
+        self.queue.mark_sent(&shared.chunks, taken);
+        self.snd.nxt += record.len;
+        self.note_sent(record.len, common, shared);
+        if fin {
+            self.fin = Fin::Sent;
+        }
+        count(shared, header.flags);
+        Ok(taken)
+    }
+
+    /// What follows from new data on its way.
+    #[inline]
+    fn note_sent(&mut self, len: u32, common: &mut Common, shared: &Shared) {
+        if self.recovery.phase() != Phase::Open {
+            self.recovery.note_sent(len);
+        }
+        self.snd.sent_at = shared.now;
+        if self.queue.unsent_len() == 0 {
+            self.cwnd_limited = false;
+        }
+        if self.probe.take() == Some(Probe::Tail) {
+            self.tail_probe = Some(TailProbe { end: self.snd.nxt, retransmitted: false });
+            self.restart_loss_timer(common, shared);
+        } else if common.timers.loss == NEVER || matches!(self.loss_timer, LossTimer::TailProbe | LossTimer::Persist) {
+            if self.snd.nxt - self.snd.una == len {
+                self.stalled_since = shared.now;
+            }
+            self.restart_loss_timer(common, shared);
+        }
+    }
+
+    /// Sends up to `len` sequence numbers of a record again.
+    fn retransmit<L: Link>(
+        &mut self,
+        record: u32,
+        len: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<u32, Blocked> {
+        let Record { at, seq, fin, len: whole, .. } = shared.records[record];
+        let payload_len = shared.records[record].payload_len().min(len);
+        let pieces = Pieces::new(&shared.chunks, at, payload_len, PIECES_MAX);
+        let taken = pieces.bytes();
+        let with_fin = fin && taken == shared.records[record].payload_len() && len >= whole.min(taken + 1);
+        let part = taken + u32::from(with_fin);
+        if part == 0 {
+            return Ok(0);
+        }
+        let rest = if part < whole { Some(shared.records.allocate().ok_or(Blocked::Room)?) } else { None };
+        let flags = if with_fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
+        // A retransmission is never marked as capable of ECN (RFC 3168, 6.1.5).
+        let header = self.header(seq, flags, Ecn::NotCapable, shared);
+        let pieces = Pieces::new(&shared.chunks, at, taken, PIECES_MAX);
+        if let Err(blocked) = emit(link, shared, common.route(), &header, pieces, (taken, self.snd.mss)) {
+            if let Some(rest) = rest {
+                shared.records.release(rest);
+            }
+            return Err(blocked);
+        }
+        self.was_acknowledged(common);
+        if rest.is_some() {
+            self.sent.split(&mut shared.records, &shared.chunks, record, part, rest);
+        }
+        self.sent.retransmit(&mut shared.records, record, shared.now);
+        self.recovery.note_retransmit(self.timestamp(shared));
+        self.recovery.note_sent(part);
+        self.snd.sent_at = shared.now;
+        count(shared, header.flags);
+        shared.count(Counter::SegmentsRetransmitted);
+        if self.probe.take() == Some(Probe::Tail) {
+            self.tail_probe = Some(TailProbe { end: self.snd.nxt, retransmitted: true });
+            self.restart_loss_timer(common, shared);
+        } else if common.timers.loss == NEVER || self.loss_timer == LossTimer::Persist {
+            self.restart_loss_timer(common, shared);
+        }
+        Ok(taken)
+    }
+
+    /// A segment of the last sequence number that was acknowledged: whoever gets it answers.
+    fn send_probe<L: Link>(&mut self, common: &mut Common, shared: &mut Shared, link: &mut L) -> Result<u32, Blocked> {
+        self.send_control(self.snd.una - 1, common, shared, link)?;
+        shared.count(Counter::WindowProbes);
+        self.probe = None;
+        Ok(0)
+    }
+
+    /// Sends a segment without payload.
+    #[inline]
+    fn send_control<L: Link>(
+        &mut self,
+        seq: SeqNumber,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<(), Blocked> {
+        let mut header = self.header(seq, Flags::ACK, Ecn::NotCapable, shared);
+        if !self.reassembly.is_empty() && self.negotiated.sack {
+            for (block, (start, end)) in header.options.sack.iter_mut().zip(self.reassembly.report(self.rcv.nxt)) {
+                *block = Some((start.0, end.0));
+            }
+        }
+        emit(link, shared, common.route(), &header, core::iter::empty::<Chunk>(), (0, self.snd.mss))?;
+        self.was_acknowledged(common);
+        count(shared, header.flags);
+        Ok(())
+    }
+
+    /// The header of every segment of the flow: it acknowledges what was received and announces the window.
+    #[inline]
+    fn header(&mut self, seq: SeqNumber, flags: Flags, ecn: Ecn, shared: &Shared) -> Header {
+        let window = self.open_window(shared);
+        let timestamp =
+            self.negotiated.timestamps.then(|| Timestamp { value: self.timestamp(shared), echo: self.rcv.ts_recent });
+        let flags = if self.ecn.echo { flags.with(Flags::ECE) } else { flags };
+        let options = OutOptions { timestamp, ..OutOptions::default() };
+        Header { seq, ack: self.rcv.nxt, flags, window, ecn, options }
+    }
+
+    #[inline]
+    fn data_ecn(&self) -> Ecn {
+        if self.negotiated.ecn { Ecn::Capable0 } else { Ecn::NotCapable }
+    }
+
+    /// An acknowledgement of everything received has been sent.
+    #[inline(always)]
+    fn was_acknowledged(&mut self, common: &mut Common) {
+        self.acknowledge = Acknowledge::Nothing;
+        self.rcv.acked = self.rcv.nxt;
+        common.timers.ack = NEVER;
+    }
+
+    /// Learns the path's MTU before the first segment, and what follows from it.
+    fn ask_path<L: Link>(&mut self, common: &Common, shared: &Shared, link: &L) {
+        let mtu = link.mtu(common.tuple.remote.to_ip());
+        self.set_path_mtu(mtu, common);
+        self.congestion = Congestion::new(shared.config.congestion, self.snd.mss);
+    }
+
+    pub(super) fn set_path_mtu(&mut self, mtu: u16, common: &Common) {
+        let is_v4 = common.tuple.remote.is_v4();
+        let mtu = mtu.max(if is_v4 { MTU_MIN_V4 } else { MTU_MIN_V6 });
+        let timestamp_bytes = if self.negotiated.timestamps { TIMESTAMP_BYTES as u32 } else { 0 };
+        self.snd.path_mtu = mtu;
+        self.snd.mss = u32::from(self.snd.peer_mss.min(mss_of_mtu(mtu, is_v4))) - timestamp_bytes;
+        self.congestion.set_mss(self.snd.mss);
+    }
+
+    /// ICMP says that the path carries less (RFC 1191, RFC 8201): what is longer is sent again in smaller pieces.
+    pub fn path_carries(&mut self, mtu: u16, common: &mut Common, shared: &mut Shared) {
+        if self.snd.path_mtu == 0 || mtu >= self.snd.path_mtu {
+            return;
+        }
+        let before = self.snd.mss;
+        self.set_path_mtu(mtu, common);
+        if self.snd.mss < before {
+            shared.count(Counter::PathMtuReductions);
+            self.sent.mark_all_lost(&mut shared.records);
+            common.output = true;
+        }
+    }
+
+    /// RFC 9293, 3.8.6.1: the window is closed and nothing is on its way.
+    fn arm_persist(&mut self, common: &mut Common, shared: &Shared) {
+        if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
+            self.loss_timer = LossTimer::Persist;
+            common.timers.loss = shared.now.plus_ns(self.rto_ns());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The payload (RFC 9293, 3.10.7.4, seventh step), the window that we offer (3.8.6) and when we acknowledge (3.8.6.3).
+
+use weir_packet::Packet;
+use weir_socket::Readiness;
+
+use super::{Acknowledge, Common, Open};
+use crate::counters::{Counter, FlowState};
+use crate::flow::reassembly::Refused;
+use crate::segment::{Flags, Segment};
+use crate::shared::Shared;
+use crate::time::{MILLISECOND_NS, Nanoseconds};
+
+impl Open {
+    /// Takes the next bytes in order.
+    #[inline]
+    pub(super) fn accept_next(&mut self, mut payload: Packet, len: u32, common: &mut Common, shared: &mut Shared) {
+        self.rcv.nxt += len;
+        shared.gauges.receive_queued += u64::from(len);
+        if payload.is_chain() {
+            let mut rest = payload.take_rest();
+            self.inbox.push(payload);
+            while let Some(mut part) = rest {
+                rest = part.take_rest();
+                self.inbox.push(part);
+            }
+        } else {
+            self.rcv.mss = self.rcv.mss.max(len);
+            self.inbox.push(payload);
+        }
+        common.pending |= Readiness::READABLE;
+        self.delay_acknowledgement(common, shared);
+        if shared.now >= self.tuning.due {
+            self.tune_window(shared);
+        }
+    }
+
+    /// Seventh step, for a segment that was cut to the window.
+    pub(super) fn process_text(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) {
+        if !matches!(self.state, FlowState::Established | FlowState::FinWait1 | FlowState::FinWait2) {
+            return;
+        }
+        let end = segment.seq + segment.len;
+        if self.rcv.fin.is_some_and(|fin| end > fin) {
+            shared.count(Counter::DataAfterFin);
+            return;
+        }
+        if segment.flags.has(Flags::FIN) {
+            self.rcv.fin = Some(end);
+        }
+        if segment.len == 0 {
+            return;
+        }
+        if segment.seq != self.rcv.nxt {
+            return self.keep_for_later(segment, common, shared);
+        }
+        let had_gap = !self.reassembly.is_empty();
+        self.accept_next(segment.payload, segment.len, common, shared);
+        if had_gap {
+            let nxt = self.reassembly.drain(&mut shared.ranges, self.rcv.nxt, &mut self.inbox);
+            shared.gauges.receive_queued += u64::from(nxt - self.rcv.nxt);
+            self.rcv.nxt = nxt;
+            self.acknowledge_now(common);
+        }
+    }
+
+    /// Out of order: an immediate, duplicate acknowledgement (RFC 5681, 4.2).
+    fn keep_for_later(&mut self, mut segment: Segment, common: &mut Common, shared: &mut Shared) {
+        shared.count(Counter::OutOfOrder);
+        self.acknowledge_now(common);
+        if self.is_pool_short(shared) {
+            return shared.count(Counter::MemoryPressure);
+        }
+        let window = self.rcv.capacity;
+        let mut start = segment.seq;
+        let mut rest = segment.payload.take_rest();
+        let mut packet = segment.payload;
+        loop {
+            let len = packet.len() as u32;
+            if len > 0 {
+                match self.reassembly.insert(&mut shared.ranges, start, packet, window) {
+                    Ok(()) => {}
+                    Err(Refused::Duplicate) => shared.count(Counter::OldData),
+                    Err(Refused::Full) => shared.count(Counter::ReassemblyFull),
+                }
+            }
+            start += len;
+            let Some(mut next) = rest else { break };
+            rest = next.take_rest();
+            packet = next;
+        }
+    }
+
+    /// At least every second full segment at once, everything else after a while.
+    #[inline]
+    fn delay_acknowledgement(&mut self, common: &mut Common, shared: &Shared) {
+        if self.rcv.nxt - self.rcv.acked >= 2 * self.rcv.mss {
+            self.acknowledge_now(common);
+        } else if self.acknowledge == Acknowledge::Nothing {
+            self.acknowledge = Acknowledge::Delayed;
+            common.timers.ack = shared.now.plus_ns(shared.limits.delayed_ack_ns);
+        }
+    }
+
+    /// The window to announce now, as the field of the header; the edge moves with it. Silly window avoidance (3.8.6.2.2): the
+    /// edge stays until it can move by a segment or half of the buffer.
+    #[inline]
+    pub(super) fn open_window(&mut self, shared: &Shared) -> u16 {
+        let offered = self.rcv.edge - self.rcv.nxt;
+        let possible = self.possible_window(shared);
+        if possible > offered && possible - offered >= self.window_step() {
+            self.rcv.edge = self.rcv.nxt + possible;
+        }
+        // Rounded up: the edge never moves back, not by rounding either.
+        let window = self.rcv.edge - self.rcv.nxt;
+        let field = window.div_ceil(1 << self.rcv.scale).min(u32::from(u16::MAX));
+        self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + (field << self.rcv.scale));
+        field as u16
+    }
+
+    /// What could be announced: free room, less when buffers are short.
+    #[inline]
+    fn possible_window(&self, shared: &Shared) -> u32 {
+        let field_max = u32::from(u16::MAX) << self.rcv.scale;
+        let free = self.rcv.capacity.saturating_sub(self.inbox.len()).min(field_max);
+        if self.is_pool_short(shared) { free.min(self.rcv.mss) } else { free }
+    }
+
+    #[inline]
+    fn window_step(&self) -> u32 {
+        (self.rcv.capacity / 2).min(self.rcv.mss)
+    }
+
+    /// The application has read: a window that was nearly closed, or has much to give, is announced without waiting.
+    #[inline]
+    pub(super) fn window_may_open(&mut self, common: &mut Common) {
+        let offered = self.rcv.edge - self.rcv.nxt;
+        let free = self.rcv.capacity.saturating_sub(self.inbox.len());
+        if free <= offered {
+            return;
+        }
+        let gain = free - offered;
+        if gain >= self.rcv.capacity / 2 || (offered < self.rcv.mss && gain >= self.window_step()) {
+            self.acknowledge_now(common);
+        }
+    }
+
+    /// Less than an eighth of the buffers is free.
+    #[inline]
+    fn is_pool_short(&self, shared: &Shared) -> bool {
+        shared.pool.free() < shared.pool.capacity() / 8
+    }
+
+    /// Dynamic right-sizing: once per round trip, a window that was mostly filled by what came is doubled.
+    fn tune_window(&mut self, shared: &Shared) {
+        let received = self.rcv.nxt - self.tuning.from;
+        let round_trip_ns = self.rtt.srtt_ns().unwrap_or(100 * MILLISECOND_NS).max(MILLISECOND_NS);
+        let plenty = shared.pool.free() > shared.pool.capacity() / 2;
+        if received > self.rcv.capacity / 2 && plenty && self.inbox.len() <= self.rcv.capacity / 2 {
+            self.rcv.capacity = (self.rcv.capacity * 2).min(shared.limits.receive_window_max);
+        }
+        self.tuning = super::Tuning { from: self.rcv.nxt, due: shared.now.plus_ns(round_trip_ns) };
+    }
+}

@@ -1,0 +1,147 @@
+//! Loss recovery: when an episode begins and ends, and how much may be sent meanwhile.
+//!
+//! ```text
+//!               loss detected                       una >= recover
+//!    Open ─────────────────────────▶ Fast ──────────────────────────▶ Open
+//!    Open ── ECN echo ─────────────▶ Reducing ── una >= recover ────▶ Open
+//!    any  ── retransmission timer ─▶ Timeout ─── una >= recover ────▶ Open
+//!    Fast, Timeout ── the original was delivered after all (RFC 3522) ▶ Open, reduction undone
+//! ```
+//!
+//! In `Fast` and `Reducing`, `cwnd` follows proportional rate reduction (RFC 6937); in `Timeout` it is in slow start.
+
+use crate::congestion::{Congestion, Reduced};
+use crate::seq::SeqNumber;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    #[default]
+    Open,
+    Reducing,
+    Fast,
+    Timeout,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recovery {
+    phase: Phase,
+    /// `snd.nxt` when the episode began: RecoveryPoint.
+    recover: SeqNumber,
+    /// Duplicate acknowledgements of a peer without SACK.
+    dup_acks: u32,
+    prr_delivered: u32,
+    prr_out: u32,
+    recover_fs: u32,
+    reduced: Reduced,
+    /// The timestamp of the episode's first retransmission.
+    first_retransmit: Option<u32>,
+}
+
+impl Recovery {
+    #[inline(always)]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether segments are being taken for lost.
+    #[inline(always)]
+    pub fn is_recovering(&self) -> bool {
+        matches!(self.phase, Phase::Fast | Phase::Timeout)
+    }
+
+    #[inline(always)]
+    pub fn dup_acks(&self) -> u32 {
+        self.dup_acks
+    }
+
+    /// A duplicate acknowledgement of a peer without SACK (RFC 5681, 2); answers how many there were.
+    pub fn count_dup_ack(&mut self) -> u32 {
+        self.dup_acks += 1;
+        self.dup_acks
+    }
+
+    /// New data was acknowledged by a peer without SACK: that many of the duplicates were its segments.
+    #[inline(always)]
+    pub fn forget_dup_acks(&mut self) {
+        self.dup_acks = 0;
+    }
+
+    /// Fast recovery begins (RFC 6675, 5; RFC 6582, 3.2), or a reduction for ECN (RFC 3168, 6.1.2).
+    pub fn begin(&mut self, phase: Phase, una: SeqNumber, nxt: SeqNumber, congestion: &mut Congestion) {
+        if self.phase == Phase::Open {
+            self.reduced = congestion.on_congestion();
+            self.recover_fs = (nxt - una).max(1);
+            (self.prr_delivered, self.prr_out) = (0, 0);
+        }
+        self.phase = phase;
+        self.recover = nxt;
+        self.first_retransmit = None;
+    }
+
+    /// The retransmission timer expired (RFC 5681, 3.1; RFC 6298, 5).
+    pub fn time_out(&mut self, nxt: SeqNumber, congestion: &mut Congestion) {
+        if self.phase == Phase::Open || self.phase == Phase::Reducing {
+            self.reduced = congestion.on_congestion();
+            self.first_retransmit = None;
+        }
+        congestion.on_timeout();
+        self.phase = Phase::Timeout;
+        self.recover = nxt;
+        self.dup_acks = 0;
+    }
+
+    /// Something was sent again, with this timestamp.
+    pub fn note_retransmit(&mut self, timestamp: u32) {
+        self.first_retransmit.get_or_insert(timestamp);
+    }
+
+    /// `bytes` were sent.
+    #[inline(always)]
+    pub fn note_sent(&mut self, bytes: u32) {
+        self.prr_out += bytes;
+    }
+
+    /// Whether an acknowledgement that echoes `echo` proves the episode spurious: it was sent for the original, before the
+    /// first retransmission (RFC 3522, 3.2).
+    pub fn is_spurious(&self, echo: u32) -> bool {
+        self.is_recovering() && self.first_retransmit.is_some_and(|first| SeqNumber(echo) < SeqNumber(first))
+    }
+
+    /// Takes the reduction back.
+    pub fn undo(&mut self, congestion: &mut Congestion) {
+        congestion.undo(self.reduced);
+        self.phase = Phase::Open;
+        self.dup_acks = 0;
+    }
+
+    /// `una` has advanced. True when the episode ended with that.
+    #[inline]
+    pub fn advance(&mut self, una: SeqNumber, congestion: &mut Congestion) -> bool {
+        if self.phase == Phase::Open || una < self.recover {
+            return false;
+        }
+        if self.phase != Phase::Timeout {
+            congestion.cwnd = congestion.ssthresh.max(congestion.mss);
+        }
+        self.phase = Phase::Open;
+        self.dup_acks = 0;
+        true
+    }
+
+    /// Proportional rate reduction with the slow-start reduction bound (RFC 6937, 3): `delivered` bytes left the network,
+    /// `pipe` are in it.
+    pub fn reduce_proportionally(&mut self, delivered: u32, pipe: u32, progress: bool, congestion: &mut Congestion) {
+        self.prr_delivered = self.prr_delivered.saturating_add(delivered);
+        let (ssthresh, mss) = (congestion.ssthresh, congestion.mss);
+        let send = if pipe > ssthresh {
+            let share = u64::from(self.prr_delivered) * u64::from(ssthresh) / u64::from(self.recover_fs);
+            (share as u32).saturating_sub(self.prr_out)
+        } else {
+            let limit = self.prr_delivered.saturating_sub(self.prr_out).max(delivered);
+            (ssthresh - pipe).min(limit + if progress { mss } else { 0 })
+        };
+        // The first retransmission is never held back.
+        let send = if self.prr_out == 0 { send.max(mss) } else { send };
+        congestion.cwnd = pipe.saturating_add(send);
+    }
+}

@@ -1,0 +1,116 @@
+//! Round-trip time and retransmission timeout (RFC 6298).
+
+use crate::time::{MILLISECOND_NS, SECOND_NS};
+
+/// RFC 6298 says one second; every stack in use has taken less since delayed acknowledgements are 40 ms and not 500.
+const RTO_MIN_NS: u64 = 200 * MILLISECOND_NS;
+const RTO_MAX_NS: u64 = 60 * SECOND_NS;
+const RTO_INITIAL_NS: u64 = SECOND_NS;
+/// The clock's granularity, G: the tick of the timer wheel.
+const GRANULARITY_NS: u64 = MILLISECOND_NS;
+/// Doublings of the timeout that still make a difference.
+const BACKOFF_MAX: u8 = 12;
+/// The smallest round trip is forgotten after so long: paths change.
+const MIN_WINDOW_NS: u64 = 300 * SECOND_NS;
+
+const _: () = assert!(RTO_MIN_NS << BACKOFF_MAX > RTO_MAX_NS);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RttEstimator {
+    srtt_ns: u64,
+    rttvar_ns: u64,
+    rto_ns: u64,
+    min_ns: u64,
+    min_at_ns: u64,
+    backoff: u8,
+}
+
+impl Default for RttEstimator {
+    fn default() -> Self {
+        Self { srtt_ns: 0, rttvar_ns: 0, rto_ns: RTO_INITIAL_NS, min_ns: u64::MAX, min_at_ns: 0, backoff: 0 }
+    }
+}
+
+impl RttEstimator {
+    /// Takes a measurement of a segment that was sent once (Karn's algorithm), made at `now_ns`. Section 2, (2.2) and
+    /// (2.3).
+    #[inline]
+    pub fn sample(&mut self, rtt_ns: u64, now_ns: u64) {
+        if self.srtt_ns == 0 {
+            self.srtt_ns = rtt_ns.max(1);
+            self.rttvar_ns = rtt_ns / 2;
+        } else {
+            let deviation = self.srtt_ns.abs_diff(rtt_ns);
+            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / 4 + deviation / 4;
+            self.srtt_ns = (self.srtt_ns - self.srtt_ns / 8 + rtt_ns / 8).max(1);
+        }
+        if rtt_ns <= self.min_ns || now_ns - self.min_at_ns > MIN_WINDOW_NS {
+            (self.min_ns, self.min_at_ns) = (rtt_ns, now_ns);
+        }
+        let rto = self.srtt_ns + (4 * self.rttvar_ns).max(GRANULARITY_NS);
+        self.rto_ns = rto.clamp(RTO_MIN_NS, RTO_MAX_NS);
+        self.backoff = 0;
+    }
+
+    /// The timeout, backed off.
+    #[inline(always)]
+    pub fn rto_ns(&self) -> u64 {
+        (self.rto_ns << self.backoff).min(RTO_MAX_NS)
+    }
+
+    /// (5.5) of section 5.
+    pub fn back_off(&mut self) {
+        self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
+    }
+
+    /// New data was acknowledged: the path works.
+    #[inline(always)]
+    pub fn reset_backoff(&mut self) {
+        self.backoff = 0;
+    }
+
+    /// The smoothed round-trip time, once there was a measurement.
+    #[inline(always)]
+    pub fn srtt_ns(&self) -> Option<u64> {
+        (self.srtt_ns != 0).then_some(self.srtt_ns)
+    }
+
+    /// The smallest round-trip time of the last five minutes.
+    #[inline(always)]
+    pub fn min_ns(&self) -> Option<u64> {
+        (self.min_ns != u64::MAX).then_some(self.min_ns)
+    }
+
+    /// The handshake was retransmitted: section 5, (5.7) wants 3 s from now on.
+    pub fn handshake_was_retransmitted(&mut self) {
+        self.rto_ns = 3 * SECOND_NS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_6298_2_first_and_later_measurements() {
+        let mut rtt = RttEstimator::default();
+        assert_eq!(rtt.rto_ns(), SECOND_NS);
+        rtt.sample(400 * MILLISECOND_NS, 0);
+        assert_eq!(rtt.rto_ns(), (400 + 4 * 200) * MILLISECOND_NS);
+        rtt.sample(480 * MILLISECOND_NS, 0);
+        // RTTVAR = 3/4 * 200 + 1/4 * 80, SRTT = 7/8 * 400 + 1/8 * 480
+        assert_eq!(rtt.rto_ns(), (410 + 4 * 170) * MILLISECOND_NS);
+        assert_eq!(rtt.min_ns(), Some(400 * MILLISECOND_NS));
+    }
+
+    #[test]
+    fn rfc_6298_5_backoff_doubles_up_to_the_maximum() {
+        let mut rtt = RttEstimator::default();
+        for expected in [2, 4, 8, 16, 32, 60, 60] {
+            rtt.back_off();
+            assert_eq!(rtt.rto_ns(), expected * SECOND_NS);
+        }
+        rtt.sample(MILLISECOND_NS, 0);
+        assert_eq!(rtt.rto_ns(), RTO_MIN_NS);
+    }
+}

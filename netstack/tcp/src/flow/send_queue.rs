@@ -1,0 +1,240 @@
+//! What the application queued and the peer has not acknowledged: chunks, shared with the segments that carry them.
+//!
+//! ```text
+//!   head                     unsent
+//!    |skip|······ sent ······|······ not yet sent ······|
+//!    |<------------------- len ------------------------>|
+//! ```
+
+use weir_packet::Chunk;
+
+use crate::slab::{NONE, Slab};
+
+/// Chunks of all flows of an engine.
+pub(crate) type Chunks = Slab<Option<Chunk>>;
+
+/// Chunks that one flow queues at most: what bounds the memory of a writer of single bytes.
+const CHUNKS_MAX: u32 = 4_096;
+
+/// A place in a queue: a chunk, and bytes of it that lie before the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    node: u32,
+    offset: u32,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self { node: NONE, offset: 0 }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    head: u32,
+    tail: u32,
+    chunks: u32,
+    /// Bytes of the head that are acknowledged already.
+    skip: u32,
+    len: u32,
+    unsent: Cursor,
+    unsent_len: u32,
+}
+
+impl Default for SendQueue {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE, chunks: 0, skip: 0, len: 0, unsent: Cursor::default(), unsent_len: 0 }
+    }
+}
+
+impl SendQueue {
+    /// Bytes queued, sent or not.
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Bytes not sent yet.
+    #[inline(always)]
+    pub fn unsent_len(&self) -> u32 {
+        self.unsent_len
+    }
+
+    /// Appends a chunk; it comes back when there are too many.
+    #[inline]
+    pub fn push(&mut self, nodes: &mut Chunks, chunk: Chunk) -> Result<(), Chunk> {
+        if self.chunks == CHUNKS_MAX {
+            return Err(chunk);
+        }
+        let Some(node) = nodes.allocate() else { return Err(chunk) };
+        let len = chunk.len() as u32;
+        nodes[node] = Some(chunk);
+        if self.tail == NONE {
+            self.head = node;
+        } else {
+            nodes.set_next(self.tail, node);
+        }
+        self.tail = node;
+        self.chunks += 1;
+        self.len += len;
+        self.unsent_len += len;
+        if self.unsent.node == NONE {
+            self.unsent = Cursor { node, offset: 0 };
+        }
+        Ok(())
+    }
+
+    /// Where the unsent bytes begin.
+    #[inline]
+    pub fn unsent(&self) -> Cursor {
+        self.unsent
+    }
+
+    /// Counts `len` bytes as sent.
+    #[inline]
+    pub fn mark_sent(&mut self, nodes: &Chunks, len: u32) {
+        self.unsent = advance(nodes, self.unsent, len);
+        self.unsent_len -= len;
+    }
+
+    /// Gives up the first `len` bytes: the peer has them.
+    #[inline]
+    pub fn acknowledge(&mut self, nodes: &mut Chunks, len: u32) {
+        self.len -= len;
+        self.skip += len;
+        while self.head != NONE {
+            let chunk_len = nodes[self.head].as_ref().map_or(0, |chunk| chunk.len() as u32);
+            if self.skip < chunk_len {
+                break;
+            }
+            self.skip -= chunk_len;
+            self.pop(nodes);
+        }
+    }
+
+    /// Gives up everything.
+    pub fn clear(&mut self, nodes: &mut Chunks) {
+        while self.head != NONE {
+            self.pop(nodes);
+        }
+        *self = Self::default();
+    }
+
+    fn pop(&mut self, nodes: &mut Chunks) {
+        let node = self.head;
+        self.head = nodes.next(node);
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        self.chunks -= 1;
+        nodes[node] = None;
+        nodes.release(node);
+    }
+}
+
+/// The place `len` bytes after `at`. It never lies at the end of a chunk: there it is the next chunk's beginning.
+#[inline]
+pub(crate) fn advance(nodes: &Chunks, at: Cursor, len: u32) -> Cursor {
+    let Cursor { mut node, mut offset } = at;
+    offset += len;
+    while node != NONE {
+        let chunk_len = nodes[node].as_ref().map_or(0, |chunk| chunk.len() as u32);
+        if offset < chunk_len {
+            return Cursor { node, offset };
+        }
+        offset -= chunk_len;
+        node = nodes.next(node);
+    }
+    Cursor::default()
+}
+
+/// The bytes of one segment, as pieces of chunks.
+#[derive(Clone)]
+pub(crate) struct Pieces<'a> {
+    nodes: &'a Chunks,
+    at: Cursor,
+    len: u32,
+    count: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// `len` bytes from `at`, or as many of them as lie in `count_max` pieces.
+    #[inline]
+    pub fn new(nodes: &'a Chunks, at: Cursor, len: u32, count_max: usize) -> Self {
+        let mut pieces = Self { nodes, at, len: 0, count: 0 };
+        let (mut node, mut offset) = (at.node, at.offset);
+        while pieces.len < len && node != NONE && pieces.count < count_max {
+            let chunk_len = nodes[node].as_ref().map_or(0, |chunk| chunk.len() as u32);
+            pieces.len += (chunk_len - offset).min(len - pieces.len);
+            pieces.count += 1;
+            (node, offset) = (nodes.next(node), 0);
+        }
+        pieces
+    }
+
+    /// Bytes in all pieces that are left.
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        self.len
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Chunk;
+
+    #[inline]
+    fn next(&mut self) -> Option<Chunk> {
+        if self.len == 0 {
+            return None;
+        }
+        let mut chunk = self.nodes[self.at.node].clone()?;
+        chunk.advance(self.at.offset as usize);
+        chunk.truncate(self.len as usize);
+        self.len -= chunk.len() as u32;
+        self.count -= 1;
+        self.at = Cursor { node: self.nodes.next(self.at.node), offset: 0 };
+        Some(chunk)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count, Some(self.count))
+    }
+}
+
+impl ExactSizeIterator for Pieces<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn bytes(pieces: Pieces<'_>) -> Vec<u8> {
+        assert_eq!(pieces.len(), pieces.clone().count());
+        pieces.flat_map(|chunk| chunk.to_vec()).collect()
+    }
+
+    #[test]
+    fn segments_cross_chunks_and_places_outlive_acknowledgements() {
+        let mut nodes = Chunks::new(100);
+        let mut queue = SendQueue::default();
+        for part in [&b"abc"[..], b"de", b"fghij"] {
+            queue.push(&mut nodes, Chunk::from_static(part)).unwrap();
+        }
+        let first = queue.unsent();
+        assert_eq!(bytes(Pieces::new(&nodes, first, 4, 16)), b"abcd");
+        queue.mark_sent(&nodes, 4);
+        let second = queue.unsent();
+        assert_eq!(bytes(Pieces::new(&nodes, second, 100, 16)), b"efghij");
+        assert_eq!(bytes(Pieces::new(&nodes, first, 100, 2)), b"abcde");
+        queue.mark_sent(&nodes, 6);
+        queue.acknowledge(&mut nodes, 4);
+        assert_eq!(bytes(Pieces::new(&nodes, second, 3, 16)), b"efg");
+        queue.push(&mut nodes, Chunk::from_static(b"klm")).unwrap();
+        assert_eq!(bytes(Pieces::new(&nodes, queue.unsent(), 3, 16)), b"klm");
+        assert_eq!((queue.len(), queue.unsent_len()), (9, 3));
+        queue.mark_sent(&nodes, 3);
+        queue.acknowledge(&mut nodes, 9);
+        assert_eq!((queue.len(), nodes.len()), (0, 0));
+    }
+}

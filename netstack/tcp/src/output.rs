@@ -1,0 +1,193 @@
+//! Segments on their way out: header, options, checksum.
+
+use weir_packet::{Chunk, Packet};
+
+use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
+
+use crate::checksum::Checksum;
+use crate::counters::Counter;
+use crate::flow::reassembly::SACK_BLOCKS_MAX;
+use crate::link::{Ecn, EmitError, Link, NextHop, Outbound};
+use crate::segment::{Flags, HEADER_BYTES, TIMESTAMP_BYTES, Timestamp};
+use crate::seq::SeqNumber;
+use crate::shared::Shared;
+use crate::tuple::Tuple;
+
+/// Bytes of an IP header without options.
+const IPV4_BYTES: u16 = 20;
+const IPV6_BYTES: u16 = 40;
+/// RFC 9293, 3.7.1: what a peer that does not say takes.
+pub(crate) const MSS_DEFAULT_V4: u16 = 536;
+pub(crate) const MSS_DEFAULT_V6: u16 = 1_220;
+/// A path that claims to carry less than this is not believed (RFC 1191, 7.1 and RFC 8200, 5 have 576 and 1280).
+pub(crate) const MTU_MIN_V4: u16 = 552;
+pub(crate) const MTU_MIN_V6: u16 = 1_280;
+
+/// Where a segment goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route<'a> {
+    pub tuple: &'a Tuple,
+    pub address_sum: u32,
+    pub next_hop: NextHop,
+}
+
+/// The header of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    pub seq: SeqNumber,
+    pub ack: SeqNumber,
+    pub flags: Flags,
+    /// The field, scaled already.
+    pub window: u16,
+    pub ecn: Ecn,
+    pub options: OutOptions,
+}
+
+/// The options of a segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OutOptions {
+    pub timestamp: Option<Timestamp>,
+    pub sack: [Option<(u32, u32)>; SACK_BLOCKS_MAX],
+    pub syn: Option<SynOptions>,
+}
+
+/// The options that only a SYN carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SynOptions {
+    pub window_scale: Option<u8>,
+    pub sack_permitted: bool,
+}
+
+/// Why a segment could not be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// The device or the pool has no room: nothing else can be sent either.
+    Room,
+    /// The neighbour of this flow is not known yet.
+    Neighbour,
+}
+
+/// The largest payload of an IP packet of `mtu` bytes without TCP options.
+pub(crate) fn mss_of_mtu(mtu: u16, is_v4: bool) -> u16 {
+    let headers = HEADER_BYTES as u16 + if is_v4 { IPV4_BYTES } else { IPV6_BYTES };
+    mtu.saturating_sub(headers).max(1)
+}
+
+/// Sends one segment. `mss` is what the device shall cut the payload to when it is longer.
+#[inline]
+pub(crate) fn emit<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &Header,
+    payload: P,
+    (payload_len, mss): (u32, u32),
+) -> Result<(), Blocked> {
+    if link.room() <= payload.len() {
+        return Err(Blocked::Room);
+    }
+    let Some(mut head) = shared.pool.allocate() else { return Err(Blocked::Room) };
+    let destination = route.tuple.remote.to_ip();
+    // What a SYN announces: the largest payload that the link carries.
+    let link_mss = match header.options.syn {
+        Some(_) => mss_of_mtu(link.mtu(destination), route.tuple.remote.is_v4()).min(shared.config.mss_max),
+        None => 0,
+    };
+    if write(&mut head, route.tuple, header, link_mss).is_err() {
+        return Err(Blocked::Room);
+    }
+    let checksum = Checksum::pseudo_header(route.address_sum, head.len() + payload_len as usize);
+    let checksum = if link.transmit_checksum() {
+        checksum.partial()
+    } else {
+        let mut checksum = checksum;
+        checksum.add(&head);
+        payload.clone().for_each(|piece| checksum.add(&piece));
+        checksum.finish()
+    };
+    if let Some(field) = head.get_mut(16..18) {
+        field.copy_from_slice(&checksum);
+    }
+    let segment = Outbound {
+        source: route.tuple.local.to_ip(),
+        destination,
+        next_hop: route.next_hop,
+        ecn: header.ecn,
+        payload_len: payload_len as usize,
+        segmentation: (payload_len > mss).then_some(mss as u16),
+    };
+    match link.emit(segment, head, payload) {
+        Ok(()) => Ok(()),
+        Err(EmitError::Full) => Err(Blocked::Room),
+        Err(EmitError::NoNeighbour) => Err(Blocked::Neighbour),
+    }
+}
+
+/// Counts a segment that was sent.
+#[inline]
+pub(crate) fn count(shared: &mut Shared, flags: Flags) {
+    shared.count(Counter::SegmentsOut);
+    if flags.has(Flags::RST) {
+        shared.count(Counter::ResetsOut);
+    }
+}
+
+#[inline]
+fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), weir_packet::RangeError> {
+    let options = &header.options;
+    let header_len = HEADER_BYTES + options.len();
+    let bytes = head.extend(header_len)?;
+    let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(weir_packet::RangeError)?;
+    let mut fields = TcpPacket::new_unchecked(&mut fixed[..]);
+    fields.set_src_port(tuple.local_port);
+    fields.set_dst_port(tuple.remote_port);
+    fields.set_seq_number(TcpSeqNumber(header.seq.0 as i32));
+    fields.set_ack_number(TcpSeqNumber(header.ack.0 as i32));
+    fields.set_window_len(header.window);
+    fields.set_urgent_at(0);
+    fixed[12] = (header_len as u8 / 4) << 4;
+    fixed[13] = header.flags.0;
+    options.write(rest, mss);
+    Ok(())
+}
+
+impl OutOptions {
+    #[inline]
+    fn len(&self) -> usize {
+        let mut len = if self.timestamp.is_some() { TIMESTAMP_BYTES } else { 0 };
+        let blocks = self.sack.iter().flatten().count();
+        if blocks > 0 {
+            len += 4 + 8 * blocks;
+        }
+        if let Some(syn) = &self.syn {
+            len += 4 + if syn.window_scale.is_some() { 4 } else { 0 };
+            len += if syn.sack_permitted { 4 } else { 0 };
+        }
+        len
+    }
+
+    /// Writes all options, each padded to a multiple of four bytes.
+    #[inline]
+    fn write(&self, mut bytes: &mut [u8], mss: u16) {
+        if let Some(syn) = &self.syn {
+            bytes = TcpOption::MaxSegmentSize(mss).emit(bytes);
+            if let Some(shift) = syn.window_scale {
+                bytes = TcpOption::WindowScale(shift).emit(TcpOption::NoOperation.emit(bytes));
+            }
+            if syn.sack_permitted {
+                bytes = TcpOption::SackPermitted.emit(two_no_operations(bytes));
+            }
+        }
+        if let Some(Timestamp { value, echo }) = self.timestamp {
+            bytes = TcpOption::TimeStamp { tsval: value, tsecr: echo }.emit(two_no_operations(bytes));
+        }
+        if self.sack[0].is_some() {
+            TcpOption::SackRange(self.sack).emit(two_no_operations(bytes));
+        }
+    }
+}
+
+#[inline]
+fn two_no_operations(bytes: &mut [u8]) -> &mut [u8] {
+    TcpOption::NoOperation.emit(TcpOption::NoOperation.emit(bytes))
+}

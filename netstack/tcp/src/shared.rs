@@ -1,0 +1,112 @@
+//! What all flows of an engine share: the time, the limits, the tables of queue nodes, the counters.
+
+use weir_packet::Pool;
+use weir_socket::Instant;
+
+use crate::config::Config;
+use crate::counters::{Counter, Counters, FlowState, Gauges};
+use crate::flow::reassembly::Ranges;
+use crate::flow::scoreboard::Records;
+use crate::flow::send_queue::Chunks;
+use crate::limiter::RateLimiter;
+use crate::secrets::Secrets;
+use crate::slab::Slab;
+use crate::time::duration_ns;
+
+pub(crate) struct Shared {
+    pub now: Instant,
+    pub config: Config,
+    pub limits: Limits,
+    pub pool: Pool,
+    pub secrets: Secrets,
+    pub counters: Counters,
+    pub gauges: Gauges,
+    pub chunks: Chunks,
+    pub records: Records,
+    pub ranges: Ranges,
+    pub challenges: RateLimiter,
+    pub resets: RateLimiter,
+}
+
+/// The configuration in the units of the hot path.
+pub(crate) struct Limits {
+    pub delayed_ack_ns: u64,
+    pub user_timeout_ns: u64,
+    pub fin_wait_2_ns: u64,
+    pub time_wait_ns: u64,
+    pub keepalive_idle_ns: u64,
+    pub keepalive_interval_ns: u64,
+    pub send_queue_max: u32,
+    pub receive_window_initial: u32,
+    pub receive_window_max: u32,
+    /// The shift that we announce in SYNs.
+    pub window_scale: u8,
+}
+
+/// RFC 7323, 2.3.
+pub(crate) const WINDOW_SCALE_MAX: u8 = 14;
+/// Windows are below 2^30 (RFC 7323, 2.2).
+const WINDOW_MAX: usize = 1 << 30;
+
+impl Limits {
+    fn new(config: &Config) -> Self {
+        let receive_window_max = config.receive_window_max.clamp(2_048, WINDOW_MAX) as u32;
+        let bits = 32 - (receive_window_max >> 16).leading_zeros();
+        Self {
+            delayed_ack_ns: duration_ns(config.delayed_ack),
+            user_timeout_ns: duration_ns(config.user_timeout),
+            fin_wait_2_ns: duration_ns(config.fin_wait_2),
+            time_wait_ns: duration_ns(config.time_wait),
+            keepalive_idle_ns: config.keepalive.map_or(u64::MAX, |keepalive| duration_ns(keepalive.idle)),
+            keepalive_interval_ns: config.keepalive.map_or(u64::MAX, |keepalive| duration_ns(keepalive.interval)),
+            send_queue_max: config.send_queue_max.clamp(1, WINDOW_MAX) as u32,
+            receive_window_initial: (config.receive_window_initial as u32).clamp(2_048, receive_window_max),
+            receive_window_max,
+            window_scale: (bits as u8).min(WINDOW_SCALE_MAX),
+        }
+    }
+}
+
+impl Shared {
+    pub fn new(config: Config, pool: Pool) -> Self {
+        // Each of these bounds a table; the sum over all flows is bounded by the buffers that they stand for.
+        let buffers = pool.capacity().max(1_024);
+        let nodes = buffers.saturating_mul(4).max(config.flows_max.saturating_mul(2));
+        Self {
+            now: Instant::default(),
+            limits: Limits::new(&config),
+            secrets: Secrets::new(config.seed),
+            counters: Counters::default(),
+            gauges: Gauges::default(),
+            chunks: Slab::new(nodes),
+            records: Slab::new(nodes),
+            ranges: Slab::new(buffers),
+            challenges: RateLimiter::new(config.challenge_acks_per_second),
+            resets: RateLimiter::new(config.resets_per_second),
+            config,
+            pool,
+        }
+    }
+
+    #[inline(always)]
+    pub fn count(&mut self, counter: Counter) {
+        self.counters.count(counter);
+    }
+
+    /// A flow changes its state.
+    #[inline]
+    pub fn transition(&mut self, from: Option<FlowState>, to: Option<FlowState>) {
+        if let Some(from) = from {
+            self.gauges.flows[from as usize] -= 1;
+        }
+        if let Some(to) = to {
+            self.gauges.flows[to as usize] += 1;
+        }
+    }
+
+    /// The clock of our timestamps: milliseconds.
+    #[inline(always)]
+    pub fn timestamp_clock(at: Instant, offset: u32) -> u32 {
+        (at.as_millis() as u32).wrapping_add(offset)
+    }
+}

@@ -1,0 +1,143 @@
+//! Tables of equal things that are named by an index and never move.
+//!
+//! Memory is taken in blocks when a new high-water mark is reached, so that neither growth nor a full table disturbs the
+//! steady state: taking and giving back an entry is a pop and a push.
+
+use alloc::vec::Vec;
+
+/// No entry.
+pub(crate) const NONE: u32 = u32::MAX;
+
+const BLOCK_BITS: u32 = 5;
+const BLOCK_LEN: usize = 1 << BLOCK_BITS;
+
+pub(crate) struct Slab<T> {
+    blocks: Vec<Vec<Entry<T>>>,
+    free: u32,
+    len: u32,
+    len_max: u32,
+}
+
+struct Entry<T> {
+    value: T,
+    /// The next entry of the list that this one is in: a queue of its owner's, or the free list.
+    next: u32,
+}
+
+impl<T: Default> Slab<T> {
+    pub fn new(len_max: usize) -> Self {
+        let len_max = len_max.min((1 << 30) - 1) as u32;
+        Self { blocks: Vec::new(), free: NONE, len: 0, len_max }
+    }
+
+    /// Takes an entry, with the value that it had when it was given back. None when the limit or memory is reached.
+    #[inline]
+    pub fn allocate(&mut self) -> Option<u32> {
+        if self.free == NONE {
+            self.grow()?;
+        }
+        let index = self.free;
+        self.free = self.next(index);
+        self.set_next(index, NONE);
+        self.len += 1;
+        Some(index)
+    }
+
+    /// Gives an entry back.
+    #[inline]
+    pub fn release(&mut self, index: u32) {
+        self.set_next(index, self.free);
+        self.free = index;
+        self.len -= 1;
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Option<()> {
+        let first = self.blocks.len() * BLOCK_LEN;
+        let count = (self.len_max as usize).saturating_sub(first).min(BLOCK_LEN);
+        if count == 0 {
+            return None;
+        }
+        let mut block = Vec::new();
+        block.try_reserve_exact(count).ok()?;
+        self.blocks.try_reserve(1).ok()?;
+        for i in 0..count {
+            let next = if i + 1 == count { NONE } else { (first + i + 1) as u32 };
+            block.push(Entry { value: T::default(), next });
+        }
+        self.blocks.push(block);
+        self.free = first as u32;
+        Some(())
+    }
+}
+
+impl<T> Slab<T> {
+    /// Entries that are taken.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether `index` names an entry, taken or not: for indexes that came from outside.
+    #[inline]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        let entry = self.blocks.get((index >> BLOCK_BITS) as usize)?.get(index as usize % BLOCK_LEN)?;
+        Some(&entry.value)
+    }
+
+    /// As [`Self::get`].
+    #[inline]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        let entry = self.blocks.get_mut((index >> BLOCK_BITS) as usize)?.get_mut(index as usize % BLOCK_LEN)?;
+        Some(&mut entry.value)
+    }
+
+    #[inline(always)]
+    pub fn next(&self, index: u32) -> u32 {
+        self.entry(index).next
+    }
+
+    #[inline(always)]
+    pub fn set_next(&mut self, index: u32, next: u32) {
+        self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN].next = next;
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: u32) -> &Entry<T> {
+        &self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN]
+    }
+}
+
+impl<T> core::ops::Index<u32> for Slab<T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn index(&self, index: u32) -> &T {
+        &self.entry(index).value
+    }
+}
+
+impl<T> core::ops::IndexMut<u32> for Slab<T> {
+    #[inline(always)]
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        &mut self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN].value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slab;
+
+    #[test]
+    fn an_entry_comes_back_with_its_value_and_the_limit_holds() {
+        let mut slab: Slab<u64> = Slab::new(40);
+        let taken: alloc::vec::Vec<u32> = core::iter::from_fn(|| slab.allocate()).collect();
+        assert_eq!((taken.len(), slab.len()), (40, 40));
+        slab[taken[7]] = 99;
+        slab.release(taken[7]);
+        assert_eq!(slab.allocate(), Some(taken[7]));
+        assert_eq!(slab[taken[7]], 99);
+        assert!(slab.allocate().is_none());
+        assert!(slab.get(40).is_none() && slab.get(39).is_some());
+    }
+}

@@ -1,0 +1,187 @@
+//! TIME-WAIT: what is remembered of a flow whose both directions ended, for two maximum segment lifetimes.
+//!
+//! Records of 48 bytes in a ring, in the order of their arrival: all stay equally long, so the oldest is always the next to
+//! go. When each arrived is remembered not per record, but per 128 ms.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use weir_socket::Instant;
+
+use crate::seq::SeqNumber;
+use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds, SECOND_NS};
+use crate::tuple::Tuple;
+
+/// What is remembered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Record {
+    pub tuple: Tuple,
+    pub snd_nxt: SeqNumber,
+    pub rcv_nxt: SeqNumber,
+    /// The peer's latest timestamp; 0 when there were none.
+    ts_recent: u32,
+}
+
+const _: () = assert!(size_of::<Record>() <= 48);
+
+impl Record {
+    pub fn new(tuple: Tuple, snd_nxt: SeqNumber, rcv_nxt: SeqNumber, ts_recent: Option<u32>) -> Self {
+        Self { tuple, snd_nxt, rcv_nxt, ts_recent: ts_recent.map_or(0, |timestamp| timestamp.max(1)) }
+    }
+
+    pub fn ts_recent(&self) -> Option<u32> {
+        (self.ts_recent != 0).then_some(self.ts_recent)
+    }
+
+    /// No flow has port 0.
+    fn is_gone(&self) -> bool {
+        self.tuple.local_port == 0
+    }
+}
+
+/// All records that follow arrived at this time or up to [`MARK_NS`] later.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Instant,
+    position: u32,
+}
+
+const MARK_NS: u64 = 128 * MILLISECOND_NS;
+const BLOCK_LEN: usize = 256;
+/// RFC 6191, 2: what a timestamp clock of one tick per second or more makes safe.
+const REUSE_AGE_NS: u64 = SECOND_NS;
+
+pub(crate) struct TimeWaits {
+    blocks: Vec<Vec<Record>>,
+    len_max: u32,
+    /// Positions count up for ever; a record stands at its position modulo `len_max`.
+    head: u32,
+    tail: u32,
+    gone: u32,
+    marks: VecDeque<Mark>,
+    stay_ns: u64,
+}
+
+impl TimeWaits {
+    pub fn new(len_max: usize, stay_ns: u64) -> Self {
+        // A power of two, so that positions may wrap.
+        let len_max = len_max.clamp(BLOCK_LEN, 1 << 29) as u32;
+        let len_max = 1 << (31 - len_max.leading_zeros());
+        Self { blocks: Vec::new(), len_max, head: 0, tail: 0, gone: 0, marks: VecDeque::new(), stay_ns }
+    }
+
+    pub fn len(&self) -> usize {
+        (self.tail.wrapping_sub(self.head) - self.gone) as usize
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.tail.wrapping_sub(self.head) == self.len_max
+    }
+
+    pub fn get(&self, index: u32) -> &Record {
+        &self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN]
+    }
+
+    /// Adds a record; the ring must not be full. None when memory is short.
+    pub fn push(&mut self, record: Record, now: Instant) -> Option<u32> {
+        let index = self.tail % self.len_max;
+        if index as usize == self.blocks.len() * BLOCK_LEN {
+            let mut block = Vec::new();
+            block.try_reserve_exact(BLOCK_LEN).ok()?;
+            block.resize(BLOCK_LEN, Record::default());
+            self.blocks.push(block);
+        }
+        if self.marks.back().is_none_or(|mark| now.since_ns(mark.at) >= MARK_NS) {
+            self.marks.push_back(Mark { at: now, position: self.tail });
+        }
+        self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN] = record;
+        self.tail = self.tail.wrapping_add(1);
+        Some(index)
+    }
+
+    /// Forgets a record: its endpoints are used again.
+    pub fn remove(&mut self, index: u32) -> Record {
+        self.gone += 1;
+        core::mem::take(&mut self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN])
+    }
+
+    /// The oldest record, when it has stayed long enough, or whatever its age.
+    pub fn pop(&mut self, now: Option<Instant>) -> Option<(u32, Record)> {
+        while self.head != self.tail {
+            if now.is_some_and(|now| self.next_deadline() > now) {
+                return None;
+            }
+            let index = self.head % self.len_max;
+            let record = *self.get(index);
+            self.head = self.head.wrapping_add(1);
+            while self.marks.get(1).is_some_and(|next| next.position.wrapping_sub(self.head) as i32 <= 0) {
+                self.marks.pop_front();
+            }
+            if !record.is_gone() {
+                self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN] = Record::default();
+                return Some((index, record));
+            }
+            self.gone -= 1;
+        }
+        self.marks.clear();
+        None
+    }
+
+    /// When the oldest record goes.
+    #[inline]
+    pub fn next_deadline(&self) -> Instant {
+        match self.marks.front() {
+            Some(mark) if self.head != self.tail => mark.at.plus_ns(self.stay_ns + MARK_NS),
+            _ => NEVER,
+        }
+    }
+
+    /// Whether we may open a flow between the same endpoints (RFC 6191): timestamps were used, and they have advanced.
+    pub fn is_reusable(&self, index: u32, now: Instant) -> bool {
+        if self.get(index).ts_recent == 0 {
+            return false;
+        }
+        let position = self.head.wrapping_add(index.wrapping_sub(self.head) % self.len_max);
+        // Everything behind a mark arrived after it, and by the next one at the latest.
+        let is_young = |mark: &&Mark| now.since_ns(mark.at) < REUSE_AGE_NS + MARK_NS;
+        let is_behind = |mark: &Mark| position.wrapping_sub(mark.position) as i32 >= 0;
+        !self.marks.iter().rev().take_while(is_young).any(is_behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(port: u16) -> Record {
+        let tuple = Tuple { local_port: port, remote_port: 1, ..Tuple::default() };
+        Record::new(tuple, SeqNumber(1), SeqNumber(2), Some(7))
+    }
+
+    #[test]
+    fn records_go_in_their_order_after_their_time() {
+        let ms = |ms: u64| Instant::from_nanos(ms * MILLISECOND_NS);
+        let mut waits = TimeWaits::new(1_000, 60 * SECOND_NS);
+        let mut indexes = Vec::new();
+        for i in 1..=512_u64 {
+            indexes.push(waits.push(record(i as u16), ms(i * 10)).unwrap());
+        }
+        assert!(waits.is_full());
+        assert!(waits.is_reusable(indexes[0], ms(5_120)) && !waits.is_reusable(indexes[500], ms(5_120)));
+        waits.remove(indexes[2]);
+        assert_eq!(waits.pop(Some(ms(60_010))).map(|_| ()), None);
+        let mut expected = (1..=512).filter(|&i| i != 3);
+        let mut now = ms(60_010);
+        while waits.next_deadline() != NEVER {
+            now = now.max(waits.next_deadline());
+            while let Some((_, gone)) = waits.pop(Some(now)) {
+                let port = u64::from(gone.tuple.local_port);
+                assert_eq!(Some(port), expected.next());
+                assert!(now >= ms(port * 10 + 60_000) && now <= ms(port * 10 + 60_300), "{port} at {now:?}");
+            }
+        }
+        assert_eq!((expected.next(), waits.len()), (None, 0));
+        assert!(waits.push(record(9), now).is_some());
+        assert_eq!(waits.pop(None).unwrap().1.tuple.local_port, 9);
+    }
+}
