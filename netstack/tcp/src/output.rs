@@ -144,6 +144,8 @@ fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<
     fields.set_seq_number(TcpSeqNumber(header.seq.0 as i32));
     fields.set_ack_number(TcpSeqNumber(header.ack.0 as i32));
     fields.set_window_len(header.window);
+    // The buffer holds what it was last used for; the sum is taken over a zero field.
+    fields.set_checksum(0);
     fields.set_urgent_at(0);
     fixed[12] = (header_len as u8 / 4) << 4;
     fixed[13] = header.flags.0;
