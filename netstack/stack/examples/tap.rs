@@ -42,6 +42,25 @@ struct Tap {
     capabilities: Capabilities,
     frame: Vec<u8>,
     sent: u64,
+    weather: Weather,
+}
+
+/// A network that loses frames, both ways, by a generator of its own.
+struct Weather {
+    loss_per_mille: u64,
+    state: u64,
+    lost: u64,
+}
+
+impl Weather {
+    fn loses(&mut self) -> bool {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let loses = (self.state >> 20) % 1000 < self.loss_per_mille;
+        self.lost += u64::from(loses);
+        loses
+    }
 }
 
 impl Transmit for Tap {
@@ -61,16 +80,24 @@ impl Transmit for Tap {
         self.frame.extend_from_slice(&head);
         payload.for_each(|chunk| self.frame.extend_from_slice(&chunk));
         self.sent += 1;
+        if self.weather.loses() {
+            return Ok(());
+        }
         self.device.send(&self.frame).map(drop).map_err(|_| TransmitError::Full)
     }
 }
 
 impl Tap {
-    fn receive(&self, pool: &Pool) -> Option<RxFrame> {
+    fn receive(&mut self, pool: &Pool) -> Option<RxFrame> {
         let mut packet = pool.allocate_whole()?;
         packet.trim_front(16).ok()?;
-        let len = self.device.recv(&mut packet).ok()?;
-        packet.truncate(len);
+        loop {
+            let len = self.device.recv(&mut packet).ok()?;
+            if !self.weather.loses() {
+                packet.truncate(len);
+                break;
+            }
+        }
         Some(RxFrame { packet, checksum: ChecksumStatus::Unverified })
     }
 
@@ -337,7 +364,7 @@ fn run(
         }
         if reported.elapsed() > Duration::from_secs(2) {
             reported = Clock::now();
-            report(place.0, &shard, &apps, turns, tap.sent);
+            report(place.0, &shard, &apps, turns, (tap.sent, tap.weather.lost));
         }
         if !busy {
             let now = Instant::from_nanos(start.elapsed().as_nanos() as u64);
@@ -349,8 +376,8 @@ fn run(
     }
 }
 
-fn report(core: usize, shard: &Shard, apps: &Apps, turns: u64, sent: u64) {
-    let mut line = format!("core {core}: turns {turns} sent {sent} flows {}", apps.flows.len());
+fn report(core: usize, shard: &Shard, apps: &Apps, turns: u64, (sent, lost): (u64, u64)) {
+    let mut line = format!("core {core}: turns {turns} sent {sent} lost {lost} flows {}", apps.flows.len());
     for (name, value) in shard.counters().events().chain(shard.counters().drops()).filter(|(_, value)| *value > 0) {
         let _ = write!(line, " {name} {value}");
     }
@@ -363,10 +390,11 @@ fn report(core: usize, shard: &Shard, apps: &Apps, turns: u64, sent: u64) {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(name), Some(address)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: tap DEVICE ADDRESS [CORES]".into());
+        return Err("usage: tap DEVICE ADDRESS [CORES [LOSS PER MILLE]]".into());
     };
     let address: Ipv4Addr = address.parse()?;
     let cores: usize = arguments.next().map_or(Ok(1), |cores| cores.parse())?;
+    let loss_per_mille: u64 = arguments.next().map_or(Ok(0), |loss| loss.parse())?;
     let pattern: Vec<u8> = (0..PATTERN_BYTES).map(|n| (n % 251) as u8).collect();
     let pattern: &'static [u8] = pattern.leak();
     let capabilities = Capabilities {
@@ -400,7 +428,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (core, ends) in senders.into_iter().zip(receivers).enumerate() {
         let device = first.try_clone()?;
         device.set_nonblocking(true)?;
-        let tap = Tap { device, capabilities, frame: Vec::with_capacity(2048), sent: 0 };
+        let weather = Weather { loss_per_mille, state: core as u64 + 0x9e37_79b9, lost: 0 };
+        let tap = Tap { device, capabilities, frame: Vec::with_capacity(2048), sent: 0, weather };
         threads.push(thread::spawn(move || run((core, cores), tap, address, ends, (start, pattern))));
     }
     // The first descriptor was only there to be cloned; as a queue of its own it would swallow frames.

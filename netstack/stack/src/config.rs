@@ -21,6 +21,17 @@ pub enum Ipv4Source {
     None,
 }
 
+/// Where the host's IPv6 address comes from, beside the link-local one that it always has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6Source {
+    /// From a router's advertisement, if there is one; core 0 asks, and tells the others.
+    Router,
+    /// It is given.
+    Static(Ipv6Configuration),
+    /// There is none, until [`crate::Shard::configure_ipv6`].
+    None,
+}
+
 /// What a shard is told at its birth.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
@@ -36,8 +47,8 @@ pub struct ShardConfig {
     pub tcp: weir_tcp::Config,
     /// Where the IPv4 address comes from.
     pub ipv4: Ipv4Source,
-    /// The IPv6 address beside the link-local one.
-    pub ipv6: Option<Ipv6Configuration>,
+    /// Where the IPv6 address beside the link-local one comes from.
+    pub ipv6: Ipv6Source,
     /// Source ports of flows that we open, dealt out among the cores.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Neighbours to remember, at most 4096.
@@ -45,7 +56,8 @@ pub struct ShardConfig {
 }
 
 impl ShardConfig {
-    /// The shard of `core` of `cores`, with an address from DHCP.
+    /// The shard of `core` of `cores`, with addresses from DHCP and router
+    /// advertisements.
     #[must_use]
     pub fn new(core: usize, cores: usize, seed: [u64; 4], device: Capabilities) -> Self {
         Self {
@@ -55,7 +67,7 @@ impl ShardConfig {
             device,
             tcp: weir_tcp::Config::default(),
             ipv4: Ipv4Source::Dhcp,
-            ipv6: None,
+            ipv6: Ipv6Source::Router,
             ephemeral_ports: EPHEMERAL_PORTS,
             neighbours_max: NEIGHBOURS_MAX,
         }

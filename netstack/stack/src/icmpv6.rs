@@ -1,14 +1,15 @@
 //! ICMP for IPv6 (RFC 4443) and neighbour discovery (RFC 4861): echo and neighbours are answered, errors about our
-//! segments go to TCP. Routers are configured, not discovered.
+//! segments go to TCP, and routers' advertisements to their discovery.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     EthernetAddress, Icmpv6Message, Icmpv6Packet, Icmpv6Repr, NdiscNeighborFlags, NdiscRepr, RawHardwareAddress,
 };
 use weir_packet::Packet;
-use weir_packet::frame::Offload;
+use weir_packet::frame::{ChecksumStatus, Offload, RxFrame};
 use weir_tcp::{IcmpError, IcmpErrorKind, Unreachable};
 
 use crate::checksum::Sum;
@@ -19,6 +20,7 @@ use crate::ipv4::protocol;
 use crate::ipv6::{self, HOP_LIMIT_MAX};
 use crate::neighbour::Confirmed;
 use crate::network::Network;
+use crate::router::RouterDiscovery;
 use crate::shard::{Shard, ShardEvent};
 
 /// Bytes in front of the message's body.
@@ -27,6 +29,8 @@ const HEADER_BYTES: usize = 8;
 const PATH_MTU_MIN: u32 = 1_280;
 /// All nodes of the link (RFC 4291 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// All routers of the link.
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 impl Shard {
     /// Takes a frame with an ICMPv6 message.
@@ -75,6 +79,15 @@ impl Shard {
                 if code == 0 && hop_limit == Some(HOP_LIMIT_MAX) =>
             {
                 self.receive_neighbour_message(link, header, &packet)
+            }
+            // Core 0 decides what to make of it, wherever it arrived.
+            Icmpv6Message::RouterAdvert if self.network.core != 0 => {
+                packet.prepend(ethernet::HEADER_BYTES + ipv6::HEADER_BYTES).map_err(|_| DropReason::NoHeadroom)?;
+                self.forward(0, RxFrame { packet, checksum: ChecksumStatus::Unverified });
+                Ok(())
+            }
+            Icmpv6Message::RouterAdvert if code == 0 && hop_limit == Some(HOP_LIMIT_MAX) => {
+                self.receive_router_advertisement(header.source, &packet)
             }
             Icmpv6Message::DstUnreachable | Icmpv6Message::PktTooBig if is_ours => {
                 let mtu = u32::from_be_bytes([first[4], first[5], first[6], first[7]]);
@@ -125,6 +138,46 @@ impl Shard {
                 Ok(())
             }
             _ => Err(DropReason::IcmpIgnored),
+        }
+    }
+}
+
+impl Shard {
+    /// RFC 4861 6.1.2 and 6.3.4.
+    fn receive_router_advertisement(&mut self, router: Ipv6Addr, message: &[u8]) -> Result<(), DropReason> {
+        let Some(routers) = &mut self.routers else { return Err(DropReason::IcmpIgnored) };
+        if !router.is_unicast_link_local() {
+            return Err(DropReason::Martian);
+        }
+        let packet = Icmpv6Packet::new_checked(message).map_err(|_| DropReason::Truncated)?;
+        match NdiscRepr::parse(&packet).map_err(|_| DropReason::Truncated)? {
+            NdiscRepr::RouterAdvert { router_lifetime, prefix_info, .. } => {
+                let lifetime = Duration::from_micros(router_lifetime.total_micros());
+                routers.advertised(router, lifetime, prefix_info, self.network.now);
+                self.adopt_router();
+                Ok(())
+            }
+            _ => Err(DropReason::IcmpIgnored),
+        }
+    }
+
+    /// Asks for routers, and forgets those that have fallen silent.
+    #[cold]
+    pub(crate) fn discover_routers(&mut self) {
+        let Some(routers) = &mut self.routers else { return };
+        if routers.poll(self.network.now) {
+            let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.network.mac.octets())));
+            let from = self.network.addresses.link_local();
+            let station = multicast_mac(ALL_ROUTERS);
+            self.network.send_neighbour_message(NdiscRepr::RouterSolicit { lladdr }, from, ALL_ROUTERS, station);
+        }
+        self.adopt_router();
+    }
+
+    fn adopt_router(&mut self) {
+        let configuration = self.routers.as_ref().and_then(RouterDiscovery::configuration);
+        if configuration.as_ref() != self.network.addresses.v6() {
+            self.configure_ipv6(configuration);
         }
     }
 }

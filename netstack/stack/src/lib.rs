@@ -42,6 +42,7 @@ mod neighbour;
 mod network;
 mod rate;
 mod receive;
+mod router;
 mod shard;
 mod sockets;
 mod steering;
@@ -51,7 +52,7 @@ mod transmit;
 mod tests;
 
 pub use address::{DNS_SERVERS_MAX, Ipv4Configuration, Ipv6Configuration};
-pub use config::{Ipv4Source, ShardConfig};
+pub use config::{Ipv4Source, Ipv6Source, ShardConfig};
 pub use counters::{Counters, DropReason, Event};
 pub use message::Message;
 pub use shard::{Shard, ShardEvent};

@@ -5,7 +5,7 @@
 //! - an **answer to our question** ([`Neighbours::confirm`]) makes an entry *verified* for [`VERIFIED_FOR`]. Verified
 //!   entries are never evicted; traffic from the same station prolongs them, so that a busy neighbour costs no ARP;
 //! - a **question to us** or a **packet to us** from an on-link address ([`Neighbours::sender`]) makes an unverified
-//!   entry, so that the answer needs no resolution. Using it asks for verification. A flood of invented senders churns
+//!   entry, so that the answer needs no resolution. Using it for long asks for verification. A flood of invented senders churns
 //!   among unverified entries only;
 //! - a **destination** ([`Neighbours::resolve`]) makes an incomplete entry and a question.
 //!
@@ -35,6 +35,9 @@ const QUESTIONED_MAX: usize = 64;
 /// Senders of which a copy is kept aside, and for how long; only then is the table told that they are alive.
 const RECENT: usize = 64;
 const RECENT_FOR: Duration = Duration::from_secs(1);
+/// After a word that nobody had asked for, before it is verified by a question: many a peer is gone by then (RFC 4861
+/// DELAY_FIRST_PROBE_TIME).
+const ASK_AFTER: Duration = Duration::from_secs(5);
 /// How long an absent neighbour is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
@@ -135,8 +138,8 @@ impl Neighbours {
             State::Usable if now >= entry.until => entry.mac = mac,
             State::Usable if entry.mac == mac => entry.until = now + VERIFIED_FOR,
             State::Usable => {}
-            // Its packet says where it is; the question already under way will verify it.
-            _ => entry.become_usable(mac, now, now),
+            // Its packet says where it is.
+            _ => entry.become_usable(mac, now, now + ASK_AFTER),
         }
         let name = self.table.name(index);
         self.recent[key.place()] = Recent { key, mac, name, until: now + RECENT_FOR };
@@ -168,7 +171,7 @@ impl Neighbours {
         }
         entry.used_at = now;
         let mac = entry.mac;
-        if now >= entry.until && !entry.questioned {
+        if now >= entry.until && now >= entry.retry_at && !entry.questioned {
             self.ask(index, now);
         }
         Some(mac)
@@ -201,7 +204,8 @@ impl Neighbours {
             (false, true) => entry.until,
             (false, false) => now,
         };
-        entry.become_usable(mac, until, now);
+        entry.become_usable(mac, until, now + ASK_AFTER);
+        entry.used_at = now;
         self.forget_question(index);
         match (was_usable, is_same) {
             (true, true) => Confirmed::Same,
@@ -218,11 +222,12 @@ impl Neighbours {
         Some(self.table.name(index))
     }
 
-    /// Forgets everybody; every [`NextHop`] given out becomes void.
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all that `which` holds for; every [`NextHop`] given out for them becomes void.
+    pub(crate) fn forget(&mut self, which: impl Fn(&IpAddr) -> bool) {
         self.recent = [Recent::NOBODY; RECENT];
         for index in self.table.indexes() {
-            if self.table.get(index).state != State::Free {
+            let entry = self.table.get(index);
+            if entry.state != State::Free && which(&entry.address()) {
                 self.forget_question(index);
                 self.table.remove(index);
             }
@@ -266,10 +271,12 @@ impl Neighbours {
     /// Puts the entry among the questioned; false when there are too many.
     #[cold]
     fn ask(&mut self, index: Index, now: Instant) -> bool {
-        if self.questioned.len() == QUESTIONED_MAX {
+        let entry = self.table.get_mut(index);
+        // Who only has to be verified leaves room for those whom nobody can reach yet.
+        let limit = if entry.state == State::Usable { QUESTIONED_MAX / 2 } else { QUESTIONED_MAX };
+        if self.questioned.len() >= limit {
             return false;
         }
-        let entry = self.table.get_mut(index);
         entry.questioned = true;
         entry.questions = 0;
         entry.retry_at = now;
@@ -290,7 +297,7 @@ impl Neighbours {
     #[cold]
     fn learn(&mut self, key: Key, mac: Mac, now: Instant) -> Option<NextHop> {
         let index = self.table.insert(key, now)?;
-        self.table.get_mut(index).become_usable(mac, now, now);
+        self.table.get_mut(index).become_usable(mac, now, now + ASK_AFTER);
         Some(self.table.name(index))
     }
 

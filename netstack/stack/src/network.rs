@@ -195,17 +195,25 @@ impl Network {
         self.waiting.len()
     }
 
-    /// Forgets the neighbours and what waited for them: the addresses have changed.
-    pub(crate) fn forget_neighbours(&mut self) {
-        for _ in 0..self.waiting.len() {
+    /// Forgets IPv4's neighbours and what waited for them: the address has changed.
+    pub(crate) fn forget_neighbours_v4(&mut self) {
+        self.forget_neighbours(IpAddr::is_ipv4);
+        let gateway = self.addresses.v4().and_then(|v4| v4.gateway).map(IpAddr::V4);
+        self.gateway_v4 = gateway.and_then(|gateway| self.neighbours.pin(gateway, self.now));
+    }
+
+    /// As [`forget_neighbours_v4`](Self::forget_neighbours_v4), for IPv6.
+    pub(crate) fn forget_neighbours_v6(&mut self) {
+        self.forget_neighbours(IpAddr::is_ipv6);
+        let gateway = self.addresses.v6().and_then(|v6| v6.gateway).map(IpAddr::V6);
+        self.gateway_v6 = gateway.and_then(|gateway| self.neighbours.pin(gateway, self.now));
+    }
+
+    fn forget_neighbours(&mut self, of_family: impl Fn(&IpAddr) -> bool) {
+        while take_first(&mut self.waiting, |waiting| of_family(&waiting.neighbour)).is_some() {
             self.drop_for(DropReason::NeighbourUnreachable);
         }
-        self.waiting.clear();
-        self.neighbours.clear();
-        let gateway_v4 = self.addresses.v4().and_then(|v4| v4.gateway).map(IpAddr::V4);
-        let gateway_v6 = self.addresses.v6().and_then(|v6| v6.gateway).map(IpAddr::V6);
-        self.gateway_v4 = gateway_v4.and_then(|gateway| self.neighbours.pin(gateway, self.now));
-        self.gateway_v6 = gateway_v6.and_then(|gateway| self.neighbours.pin(gateway, self.now));
+        self.neighbours.forget(of_family);
     }
 
     /// A neighbour told its Ethernet address; `word_for_others` when the other cores should hear of it.

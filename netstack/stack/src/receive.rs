@@ -156,7 +156,7 @@ impl Shard {
 
     /// Passes a frame to the core that owns its flow.
     #[cold]
-    fn forward(&mut self, owner: usize, frame: RxFrame) {
+    pub(crate) fn forward(&mut self, owner: usize, frame: RxFrame) {
         let RxFrame { packet, checksum } = frame;
         let home = self.network.core as u16;
         self.network.count(Event::FrameForwarded);

@@ -12,7 +12,7 @@ use weir_socket::{Instant, ListenerId};
 use weir_tcp::{Engine, IcmpError, IcmpErrorKind, Unreachable};
 
 use crate::address::{Ipv4Configuration, Ipv6Configuration};
-use crate::config::{Ipv4Source, ShardConfig};
+use crate::config::{Ipv4Source, Ipv6Source, ShardConfig};
 use crate::control::{Change, Control, PATIENCE};
 use crate::counters::{Counters, DropReason, Event};
 use crate::ethernet;
@@ -23,6 +23,7 @@ use crate::neighbour::Question;
 use crate::network::{Network, Waiting};
 use crate::rate::RateLimit;
 use crate::receive::Origin;
+use crate::router::RouterDiscovery;
 use crate::steering::Steering;
 use crate::transmit::Wire;
 
@@ -57,6 +58,7 @@ pub struct Shard {
     pub(crate) engine: Engine,
     pub(crate) steering: Steering,
     pub(crate) control: Option<Control>,
+    pub(crate) routers: Option<RouterDiscovery>,
     /// Whether somebody in this host waits for DHCP.
     pub(crate) asks_dhcp: bool,
     pub(crate) echo_limit: RateLimit,
@@ -76,6 +78,10 @@ pub enum ShardEvent {
     Ipv4Configured(Ipv4Configuration),
     /// The host's IPv4 address is gone: its lease has ended.
     Ipv4Lost,
+    /// The host has an IPv6 address beside its link-local one, or a new one.
+    Ipv6Configured(Ipv6Configuration),
+    /// That address is gone.
+    Ipv6Lost,
     /// No DHCP server has answered for so long: `no address from DHCP`. Asking goes on.
     NoAddress(Duration),
     /// Another station claims an address of ours.
@@ -102,6 +108,7 @@ impl Shard {
             engine: Engine::new(tcp, pool),
             steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports),
             control: None,
+            routers: None,
             asks_dhcp,
             echo_limit: RateLimit::new(ECHO_REPLIES_PER_SECOND, ECHO_REPLIES_BURST),
             error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
@@ -116,7 +123,13 @@ impl Shard {
         if let Ipv4Source::Static(configuration) = config.ipv4 {
             shard.apply_ipv4(Some(configuration));
         }
-        shard.apply_ipv6(config.ipv6);
+        match config.ipv6 {
+            Ipv6Source::Static(configuration) => shard.apply_ipv6(Some(configuration)),
+            Ipv6Source::Router if config.core == 0 => {
+                shard.routers = Some(RouterDiscovery::new(shard.network.addresses.link_local(), now));
+            }
+            Ipv6Source::Router | Ipv6Source::None => {}
+        }
         shard
     }
 
@@ -194,16 +207,23 @@ impl Shard {
             Some(Change::NoAnswer) => self.report(ShardEvent::NoAddress(PATIENCE)),
             None => {}
         }
+        let now = self.network.now;
+        if self.routers.as_ref().and_then(RouterDiscovery::next_deadline).is_some_and(|at| at <= now) {
+            self.discover_routers();
+        }
     }
 
     /// When [`handle_timers`](Self::handle_timers) has to be called next, or the turn to be repeated at once.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.has_news || !self.network.loopback.is_empty() || self.network.has_replies() {
-            return Some(self.network.now);
+        let network = &self.network;
+        if self.has_news || !network.loopback.is_empty() || network.has_replies() || network.outbox.len() > 0 {
+            return Some(network.now);
         }
         let control = self.control.as_ref().and_then(Control::next_deadline);
-        [self.engine.next_deadline(), self.network.neighbours.next_deadline(), control].into_iter().flatten().min()
+        let routers = self.routers.as_ref().and_then(RouterDiscovery::next_deadline);
+        let others = [network.neighbours.next_deadline(), control, routers];
+        others.into_iter().chain([self.engine.next_deadline()]).flatten().min()
     }
 
     /// Sends what is due until nothing is left or the device has no room.
@@ -233,6 +253,13 @@ impl Shard {
     pub fn configure_ipv6(&mut self, configuration: Option<Ipv6Configuration>) {
         self.apply_ipv6(configuration);
         self.network.tell_others(|| Message::Ipv6(configuration));
+        self.report(configuration.map_or(ShardEvent::Ipv6Lost, ShardEvent::Ipv6Configured));
+    }
+
+    /// The host's IPv6 address beside the link-local one, once it has one.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<&Ipv6Configuration> {
+        self.network.addresses.v6()
     }
 
     /// The host's IPv4, once it has one.
@@ -285,7 +312,7 @@ impl Shard {
             return;
         }
         self.network.addresses.configure_v4(configuration);
-        self.network.forget_neighbours();
+        self.network.forget_neighbours_v4();
         if self.network.core == 0 {
             self.network.announce_arp();
         }
@@ -297,7 +324,7 @@ impl Shard {
             return;
         }
         self.network.addresses.configure_v6(configuration);
-        self.network.forget_neighbours();
+        self.network.forget_neighbours_v6();
         self.engine.handle_neighbour_change();
     }
 

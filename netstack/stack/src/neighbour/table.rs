@@ -49,7 +49,7 @@ pub(super) struct Entry {
     key: Key,
     /// When `Usable`: verified until; when `Absent`: believed until.
     pub(super) until: Instant,
-    /// When the next question is due, if `questioned`.
+    /// When the next question is due, if `questioned`; before when none is begun, otherwise.
     pub(super) retry_at: Instant,
     pub(super) used_at: Instant,
     generation: u32,
@@ -216,11 +216,14 @@ impl Entry {
         IpAddr::V6(self.key.0.into()).to_canonical()
     }
 
-    pub(super) fn become_usable(&mut self, mac: Mac, until: Instant, now: Instant) {
+    /// The neighbour is at `mac`, verified until `until`, and not asked before `ask_at`. A question under way stays so.
+    pub(super) fn become_usable(&mut self, mac: Mac, until: Instant, ask_at: Instant) {
         self.mac = mac;
         self.state = State::Usable;
         self.until = until;
-        self.used_at = now;
+        if !self.questioned {
+            self.retry_at = ask_at;
+        }
     }
 
     fn is_replaceable(&self, now: Instant) -> bool {

@@ -119,3 +119,112 @@ fn a_global_address_is_used_towards_the_world() {
     assert_eq!(host.shard.local_address(flow).map(|local| local.ip()), Some(address.into()));
     assert_eq!(host.events(Event::NoSourcePort), 0);
 }
+
+mod routers {
+    use super::*;
+    use crate::ShardEvent;
+    use crate::router::RouterDiscovery;
+    use core::time::Duration;
+    use smoltcp::wire::{NdiscPrefixInfoFlags, NdiscPrefixInformation, NdiscRouterFlags};
+
+    const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    fn advertisement(router_lifetime: u64, valid: u64) -> Vec<u8> {
+        let lifetime = smoltcp::time::Duration::from_secs;
+        let prefix = NdiscPrefixInformation {
+            prefix_len: 64,
+            flags: NdiscPrefixInfoFlags::ON_LINK | NdiscPrefixInfoFlags::ADDRCONF,
+            valid_lifetime: lifetime(valid),
+            preferred_lifetime: lifetime(valid),
+            prefix: "2001:db8::".parse().expect("an address"),
+        };
+        let repr = Icmpv6Repr::Ndisc(NdiscRepr::RouterAdvert {
+            hop_limit: 64,
+            flags: NdiscRouterFlags::empty(),
+            router_lifetime: lifetime(router_lifetime),
+            reachable_time: lifetime(0),
+            retrans_time: lifetime(0),
+            lladdr: station(PEER_MAC),
+            mtu: None,
+            prefix_info: Some(prefix),
+        });
+        let mut frame = message(ROUTER, "ff02::1".parse().expect("an address"), 255, &repr);
+        frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+        frame
+    }
+
+    fn host(core: usize) -> Host {
+        let mut host = Host::with(core, 2, crate::Ipv4Source::None);
+        if core == 0 {
+            host.shard.routers = Some(RouterDiscovery::new(host.shard.network.addresses.link_local(), host.now));
+        }
+        host
+    }
+
+    fn expected() -> Ipv6Configuration {
+        let address = "2001:db8::5054:ff:fe00:1".parse().expect("an address");
+        Ipv6Configuration { address, prefix_len: 64, gateway: Some(ROUTER) }
+    }
+
+    #[test]
+    fn rfc4861_6_3_7_a_router_is_asked_for_three_times() {
+        let mut host = host(0);
+        let mut asked = 0;
+        for _ in 0..60 {
+            for frame in host.sent() {
+                let (mac, source, destination, repr) = read(&frame);
+                assert_eq!((mac, source), ([0x33, 0x33, 0, 0, 0, 2], US));
+                assert_eq!(destination, "ff02::2".parse::<Ipv6Addr>().expect("an address"));
+                assert_eq!(repr, Icmpv6Repr::Ndisc(NdiscRepr::RouterSolicit { lladdr: station(OUR_MAC) }));
+                asked += 1;
+            }
+            host.advance(Duration::from_secs(1));
+        }
+        assert_eq!(asked, 3);
+        assert_eq!(host.shard.next_deadline(), None);
+    }
+
+    #[test]
+    fn rfc4862_5_5_3_an_advertisement_gives_all_cores_an_address_and_a_gateway() {
+        let (mut first, mut second) = (host(0), host(1));
+        second.receive(&advertisement(1800, 86_400));
+        super::super::steering::carry(&mut first, &mut second);
+        assert_eq!(first.shard.ipv6(), Some(&expected()));
+        assert_eq!(second.shard.ipv6(), Some(&expected()));
+        assert_eq!(first.shard.poll_shard_event(), Some(ShardEvent::Ipv6Configured(expected())));
+        first.receive(&advertisement(1800, 86_400));
+        assert_eq!(first.shard.poll_shard_event(), None, "nothing has changed");
+        assert_eq!(second.shard.network.pool.in_use(), 0);
+    }
+
+    #[test]
+    fn rfc4861_6_3_4_a_silent_router_is_forgotten_and_later_the_address() {
+        let mut host = host(0);
+        host.receive(&advertisement(1800, 86_400));
+        host.advance(Duration::from_secs(1801));
+        assert_eq!(host.shard.ipv6().map(|v6| v6.gateway), Some(None));
+        host.advance(Duration::from_secs(86_400));
+        assert_eq!(host.shard.ipv6(), None);
+    }
+
+    #[test]
+    fn rfc4862_5_5_3_e_a_forged_advertisement_cannot_end_an_address_at_once() {
+        let mut host = host(0);
+        host.receive(&advertisement(1800, 86_400));
+        host.receive(&advertisement(1800, 0));
+        host.advance(Duration::from_secs(2 * 3600 - 1));
+        assert!(host.shard.ipv6().is_some());
+        host.advance(Duration::from_secs(2));
+        assert!(host.shard.ipv6().is_none());
+    }
+
+    #[test]
+    fn rfc4861_6_1_2_an_advertisement_from_beyond_the_link_is_ignored() {
+        let mut host = host(0);
+        let mut far = advertisement(1800, 86_400);
+        far[21] = 64;
+        host.receive(&far);
+        assert_eq!(host.shard.ipv6(), None);
+        assert_eq!(host.drops(DropReason::IcmpIgnored), 1);
+    }
+}

@@ -14,7 +14,7 @@ use weir_packet::frame::{Capabilities, ChecksumStatus, Offload, RxFrame, Transmi
 use weir_packet::{Chunk, Packet, Pool};
 use weir_socket::Instant;
 
-use crate::{DropReason, Event, Ipv4Configuration, Ipv4Source, Shard, ShardConfig};
+use crate::{DropReason, Event, Ipv4Configuration, Ipv4Source, Ipv6Source, Shard, ShardConfig};
 
 pub const OUR_MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 pub const PEER_MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 9];
@@ -91,6 +91,7 @@ impl Host {
         let pool = Pool::with_capacity(POOL_BUFFERS).expect("memory");
         let mut config = ShardConfig::new(core, cores, [1, 2, 3, 4 + core as u64], device);
         config.ipv4 = ipv4;
+        config.ipv6 = Ipv6Source::None;
         config.neighbours_max = 64;
         config.tcp.flows_max = 64;
         config.tcp.half_open_max = 64;
