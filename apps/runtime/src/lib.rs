@@ -1,2 +1,34 @@
-//! The assembler: probes devices, builds one shard per core, runs turns for ever.
+//! The assembler: the one place that sees everything.
+//!
+//! ```text
+//! boot          configuration, cores, device, one seat for each core
+//!   |
+//! core          take the seat, build pool, queue pair, shard and application, then turn after turn:
+//!                   messages -> frames -> timers -> application -> frames out -> messages out
+//!   |                                                      and when there is nothing to do: sleep
+//! control       core 0 besides: addresses, the device's health, the power button, the ready line
+//! ```
+//!
+//! What cores share is made here and listed here: the [`mesh`] of rings, the [`board`] of counters, and a flag per core that
+//! says it sleeps ([`sleep`]). Nothing else is shared.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod board;
+mod boot;
+mod configuration;
+mod control;
+mod core_life;
+mod devices;
+mod mesh;
+mod metrics;
+mod plan;
+mod seat;
+mod sleep;
+
+pub use boot::run;

@@ -1,0 +1,164 @@
+//! Where cores publish their counters, and where `/metrics` reads them.
+//!
+//! Each core copies its values to its own lines of the board with plain stores: when it is about to halt, and now and then
+//! while it is busy. No line has two writers, nobody is asked, nobody waits (`docs/decisions/counters.md`).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use spin::Once;
+
+/// Values that one core can publish.
+const VALUES_MAX: usize = 512;
+
+/// A counter only grows; a gauge goes up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// Receives values while a core publishes, always in the same order.
+pub struct Publisher<'a> {
+    lines: &'a Lines,
+    next: usize,
+    names: Option<Vec<Name>>,
+}
+
+/// Name and value of a label.
+pub type Label = (&'static str, &'static str);
+
+/// One value's name in Prometheus' exposition format.
+#[derive(Debug, Clone)]
+struct Name {
+    metric: &'static str,
+    label: Option<Label>,
+    kind: Kind,
+}
+
+/// The board of all cores.
+pub struct Board {
+    names: Once<Vec<Name>>,
+    cores: Box<[Lines]>,
+}
+
+#[repr(align(128))]
+struct Lines {
+    len: AtomicUsize,
+    values: [AtomicU64; VALUES_MAX],
+}
+
+impl Board {
+    /// An empty board for `cores` cores.
+    pub fn new(cores: usize) -> Self {
+        let line = || Lines { len: AtomicUsize::new(0), values: [const { AtomicU64::new(0) }; VALUES_MAX] };
+        Self { names: Once::new(), cores: (0..cores).map(|_| line()).collect() }
+    }
+
+    /// Publishes the values of `core`, which `give` hands over one by one, the same ones in the same order each time.
+    pub fn publish(&self, core: usize, give: impl FnOnce(&mut Publisher<'_>)) {
+        let Some(lines) = self.cores.get(core) else { return };
+        let names = if self.names.is_completed() { None } else { Some(Vec::new()) };
+        let mut publisher = Publisher { lines, next: 0, names };
+        give(&mut publisher);
+        lines.len.store(publisher.next, Ordering::Relaxed);
+        if let Some(names) = publisher.names {
+            self.names.call_once(|| names);
+        }
+    }
+
+    /// Writes all values of all cores as Prometheus text.
+    ///
+    /// # Errors
+    /// `out` refuses.
+    pub fn write(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let Some(names) = self.names.get() else { return Ok(()) };
+        let mut previous = "";
+        for (index, name) in names.iter().enumerate() {
+            if name.metric != previous {
+                let kind = if name.kind == Kind::Counter { "counter" } else { "gauge" };
+                writeln!(out, "# TYPE {} {kind}", name.metric)?;
+                previous = name.metric;
+            }
+            for (core, lines) in self.cores.iter().enumerate() {
+                if index >= lines.len.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let value = lines.values[index].load(Ordering::Relaxed);
+                match name.label {
+                    Some((key, label)) => {
+                        writeln!(out, "{}{{core=\"{core}\",{key}=\"{label}\"}} {value}", name.metric)?
+                    }
+                    None => writeln!(out, "{}{{core=\"{core}\"}} {value}", name.metric)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Publisher<'_> {
+    /// A value that only grows.
+    pub fn counter(&mut self, metric: &'static str, value: u64) {
+        self.put(Kind::Counter, metric, None, value);
+    }
+
+    /// A value that goes up and down.
+    pub fn gauge(&mut self, metric: &'static str, value: u64) {
+        self.put(Kind::Gauge, metric, None, value);
+    }
+
+    /// One of several values of the same metric, told apart by a label.
+    pub fn labelled(&mut self, kind: Kind, metric: &'static str, label: Label, value: u64) {
+        self.put(kind, metric, Some(label), value);
+    }
+
+    /// Any value. What does not fit on the board is left out.
+    pub fn put(&mut self, kind: Kind, metric: &'static str, label: Option<Label>, value: u64) {
+        let Some(place) = self.lines.values.get(self.next) else { return };
+        place.store(value, Ordering::Relaxed);
+        self.next += 1;
+        if let Some(names) = &mut self.names {
+            names.push(Name { metric, label, kind });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    #[test]
+    fn the_page_names_each_metric_once_and_has_a_line_for_each_core() {
+        let board = Board::new(2);
+        for core in 0..2 {
+            board.publish(core, |to| {
+                to.counter("weir_a_total", 10 + core as u64);
+                to.labelled(Kind::Gauge, "weir_b", ("kind", "x"), 1);
+                to.labelled(Kind::Gauge, "weir_b", ("kind", "y"), 2);
+            });
+        }
+        let mut page = String::new();
+        board.write(&mut page).expect("a string takes all");
+        let expected = "# TYPE weir_a_total counter\n\
+            weir_a_total{core=\"0\"} 10\nweir_a_total{core=\"1\"} 11\n\
+            # TYPE weir_b gauge\n\
+            weir_b{core=\"0\",kind=\"x\"} 1\nweir_b{core=\"1\",kind=\"x\"} 1\n\
+            weir_b{core=\"0\",kind=\"y\"} 2\nweir_b{core=\"1\",kind=\"y\"} 2\n";
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn a_core_that_has_not_published_is_absent() {
+        let board = Board::new(2);
+        board.publish(1, |to| to.counter("weir_a_total", 5));
+        let mut page = String::new();
+        board.write(&mut page).expect("a string takes all");
+        assert_eq!(page, "# TYPE weir_a_total counter\nweir_a_total{core=\"1\"} 5\n");
+    }
+}

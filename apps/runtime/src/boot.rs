@@ -1,0 +1,111 @@
+//! From the kernel's hands to a core's life.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use weir_config::PanicPolicy;
+use weir_drivers::net::NetDevice;
+use weir_hal::CoreId;
+use weir_kernel::panic::{self, Policy};
+use weir_kernel::{BootInfo, cores, entropy, error, hooks, memory, power, warn};
+
+use crate::board::Board;
+use crate::configuration::{self, Chosen};
+use crate::plan::Plan;
+use crate::seat::{self, Common, Seat};
+use crate::sleep::Bed;
+use crate::{devices, mesh};
+
+/// Exit code, with QEMU's debug exit device, of an image that cannot begin.
+const EXIT_CANNOT_START: u8 = 2;
+
+/// Runs the image on core 0, for ever.
+pub fn run(boot: &'static BootInfo) -> ! {
+    hooks::run(boot.command_line);
+    let chosen = configuration::choose(boot.payload);
+    if boot.command_line.get("weir.panic").is_none() {
+        panic::set_policy(match chosen.config.tuning.panic {
+            PanicPolicy::Reboot => Policy::Reboot,
+            PanicPolicy::Halt => Policy::Halt,
+        });
+    }
+    let cores = cores::start_all(cores::CORES_MAX, seat::wait);
+    let found = devices::scan();
+    devices::gather_entropy(&found);
+    let device = devices::open_network(&found, cores).unwrap_or_else(|error| give_up(&error));
+    if device.report.pairs < cores {
+        warn!(
+            "cores: {} of {cores} serve, as the network device has {} queue pairs",
+            device.report.pairs, device.report.pairs_of_device
+        );
+    }
+    seat_cores(chosen, device).unwrap_or_else(|error| give_up(&error));
+    seat::wait(CoreId::BOOT)
+}
+
+/// Divides memory and the device's queue pairs among the cores.
+fn seat_cores(chosen: Chosen, device: NetDevice) -> Result<(), CannotStart> {
+    let NetDevice { pairs, control, report } = device;
+    let plan =
+        Plan::new(memory::free_bytes(), pairs.len(), chosen.config.limits.connections).map_err(CannotStart::Memory)?;
+    let mut links = mesh::connect(pairs.len());
+    let common = Arc::new(Common {
+        config: chosen.config,
+        archive: chosen.archive,
+        plan,
+        board: Board::new(pairs.len()),
+        beds: (0..pairs.len()).map(|_| Bed::default()).collect(),
+        report,
+    });
+    let mut seats: Vec<Seat> = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let pool_memory = memory::large_alloc(plan.pool_bytes).ok_or(CannotStart::Fragmented)?.into_slice();
+        let seed = random_seed().map_err(|_| CannotStart::NoEntropy)?;
+        let links = if links.is_empty() { break } else { links.remove(0) };
+        seats.push(Seat { pair, links, pool_memory, seed, control: None, common: Arc::clone(&common) });
+    }
+    if let Some(first) = seats.first_mut() {
+        first.control = Some(control);
+    }
+    for (id, seat) in (0..).map(CoreId).zip(seats) {
+        seat::give(id, seat);
+    }
+    Ok(())
+}
+
+fn random_seed() -> Result<[u64; 4], entropy::NoEntropy> {
+    let mut bytes = [0; 32];
+    entropy::fill(&mut bytes)?;
+    let mut words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    Ok([(); 4].map(|()| words.next().unwrap_or_default()))
+}
+
+/// Why the cores cannot begin.
+#[derive(Debug)]
+enum CannotStart {
+    /// There is too little memory.
+    Memory(crate::plan::TooLittleMemory),
+    /// There is enough memory, but not in one piece per core.
+    Fragmented,
+    /// There is no randomness for secrets.
+    NoEntropy,
+}
+
+impl fmt::Display for CannotStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(error) => error.fmt(f),
+            Self::Fragmented => f.write_str("no piece of memory is large enough for a packet pool"),
+            Self::NoEntropy => f.write_str(
+                "no source of randomness: give the VM RDRAND (-cpu max) or an entropy device (-device virtio-rng-pci)",
+            ),
+        }
+    }
+}
+
+/// Says why nothing can be served, and ends.
+fn give_up(error: &dyn fmt::Display) -> ! {
+    error!("cannot start: {error}");
+    power::exit(EXIT_CANNOT_START)
+}

@@ -1,0 +1,146 @@
+//! What core 0 does besides: it watches addresses, device and power button, and says when the image is ready.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt::Write;
+
+use weir_drivers::net::{ControlEvent, LinkState, NetControl};
+use weir_hal::CoreId;
+use weir_kernel::{console, cores, error, info, power, time, warn};
+use weir_stack::{Ipv4Configuration, Shard, ShardEvent};
+
+use crate::seat::Common;
+
+/// Between two looks at the power button and the device's health, in nanoseconds.
+const TICK_NS: u64 = 200_000_000;
+/// Between two questions to the device, which leave the virtual machine: in ticks.
+const TICKS_PER_CHECK: u32 = 5;
+
+/// The control side of core 0.
+pub struct Control {
+    net: NetControl,
+    common: Arc<Common>,
+    next_tick_ns: u64,
+    ticks: u32,
+    link: LinkState,
+    is_dead: bool,
+    is_ready: bool,
+}
+
+impl Control {
+    /// Watches over `net`.
+    pub fn new(net: NetControl, common: Arc<Common>) -> Self {
+        let link = LinkState { up: true, announce: false };
+        Self { net, common, next_tick_ns: 0, ticks: 0, link, is_dead: false, is_ready: false }
+    }
+
+    /// When [`tick`](Self::tick) has to be called at the latest.
+    pub const fn next_tick_ns(&self) -> u64 {
+        self.next_tick_ns
+    }
+
+    /// To be called in every turn; does what is due.
+    #[inline]
+    pub fn tick(&mut self, now_ns: u64, shard: &mut Shard) {
+        while let Some(event) = shard.poll_shard_event() {
+            self.tell(event);
+        }
+        if now_ns >= self.next_tick_ns {
+            self.next_tick_ns = now_ns + TICK_NS;
+            self.look_around(shard);
+        }
+    }
+
+    #[cold]
+    fn look_around(&mut self, shard: &mut Shard) {
+        if !self.is_ready
+            && let Some(configuration) = shard.ipv4()
+        {
+            let configuration = *configuration;
+            self.say_ready(&configuration);
+        }
+        if power::button_pressed() {
+            info!("power button: switching off");
+            power::off();
+        }
+        self.poll_device();
+        self.ticks += 1;
+        if self.ticks >= TICKS_PER_CHECK {
+            self.ticks = 0;
+            self.check_link();
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self, event: ShardEvent) {
+        match event {
+            ShardEvent::Ipv4Configured(configuration) if self.is_ready => info!("network: address {configuration}"),
+            ShardEvent::Ipv4Configured(configuration) => self.say_ready(&configuration),
+            ShardEvent::Ipv4Lost => warn!("network: the lease has ended, there is no address; asking again"),
+            ShardEvent::Ipv6Configured(configuration) => {
+                info!("network: address {}/{}", configuration.address, configuration.prefix_len);
+            }
+            ShardEvent::Ipv6Lost => warn!("network: the IPv6 address is gone"),
+            ShardEvent::NoAddress(patience) => error!(
+                "network: no address from DHCP after {} s: is there a server on this network? \
+                 A static one is [network] address = \"A.B.C.D/N\"; asking goes on",
+                patience.as_secs()
+            ),
+            ShardEvent::AddressConflict { address, mac } => {
+                let [a, b, c, d, e, f] = mac;
+                error!("network: {address} is also claimed by {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+            }
+        }
+    }
+
+    fn say_ready(&mut self, address: &Ipv4Configuration) {
+        self.is_ready = true;
+        let mut listeners = String::new();
+        for listener in &self.common.config.listeners {
+            for bind in &listener.bind {
+                let comma = if listeners.is_empty() { "" } else { "," };
+                let _ = write!(listeners, "{comma}{}={bind}", listener.name);
+            }
+        }
+        if let Some(admin) = self.common.config.admin {
+            let _ = write!(listeners, ",admin={}", admin.listen);
+        }
+        let plan = &self.common.plan;
+        let tcp = weir_tcp::Config::for_memory(plan.table_bytes);
+        console::print(format_args!(
+            "weir: ready address={address} listeners={listeners} cores={} device=\"{}\" connections_max={} flows_max={} buffers={} after={} ms",
+            plan.cores,
+            self.common.report,
+            plan.connections * plan.cores,
+            tcp.flows_max * plan.cores,
+            plan.buffers() * plan.cores,
+            time::now_ns() / 1_000_000,
+        ));
+    }
+
+    fn poll_device(&mut self) {
+        match self.net.poll() {
+            ControlEvent::Quiet => return,
+            ControlEvent::Dead(_) if self.is_dead => return,
+            ControlEvent::Dead(error) => {
+                self.is_dead = true;
+                error!("network: the device does not come back: {error}");
+            }
+            ControlEvent::ResetBegun => warn!("network: the device misbehaves; resetting it"),
+            ControlEvent::ResetDone => info!("network: the device works again"),
+        }
+        // Who sleeps before a stopped queue has to follow.
+        (0..self.common.plan.cores).filter_map(|id| u16::try_from(id).ok()).for_each(|id| cores::wake(CoreId(id)));
+    }
+
+    fn check_link(&mut self) {
+        let Ok(link) = self.net.check() else { return };
+        if link.up != self.link.up {
+            if link.up { info!("network: the link is up") } else { warn!("network: the link is down") }
+        }
+        if link.announce && self.net.announced().is_err() {
+            warn!("network: the device does not take the announcement");
+        }
+        self.link = link;
+    }
+}

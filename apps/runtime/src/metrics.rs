@@ -1,0 +1,82 @@
+//! The names under which a core's counters are published.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use weir_drivers::net::QueuePair;
+use weir_kernel::memory::heap::HeapUsage;
+use weir_proxy::MetricsSource;
+use weir_stack::Shard;
+use weir_tcp::FlowState;
+
+use crate::board::{Kind, Publisher};
+use crate::core_life::Turns;
+use crate::seat::Common;
+
+/// The page of all cores, for `/metrics`.
+pub struct Figures(pub Arc<Common>);
+
+impl MetricsSource for Figures {
+    fn write_metrics(&mut self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.0.board.write(out)
+    }
+}
+
+/// HTTP.
+pub fn service(to: &mut Publisher<'_>, counters: &weir_proxy::Counters) {
+    counters.visit(|sample| {
+        let kind = match sample.kind {
+            weir_proxy::Kind::Counter => Kind::Counter,
+            weir_proxy::Kind::Gauge => Kind::Gauge,
+        };
+        to.put(kind, sample.metric, sample.label, sample.value);
+    });
+}
+
+/// The network stack.
+pub fn stack(to: &mut Publisher<'_>, shard: &Shard) {
+    let flows = shard.tcp_gauges();
+    let total: u64 = flows.flows.iter().map(|&count| u64::from(count)).sum();
+    to.gauge("weir_flows", total + u64::from(flows.half_open));
+    for (state, &count) in FlowState::ALL.iter().zip(&flows.flows) {
+        to.labelled(Kind::Gauge, "weir_tcp_flows", ("state", state.name()), count.into());
+    }
+    to.gauge("weir_tcp_time_wait", flows.time_wait.into());
+    to.gauge("weir_tcp_half_open", flows.half_open.into());
+    to.gauge("weir_tcp_send_queued_bytes", flows.send_queued);
+    to.gauge("weir_tcp_receive_queued_bytes", flows.receive_queued);
+    for (name, value) in shard.tcp_counters().iter() {
+        to.labelled(Kind::Counter, "weir_tcp_total", ("event", name), value);
+    }
+    for (name, value) in shard.counters().events() {
+        to.labelled(Kind::Counter, "weir_stack_total", ("event", name), value);
+    }
+    for (name, value) in shard.counters().drops() {
+        to.labelled(Kind::Counter, "weir_drops_total", ("reason", name), value);
+    }
+    for (name, value) in shard.gauges() {
+        match name {
+            "buffers_in_use" => to.gauge("weir_packet_buffers_in_use", value),
+            "buffers" => to.gauge("weir_packet_buffers", value),
+            name => to.labelled(Kind::Gauge, "weir_stack", ("what", name), value),
+        }
+    }
+}
+
+/// The queue pair.
+pub fn device(to: &mut Publisher<'_>, pair: &QueuePair) {
+    pair.counters().for_each(|name, value| to.labelled(Kind::Counter, "weir_device_total", ("event", name), value));
+    let gauges = pair.gauges();
+    to.gauge("weir_device_receive_buffers", gauges.receive_buffers as u64);
+    to.gauge("weir_device_transmit_frames", gauges.transmit_frames as u64);
+}
+
+/// The core itself.
+pub fn core(to: &mut Publisher<'_>, turns: &Turns, rings_full: u64, heap: Option<HeapUsage>) {
+    to.labelled(Kind::Counter, "weir_turns_total", ("kind", "busy"), turns.busy);
+    to.labelled(Kind::Counter, "weir_turns_total", ("kind", "idle"), turns.idle);
+    to.counter("weir_halts_total", turns.halts);
+    to.counter("weir_wakes_sent_total", turns.wakes);
+    to.counter("weir_ring_full_total", rings_full);
+    to.gauge("weir_heap_used_bytes", heap.map_or(0, |heap| heap.used_bytes));
+}
