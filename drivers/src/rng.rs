@@ -1,5 +1,8 @@
 //! The entropy device (virtio 1.2, 5.4): asked once at boot.
 
+#[cfg(test)]
+mod tests;
+
 use weir_hal::Machine;
 
 use crate::DeviceError;

@@ -5,6 +5,7 @@
 //! next, only commands of the control queue are answered at the doorbell.
 #![allow(unsafe_code)]
 
+pub(crate) mod config;
 mod queue;
 mod registers;
 
@@ -67,6 +68,8 @@ pub(crate) struct State {
     pub refuses_features: bool,
     /// The device has no resources for interrupts.
     pub refuses_vectors: bool,
+    /// What the device does when a doorbell rings.
+    pub at_doorbell: Option<fn(&mut State)>,
     /// The generation changes at every look.
     pub unstable: bool,
     generation: u8,
@@ -131,6 +134,7 @@ impl FakeDevice {
             hangs_in_reset: false,
             refuses_features: false,
             refuses_vectors: false,
+            at_doorbell: None,
             unstable: false,
             generation: 0,
             feature_select: 0,

@@ -155,6 +155,9 @@ impl Doorbell for FakeDoorbell {
         let last = state.queues.len() - 1;
         let queue = usize::from(self.queue);
         state.queues[queue].doorbells += 1;
+        if let Some(action) = state.at_doorbell {
+            action(&mut state);
+        }
         if queue == last && last > 0 {
             state.answer_command();
         }

@@ -156,6 +156,11 @@ impl<T: Transport> NetControl<T> {
         self.command(CLASS_ANNOUNCE, ANNOUNCE_ACK, &[])
     }
 
+    /// Asks for a reset of the device, as if it had misbehaved. It begins with the next [`poll`](Self::poll).
+    pub fn want_reset(&self) {
+        self.link.want_reset();
+    }
+
     fn begin_reset(&mut self) -> Result<ControlEvent, DeviceError> {
         crate::virtio::reset(&mut self.transport)?;
         self.link.advance();

@@ -72,12 +72,59 @@ impl BarIndex {
     }
 }
 
-impl<C: PciConfig> Function<C> {
-    /// Reads a memory register and finds its size. A register without an address gets one from `window`.
+/// All memory registers of a function, or why each of them is none.
+///
+/// Finding sizes takes the function off the bus for a moment, which hypervisors are slow at: so it is done once for all.
+#[derive(Clone, Copy, Debug)]
+pub struct Bars([Result<Bar, PciError>; COUNT as usize]);
+
+impl Bars {
+    /// One of them.
     ///
     /// # Errors
-    /// The register is absent, malformed, for ports, or cannot be given an address.
-    pub fn bar(&self, index: BarIndex, window: &mut Window) -> Result<Bar, PciError> {
+    /// The register is absent, malformed, for ports, or could not be given an address.
+    pub fn get(&self, index: BarIndex) -> Result<Bar, PciError> {
+        self.0.get(usize::from(index.0)).copied().unwrap_or(Err(PciError::NoSuchBar(index.0)))
+    }
+}
+
+impl Bar {
+    /// Maps `len` bytes at `offset` within the range.
+    ///
+    /// # Errors
+    /// The part lies outside, or the kernel refuses.
+    pub fn map<M: Machine>(&self, machine: &M, offset: u64, len: u64) -> Result<Mmio, PciError> {
+        let outside = PciError::OutsideBar(self.index.0);
+        let end = offset.checked_add(len).ok_or(outside)?;
+        if len == 0 || end > self.len {
+            return Err(outside);
+        }
+        let at = self.start.checked_add(offset).ok_or(outside)?;
+        machine.map_mmio(at, usize::try_from(len).map_err(|_| outside)?).map_err(PciError::Map)
+    }
+}
+
+impl<C: PciConfig> Function<C> {
+    /// Reads all memory registers and finds their sizes. Those without an address get one from `window`.
+    pub fn bars(&self, window: &mut Window) -> Bars {
+        self.without_decoding(|function| {
+            let mut bars = [Err(PciError::BarAbsent(0)); COUNT as usize];
+            let mut upper_half = false;
+            for (number, bar) in (0..COUNT).zip(&mut bars) {
+                if upper_half {
+                    upper_half = false;
+                    *bar = Err(PciError::BarMalformed(number));
+                    continue;
+                }
+                *bar = function.bar(BarIndex(number), window);
+                upper_half = function.read32(BarIndex(number).offset()) & (IS_PORTS | TYPE_MASK) == TYPE_64;
+            }
+            Bars(bars)
+        })
+    }
+
+    /// Reads one register, while the function answers no memory access.
+    fn bar(&self, index: BarIndex, window: &mut Window) -> Result<Bar, PciError> {
         let low = self.read32(index.offset());
         if low & IS_PORTS != 0 {
             return Err(PciError::BarIsPorts(index.0));
@@ -87,32 +134,20 @@ impl<C: PciConfig> Function<C> {
             TYPE_64 if index.0 + 1 < COUNT => true,
             _ => return Err(PciError::BarMalformed(index.0)),
         };
-        let (start, len) = self.without_decoding(|function| {
-            let start = function.read_bar(index, wide) & !FLAGS;
-            (start, function.bar_len(index, wide))
-        });
+        let mut start = self.read_bar(index, wide) & !FLAGS;
+        let len = self.bar_len(index, wide);
         if len == 0 {
             return Err(PciError::BarAbsent(index.0));
         }
-        let start = if start == 0 { self.assign(index, wide, len, window)? } else { start };
+        if start == 0 {
+            let limit = if wide { u64::MAX } else { u64::from(u32::MAX) };
+            start = window.take(len, limit).ok_or(PciError::BarUnassigned(index.0))?;
+            self.write_bar(index, wide, start);
+        }
         if start.checked_add(len).is_none() {
             return Err(PciError::BarMalformed(index.0));
         }
         Ok(Bar { index, start: PhysAddr(start), len })
-    }
-
-    /// Maps `len` bytes at `offset` within a register's range.
-    ///
-    /// # Errors
-    /// The part lies outside, or the kernel refuses.
-    pub fn map<M: Machine>(machine: &M, bar: Bar, offset: u64, len: u64) -> Result<Mmio, PciError> {
-        let outside = PciError::OutsideBar(bar.index.0);
-        let end = offset.checked_add(len).ok_or(outside)?;
-        if len == 0 || end > bar.len {
-            return Err(outside);
-        }
-        let at = bar.start.checked_add(offset).ok_or(outside)?;
-        machine.map_mmio(at, usize::try_from(len).map_err(|_| outside)?).map_err(PciError::Map)
     }
 
     fn read_bar(&self, index: BarIndex, wide: bool) -> u64 {
@@ -135,12 +170,5 @@ impl<C: PciConfig> Function<C> {
         self.write_bar(index, wide, before);
         // The lowest bit that can be set; zero when none can.
         mask & mask.wrapping_neg()
-    }
-
-    fn assign(&self, index: BarIndex, wide: bool, len: u64, window: &mut Window) -> Result<u64, PciError> {
-        let limit = if wide { u64::MAX } else { u64::from(u32::MAX) };
-        let start = window.take(len, limit).ok_or(PciError::BarUnassigned(index.0))?;
-        self.without_decoding(|function| function.write_bar(index, wide, start));
-        Ok(start)
     }
 }

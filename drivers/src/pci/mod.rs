@@ -19,7 +19,7 @@ use core::fmt;
 
 use weir_hal::{MapError, PciFunction};
 
-pub use bar::{Bar, BarIndex, Window};
+pub use bar::{Bar, BarIndex, Bars, Window};
 pub use config::{Capability, Function, Identity};
 pub use msix::MsixTable;
 pub use scan::{FUNCTIONS_MAX, scan};

@@ -2,7 +2,7 @@
 
 use weir_hal::{Machine, Mmio, MsiMessage, PciConfig};
 
-use super::{BarIndex, Function, PciError, Window};
+use super::{BarIndex, Bars, Function, PciError};
 
 const CAPABILITY_MSIX: u8 = 0x11;
 
@@ -23,22 +23,23 @@ pub struct MsixTable {
 impl MsixTable {
     /// Maps the function's table, masks every entry and switches MSI-X on. None when the function has no table.
     ///
+    /// The function must be [enabled](Function::enable).
+    ///
     /// # Errors
     /// The capability list or the table's place is wrong.
     pub fn open<C: PciConfig, M: Machine>(
         function: &Function<C>,
         machine: &M,
-        window: &mut Window,
+        bars: &Bars,
     ) -> Result<Option<Self>, PciError> {
         let Some(offset) = find(function)? else { return Ok(None) };
         let control = function.read16(offset + 2);
         let len = (control & LEN_MASK) + 1;
         let place = function.read32(offset + 4);
-        let bar = function.bar(BarIndex::new((place & 7) as u8)?, window)?;
+        let bar = bars.get(BarIndex::new((place & 7) as u8)?)?;
         let bytes = u64::from(len) * ENTRY_BYTES as u64;
-        let entries = Function::<C>::map(machine, bar, u64::from(place & !7), bytes)?;
+        let entries = bar.map(machine, u64::from(place & !7), bytes)?;
         let table = Self { entries, len };
-        function.enable();
         // Switched on with everything masked, so that no half-written entry is ever used.
         set_control(function, offset, control | ENABLE | MASK_ALL);
         for entry in 0..len {

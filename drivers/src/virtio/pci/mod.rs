@@ -1,12 +1,15 @@
 //! The PCI transport (virtio 1.2, 4.1), modern interface only.
 
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 
 use weir_hal::{Machine, Mmio, MsiMessage, PciConfig};
 
 use super::{DeviceType, Features, Registers, RingAddresses, Status, Transport};
 use crate::DeviceError;
-use crate::pci::{BarIndex, Function, MsixTable, PciError, Window};
+use crate::pci::{BarIndex, Bars, Function, MsixTable, PciError, Window};
 
 const VENDOR: u16 = 0x1af4;
 /// Device numbers of transitional devices, which may have a modern interface beside the old one (4.1.2).
@@ -88,6 +91,8 @@ pub struct PciTransport<R: Registers = Mmio> {
     notify_multiplier: u32,
     device: Option<R>,
     msix: Option<MsixTable>,
+    /// How many queues the device has.
+    queues: u16,
 }
 
 impl PciTransport<Mmio> {
@@ -120,7 +125,8 @@ impl PciTransport<Mmio> {
                 identity.map_or(0xffff, |identity| identity.device),
             ));
         };
-        let mut finder = Finder { function, machine, window };
+        let bars = function.bars(window);
+        let finder = Finder { function, machine, bars: &bars };
         let Some((common, _)) = finder.find(Structure::Common)? else { return Err(DeviceError::LegacyDevice) };
         let notify = finder.find(Structure::Notify)?;
         let Some((notify, notify_capability)) = notify else {
@@ -129,8 +135,9 @@ impl PciTransport<Mmio> {
         let notify_multiplier = function.read32(notify_capability + 16);
         let device = finder.find(Structure::Device)?.map(|(registers, _)| registers);
         function.enable();
-        let msix = MsixTable::open(function, machine, window)?;
-        Ok(Self { device_type, common, notify, notify_multiplier, device, msix })
+        let msix = MsixTable::open(function, machine, &bars)?;
+        let queues = common.read16(common::NUM_QUEUES);
+        Ok(Self { device_type, common, notify, notify_multiplier, device, msix, queues })
     }
 }
 
@@ -143,12 +150,13 @@ impl<R: Registers> PciTransport<R> {
         notify_multiplier: u32,
         msix: Option<MsixTable>,
     ) -> Self {
-        Self { device_type, common, notify, notify_multiplier, device: Some(device), msix }
+        let queues = common.read16(common::NUM_QUEUES);
+        Self { device_type, common, notify, notify_multiplier, device: Some(device), msix, queues }
     }
 
     /// Makes the registers of `queue` visible.
     fn select(&mut self, queue: u16) -> Result<(), DeviceError> {
-        if queue >= self.common.read16(common::NUM_QUEUES) {
+        if queue >= self.queues {
             return Err(DeviceError::QueueMissing(queue));
         }
         self.common.write16(common::QUEUE_SELECT, queue);
@@ -260,13 +268,13 @@ impl<R: Registers> Transport for PciTransport<R> {
 struct Finder<'a, C, M> {
     function: &'a Function<C>,
     machine: &'a M,
-    window: &'a mut Window,
+    bars: &'a Bars,
 }
 
 impl<C: PciConfig, M: Machine> Finder<'_, C, M> {
     /// The first usable structure of a kind, and the offset of its capability. A device may offer the same structure
     /// several times, also in ways that we do not understand: those are passed over, as the specification asks.
-    fn find(&mut self, structure: Structure) -> Result<Option<(Mmio, u16)>, DeviceError> {
+    fn find(&self, structure: Structure) -> Result<Option<(Mmio, u16)>, DeviceError> {
         let mut refused = None;
         for capability in self.function.capabilities() {
             let capability = capability?;
@@ -282,14 +290,13 @@ impl<C: PciConfig, M: Machine> Finder<'_, C, M> {
         refused.map_or(Ok(None), Err)
     }
 
-    fn map(&mut self, capability: u16, structure: Structure) -> Result<Mmio, DeviceError> {
+    fn map(&self, capability: u16, structure: Structure) -> Result<Mmio, DeviceError> {
         let index = BarIndex::new(self.function.read8(capability + 4))?;
         let offset = self.function.read32(capability + 8);
         let len = self.function.read32(capability + 12);
         if !offset.is_multiple_of(4) || (len as usize) < structure.len_min() {
             return Err(DeviceError::BadStructure(structure));
         }
-        let bar = self.function.bar(index, self.window)?;
-        Ok(Function::<C>::map(self.machine, bar, offset.into(), len.into())?)
+        Ok(self.bars.get(index)?.map(self.machine, offset.into(), len.into())?)
     }
 }
