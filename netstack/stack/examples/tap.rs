@@ -129,7 +129,9 @@ struct Web {
     /// Bytes of the body that are still to be sent, and where in the pattern.
     body: u64,
     at: usize,
+    /// The peer has ended its direction, or wants the connection closed after the answer.
     ended: bool,
+    last: bool,
 }
 
 /// The applications of one core.
@@ -212,7 +214,7 @@ impl Apps {
                 Err(SendError::Closed(_)) => web.body = 0,
             }
         }
-        if web.ended && web.body == 0 {
+        if (web.ended || web.last) && web.body == 0 && web.upload == 0 && web.head.is_empty() {
             net.close(flow);
             self.flows.remove(&flow);
         }
@@ -290,6 +292,7 @@ impl Web {
     }
 
     fn begin(&mut self, net: &mut Shard, flow: FlowId, head: &str) {
+        self.last = head.contains("connection: close") || head.contains("http/1.0") && !head.contains("keep-alive");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
         if head.contains("expect: 100-continue") {
             send_text(net, flow, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -307,7 +310,8 @@ impl Web {
 
     fn answer(&mut self, net: &mut Shard, flow: FlowId, length: u64, text: &str) {
         let mut head = String::new();
-        let _ = write!(head, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}");
+        let connection = if self.last { "close" } else { "keep-alive" };
+        let _ = write!(head, "HTTP/1.1 200 OK\r\nConnection: {connection}\r\nContent-Length: {length}\r\n\r\n{text}");
         send_text(net, flow, &head);
     }
 }
