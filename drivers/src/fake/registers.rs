@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::State;
+use crate::net::feature;
 use crate::virtio::{Doorbell, Features, Registers};
 
 const FEATURES_OK: u8 = 8;
@@ -62,6 +63,8 @@ impl Registers for FakeRegisters {
         }
         let selected = state.queues.get(usize::from(state.queue_select));
         match offset {
+            // As QEMU's device does it: the further queues appear with the feature.
+            0x12 if !state.chosen.has(feature::MQ) => state.queues.len().min(3) as u16,
             0x12 => state.queues.len() as u16,
             0x18 => selected.map_or(0, |queue| queue.len),
             0x1a => selected.map_or(0xffff, |queue| queue.vector),

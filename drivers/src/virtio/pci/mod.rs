@@ -91,8 +91,6 @@ pub struct PciTransport<R: Registers = Mmio> {
     notify_multiplier: u32,
     device: Option<R>,
     msix: Option<MsixTable>,
-    /// How many queues the device has.
-    queues: u16,
 }
 
 impl PciTransport<Mmio> {
@@ -136,8 +134,7 @@ impl PciTransport<Mmio> {
         let device = finder.find(Structure::Device)?.map(|(registers, _)| registers);
         function.enable();
         let msix = MsixTable::open(function, machine, &bars)?;
-        let queues = common.read16(common::NUM_QUEUES);
-        Ok(Self { device_type, common, notify, notify_multiplier, device, msix, queues })
+        Ok(Self { device_type, common, notify, notify_multiplier, device, msix })
     }
 }
 
@@ -150,17 +147,12 @@ impl<R: Registers> PciTransport<R> {
         notify_multiplier: u32,
         msix: Option<MsixTable>,
     ) -> Self {
-        let queues = common.read16(common::NUM_QUEUES);
-        Self { device_type, common, notify, notify_multiplier, device: Some(device), msix, queues }
+        Self { device_type, common, notify, notify_multiplier, device: Some(device), msix }
     }
 
     /// Makes the registers of `queue` visible.
-    fn select(&mut self, queue: u16) -> Result<(), DeviceError> {
-        if queue >= self.queues {
-            return Err(DeviceError::QueueMissing(queue));
-        }
+    fn select(&self, queue: u16) {
         self.common.write16(common::QUEUE_SELECT, queue);
-        Ok(())
     }
 
     /// 64-bit fields are written in halves (4.1.3.1).
@@ -210,7 +202,11 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     fn queue_len_max(&mut self, queue: u16) -> Result<u16, DeviceError> {
-        self.select(queue)?;
+        // Not to be remembered from earlier: QEMU's network device has more queues once `MQ` is negotiated.
+        if queue >= self.common.read16(common::NUM_QUEUES) {
+            return Err(DeviceError::QueueMissing(queue));
+        }
+        self.select(queue);
         match self.common.read16(common::QUEUE_SIZE) {
             0 => Err(DeviceError::QueueMissing(queue)),
             len if len.is_power_of_two() && len <= QUEUE_LEN_MAX => Ok(len),
@@ -219,7 +215,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     fn enable_queue(&mut self, queue: u16, ring: RingAddresses, vector: Option<u16>) -> Result<(), DeviceError> {
-        self.select(queue)?;
+        self.select(queue);
         self.common.write16(common::QUEUE_SIZE, ring.len);
         let vector = vector.unwrap_or(NO_VECTOR);
         self.common.write16(common::QUEUE_MSIX_VECTOR, vector);
@@ -235,7 +231,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     fn doorbell(&mut self, queue: u16) -> Result<R::Doorbell, DeviceError> {
-        self.select(queue)?;
+        self.select(queue);
         let outside = DeviceError::DoorbellOutside(queue);
         let slot = u64::from(self.common.read16(common::QUEUE_NOTIFY_OFF));
         let offset = usize::try_from(slot * u64::from(self.notify_multiplier)).map_err(|_| outside)?;
