@@ -177,12 +177,14 @@ impl Engine {
             fin_queued: false,
             refused: false,
         };
-        let open = Open::new(&half_open.handshake, opened, &mut self.shared);
+        let mut open = Open::new(&half_open.handshake, opened, &mut self.shared);
         let mut common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
+        open.arm_idle(&mut common, &self.shared);
         common.listener = Some(half_open.listener);
         self.occupy(slot, common, State::Open(open));
         self.shared.count(Counter::PassiveOpens);
         self.queue_for_accept(half_open.listener, slot);
+        self.settle(slot);
         if segment.len > 0 || segment.flags.has(Flags::FIN) {
             self.segment_for_flow(slot, segment);
         }

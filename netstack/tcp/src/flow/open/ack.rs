@@ -83,7 +83,8 @@ impl Open {
                 let pipe = self.in_flight();
                 self.recovery.reduce_proportionally(delivered, pipe, progress, &mut self.congestion);
             }
-            Phase::Open | Phase::Timeout => self.grow_window(delivered, in_flight, shared),
+            Phase::Open | Phase::Timeout if progress => self.grow_window(delivered, in_flight, shared),
+            Phase::Open | Phase::Timeout => {}
         }
         if progress || wait_ns.is_some() {
             self.restart_loss_timer(common, shared);

@@ -6,9 +6,13 @@ use weir_socket::Readiness;
 use super::{Acknowledge, Common, Open};
 use crate::counters::{Counter, FlowState};
 use crate::flow::reassembly::Refused;
+use crate::output::mss_of_mtu;
 use crate::segment::{Flags, Segment};
 use crate::shared::Shared;
 use crate::time::{MILLISECOND_NS, Nanoseconds};
+
+/// What is taken for the path's MTU until the link was asked.
+const MTU_USUAL: u16 = 1_500;
 
 impl Open {
     /// Takes the next bytes in order.
@@ -24,8 +28,10 @@ impl Open {
                 self.inbox.push(part);
             }
         } else {
-            self.rcv.mss = self.rcv.mss.max(len);
             self.inbox.push(payload);
+        }
+        if len > self.rcv.mss {
+            self.rcv.mss = len.min(self.segment_max(common));
         }
         common.pending |= Readiness::READABLE;
         self.delay_acknowledgement(common, shared);
@@ -88,6 +94,12 @@ impl Open {
             rest = next.take_rest();
             packet = next;
         }
+    }
+
+    /// What the peer can send in one segment: longer ones were put together on the way.
+    fn segment_max(&self, common: &Common) -> u32 {
+        let mtu = if self.snd.path_mtu == 0 { MTU_USUAL } else { self.snd.path_mtu };
+        u32::from(mss_of_mtu(mtu, common.tuple.remote.is_v4())).max(self.rcv.mss)
     }
 
     /// At least every second full segment at once, everything else after a while.

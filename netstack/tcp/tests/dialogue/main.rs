@@ -1,0 +1,15 @@
+//! Dialogues with the engine: send this, expect that. Modules are named after the RFC whose sections their tests are.
+
+mod harness;
+mod script;
+
+mod rfc5961_blind_attacks;
+mod rfc6298_retransmission;
+mod rfc7323_timestamps;
+mod rfc9293_closing;
+mod rfc9293_data;
+mod rfc9293_opening;
+mod rfc9293_window;
+mod sack_recovery;
+mod syn_cache;
+mod time_wait;

@@ -1,0 +1,111 @@
+//! RFC 4987: the SYN cache, cookies, and the queue of flows to be accepted.
+
+use weir_tcp::{Config, Counter, FlowState};
+
+use crate::harness::Dialogue;
+
+fn tiny(config: &mut Config) {
+    config.half_open_max = 2;
+}
+
+fn flood(d: &mut Dialogue, port: u16) {
+    let remote = d.remote;
+    d.remote = ([203, 0, 113, 9], port).into();
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.link.sent.clear();
+    d.remote = remote;
+}
+
+#[test]
+fn rfc_4987_3_6_a_full_cache_answers_with_cookies() {
+    for (options, ts, sack) in [("mss 1460,sackOK,ws 7,ts 100 0", true, true), ("mss 1460", false, false)] {
+        let mut d = Dialogue::with_config(tiny);
+        d.listen();
+        flood(&mut d, 1);
+        flood(&mut d, 2);
+        d.peer(&format!("S 0:0(0) win 65535 <{options}>"));
+        let seen = d.expect("S. 0:0(0) ack 1");
+        assert_eq!((d.count(Counter::SynCookiesSent), d.engine.gauges().half_open), (1, 2));
+        let echo = seen.options.unwrap().ts.map_or(0, |(value, _)| value);
+        d.after_ms(30_000);
+        d.link.sent.clear();
+        d.peer(&if ts { format!(". 1:1(0) ack 1 win 512 <ts 101 {echo}>") } else { ". 1:1(0) ack 1 win 512".into() });
+        assert_eq!(d.count(Counter::SynCookiesReceived), 1);
+        d.accept();
+        d.link.sent.clear();
+        // The peer's window and its options were remembered.
+        d.write(3_000);
+        let first = d.next().unwrap();
+        assert_eq!(first.len, if ts { 1_448 } else { 512 });
+        d.link.sent.clear();
+        d.peer(&format!("P. 501:601(100) ack 1 win 512 <{}>", if ts { "ts 102 0" } else { "" }));
+        let answer = d.drain().into_iter().find(|segment| segment.len == 0).unwrap();
+        assert_eq!(!answer.options.unwrap().sack.is_empty(), sack);
+    }
+}
+
+#[test]
+fn a_wrong_or_old_cookie_opens_nothing() {
+    let mut d = Dialogue::with_config(tiny);
+    d.listen();
+    d.peer(". 1:1(0) ack 1");
+    d.expect("R 1:1(0)");
+    flood(&mut d, 1);
+    flood(&mut d, 2);
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 2");
+    d.expect("R 2:2(0)");
+    d.peer(". 2:2(0) ack 1");
+    d.expect("R 1:1(0)");
+    d.after_ms(200_000);
+    d.link.sent.clear();
+    d.peer(". 1:1(0) ack 1");
+    d.expect("R 1:1(0)");
+    assert_eq!(d.count(Counter::SynCookiesReceived), 0);
+}
+
+#[test]
+fn a_full_accept_queue_keeps_the_handshake_and_resets_nobody() {
+    let mut d = Dialogue::with_config(|c| c.accept_queue_max = 1);
+    d.listen();
+    let first = d.remote;
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1");
+    d.remote = ([203, 0, 113, 9], 4_000).into();
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer("P. 1:11(10) ack 1");
+    d.expect_nothing();
+    assert_eq!((d.count(Counter::ListenOverflows), d.engine.gauges().half_open), (1, 1));
+    // The application catches up; the peer, or our timer, tries again.
+    let second = d.remote;
+    d.remote = first;
+    d.accept();
+    assert_eq!(d.engine.peer_address(d.flow()), Some(first));
+    d.remote = second;
+    d.after_ms(1_000);
+    d.expect("S. 0:0(0) ack 1");
+    d.peer("P. 1:11(10) ack 1");
+    d.accept();
+    assert_eq!(d.engine.peer_address(d.flow()), Some(second));
+    assert_eq!(d.read(), 10);
+}
+
+#[test]
+fn a_full_flow_table_refuses_by_name() {
+    let mut d = Dialogue::with_config(|c| c.flows_max = 1);
+    d.listen();
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1");
+    d.accept();
+    let other = ([203, 0, 113, 9], 4_000).into();
+    let refused = d.engine.connect(d.local, other, weir_socket::Token(1));
+    assert_eq!(refused, Err(weir_socket::ConnectError::TableFull));
+    assert_eq!(d.count(Counter::FlowTableFull), 1);
+    d.expect_state(FlowState::Established);
+    assert!(d.engine.is_tuple_free(d.local, other) && !d.engine.is_tuple_free(d.local, d.remote));
+    assert!(d.engine.owns(d.local, d.remote));
+}
