@@ -60,7 +60,7 @@ pub fn build() -> Result<PathBuf, BaseError> {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from).join("image");
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
         .current_dir(&workspace)
-        .args(["build", "--release", "--package", PACKAGE, "--target", TARGET, "--target-dir"])
+        .args(["build", "--release", "--package", PACKAGE, "--features", "bare", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         // The encoded form wins over every other place that flags may come from.
         .env("CARGO_ENCODED_RUSTFLAGS", guest_flags(&workspace))

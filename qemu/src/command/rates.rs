@@ -15,8 +15,11 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(800);
 /// Longest page that is read, in bytes.
 const PAGE_LEN_MAX: u64 = 4 << 20;
 
-/// The counter: one line per core.
+/// The counter: one line per core and listener.
 const COUNTER: &str = "weir_requests_total";
+
+/// The listener that our own questions go to.
+const NOT_COUNTED: &str = "listener=\"admin\"";
 
 /// Prints a line per second, in a thread of its own, until the process ends.
 pub fn print_from(address: SocketAddr) {
@@ -51,7 +54,9 @@ fn total(address: SocketAddr) -> Option<u64> {
 /// Sums a counter over its labels; `None` if the page does not have it.
 fn sum(page: &str, name: &str) -> Option<u64> {
     let lines = page.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
-    let values = lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok());
+    let values = lines
+        .filter(|rest| !rest.contains(NOT_COUNTED))
+        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok());
     values.fold(None, |sum, value| Some(sum.unwrap_or(0) + value))
 }
 
@@ -61,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_counter_is_summed_over_the_cores() {
-        let page = "# HELP weir_requests_total x\nweir_requests_total{core=\"0\"} 12\nweir_requests_total{core=\"1\"} 30\n\
+        let page = "# HELP weir_requests_total x\nweir_requests_total{core=\"0\"} 12\nweir_requests_total{core=\"1\",listener=\"web\"} 30\n\
+                    weir_requests_total{core=\"0\",listener=\"admin\"} 9\n\
                     weir_requests_total_other{core=\"0\"} 7\n";
         assert_eq!(sum(page, COUNTER), Some(42));
         assert_eq!(sum("nothing here 1\n", COUNTER), None);

@@ -51,8 +51,8 @@ pub fn nginx(address: SocketAddrV4, root: &Path, location: &str) -> Result<Daemo
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
-    // The sockets are open when the worker names its way of waiting for events.
-    let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "start worker");
+    // The sockets are open when it begins to tell what the system allows it.
+    let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "getrlimit");
     let daemon = Daemon { child, _folder: folder };
     said.map(|()| daemon).map_err(|error| format!("nginx: {error}").into())
 }

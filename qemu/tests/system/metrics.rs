@@ -10,7 +10,7 @@ use crate::{Failed, http};
 /// Time between two looks at a page that is to change.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Values by name and labels, such as `weir_flows{core="0"}`.
+/// Values by name and labels, such as `weir_requests_total{core="0",listener="web"}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics(BTreeMap<String, u64>);
 
@@ -37,9 +37,19 @@ impl Metrics {
         self.of(name).map(|(_, value)| value).sum()
     }
 
-    /// The values for each core, in order.
-    pub fn per_core(&self, name: &str) -> Vec<u64> {
-        (0..).map_while(|core| self.0.get(&format!("{name}{{core=\"{core}\"}}")).copied()).collect()
+    /// The sum for each core, in order, over the samples that have this other label too.
+    pub fn per_core(&self, name: &str, label: &str) -> Vec<u64> {
+        let of_core = |core: u32| {
+            let wanted = format!("core=\"{core}\"");
+            let mine = self.of(name).filter(|(labels, _)| labels.contains(&wanted) && labels.contains(label));
+            mine.map(|(_, value)| value).reduce(|sum, value| sum + value)
+        };
+        (0..).map_while(of_core).collect()
+    }
+
+    /// The sum over the samples that have this label.
+    pub fn labelled(&self, name: &str, label: &str) -> u64 {
+        self.of(name).filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value).sum()
     }
 }
 

@@ -28,6 +28,9 @@ pub const TESTS: Tests = &[
 /// Ports of the two servers on the host.
 const PORTS: [u16; 2] = [8001, 8002];
 
+/// Requests sent to servers.
+const SERVER_REQUESTS: &str = "weir_server_requests_total";
+
 /// A balancer over the ports of the host.
 fn balancer(tap: &Tap, ports: &[u16]) -> String {
     let mut config = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\npool = \"p\"\n\n\
@@ -66,7 +69,13 @@ fn requests_go_half_and_half() -> Tested {
 fn loaded(load: fn(SocketAddrV4) -> Tested) -> Tested {
     let root = tempfile::tempdir()?;
     let (mut guest, tap, _servers) = boot_with_two_servers(root.path())?;
-    survives(&mut guest, &tap, load)
+    let [before, after] = survives(&mut guest, &tap, load)?;
+    let [left, right] = PORTS.map(|port| {
+        let label = format!("server=\"p/s{port}\"");
+        after.labelled(SERVER_REQUESTS, &label) - before.labelled(SERVER_REQUESTS, &label)
+    });
+    // Each core goes in turn: they differ by one for each core, and by what was retried.
+    ensure(left.abs_diff(right) <= 10 && left > 100, || format!("requests per server: {left} and {right}"))
 }
 
 /// Bytes that are the same for the same seed and hard to get right by accident.

@@ -19,14 +19,12 @@ pub const TESTS: Tests = &[
     ("serve::first_requests_of_many_clients", first_requests_of_many_clients),
 ];
 
-/// What must be as it was before, once all clients are gone.
-pub const GAUGES: [&str; 2] = ["weir_flows", "weir_packet_buffers_in_use"];
+/// What must be as it was before once all clients are gone, and how much more it may be: the connection that asks for the
+/// figures holds buffers itself, now more and now fewer. A leak of one in a thousand requests is more than that.
+const GAUGES: [(&str, u64); 2] = [("weir_flows", 0), ("weir_packet_buffers_in_use", 8)];
 
-/// Time for the gauges to come back: longer than TIME_WAIT.
-pub const QUIET_LIMIT: Duration = Duration::from_secs(75);
-
-/// Requests answered, per core.
-pub const REQUESTS: &str = "weir_requests_total";
+/// Time for the gauges to come back: longer than idle connections to servers are kept.
+const QUIET_LIMIT: Duration = Duration::from_secs(30);
 
 fn hello() -> String {
     "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"hello\\n\" }\n"
@@ -41,19 +39,21 @@ pub fn boot_two(config: impl FnOnce(&Tap) -> String) -> Result<(Guest, Tap), Fai
     Ok((guest, tap))
 }
 
-/// Both loads of the promise, one after the other, on one guest; what each needs to be right.
-pub fn survives(guest: &mut Guest, tap: &Tap, load: fn(SocketAddrV4) -> Tested) -> Tested {
-    let web = tap.at(80);
+/// Runs a load and checks what the promise says: no error, both cores served, and all gauges come back. Returns the metrics
+/// before and after the load.
+pub fn survives(guest: &mut Guest, tap: &Tap, load: fn(SocketAddrV4) -> Tested) -> Result<[Metrics; 2], Failed> {
     let page = tap.at(9000);
     let before = Metrics::read(page)?;
-    load(web).map_err(|error| guest.report(&error.to_string()))?;
+    load(tap.at(80)).map_err(|error| guest.report(&error.to_string()))?;
     guest.still_runs()?;
     let served = Metrics::read(page)?;
-    let cores: Vec<u64> = served.per_core(REQUESTS).iter().zip(before.per_core(REQUESTS)).map(|(a, b)| a - b).collect();
+    let [old, new] = [&before, &served].map(|metrics| metrics.per_core("weir_requests_total", "listener=\"web\""));
+    let cores: Vec<u64> = new.iter().zip(&old).map(|(new, old)| new - old).collect();
     ensure(cores.len() == 2 && cores.iter().all(|count| *count > 10), || format!("requests per core: {cores:?}"))?;
     // Sums: the connection that asks is on either core.
-    let same = |now: &Metrics| GAUGES.iter().all(|gauge| now.sum(gauge) == before.sum(gauge));
-    metrics::wait_until(guest, page, QUIET_LIMIT, same).map(drop)
+    let same = |now: &Metrics| GAUGES.iter().all(|(gauge, more)| now.sum(gauge) <= before.sum(gauge) + more);
+    metrics::wait_until(guest, page, QUIET_LIMIT, same)?;
+    Ok([before, served])
 }
 
 /// 64 connections that stay, for a few seconds.
@@ -78,12 +78,12 @@ pub fn ab(web: SocketAddrV4) -> Tested {
 
 fn keep_alive_load_leaves_nothing_behind() -> Tested {
     let (mut guest, tap) = boot_two(|_| hello())?;
-    survives(&mut guest, &tap, wrk)
+    survives(&mut guest, &tap, wrk).map(drop)
 }
 
 fn connection_load_leaves_nothing_behind() -> Tested {
     let (mut guest, tap) = boot_two(|_| hello())?;
-    survives(&mut guest, &tap, ab)
+    survives(&mut guest, &tap, ab).map(drop)
 }
 
 fn files_of_the_archive() -> Tested {
