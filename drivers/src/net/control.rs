@@ -121,6 +121,7 @@ impl<T: Transport> NetControl<T> {
         };
         result.unwrap_or_else(|error| {
             self.dead = Some(error);
+            self.link.bury();
             let _ = crate::virtio::reset(&mut self.transport);
             self.transport.set_status(Status::FAILED);
             ControlEvent::Dead(error)

@@ -21,6 +21,8 @@ pub(super) struct Link {
     parked: AtomicU32,
     /// Somebody saw the device misbehave.
     reset_wanted: AtomicBool,
+    /// The control handle gave up: there will be no further phase.
+    dead: AtomicBool,
 }
 
 /// A value of the phase counter.
@@ -58,6 +60,15 @@ impl Link {
 
     pub(super) fn is_reset_wanted(&self) -> bool {
         self.reset_wanted.load(Ordering::Acquire)
+    }
+
+    /// Gives the device up.
+    pub(super) fn bury(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
     }
 
     /// A pair says that its rings are empty.

@@ -76,7 +76,8 @@ impl<D: Doorbell> ParkedPair<D> {
 /// burst and direction: an index, a barrier, and a doorbell if the device asks for it.
 ///
 /// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until the
-/// control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself.
+/// control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core sees it by
+/// [`take_fault`](Self::take_fault), to be looked at before it sleeps.
 pub struct QueuePair<D: Doorbell = PciDoorbell> {
     index: usize,
     receive: ReceiveQueue<D>,
@@ -138,6 +139,9 @@ impl<D: Doorbell> QueuePair<D> {
     /// Asks for an interrupt at the next received frame, and when half of a crowded sending ring is free again. True when there
     /// is work already, or when the device cannot interrupt: then the core must not sleep.
     ///
+    /// During a reset the core must not sleep either, as it has to follow; the control core resets within its next turn. If the
+    /// device is dead, there is nothing to stay awake for.
+    ///
     /// Frames that the device has not sent yet do not keep the core awake and do not wake it, unless more than half of the sending ring
     /// is taken.
     pub fn arm(&mut self) -> bool {
@@ -145,8 +149,7 @@ impl<D: Doorbell> QueuePair<D> {
             return true;
         }
         if self.stopped {
-            // The control handle wakes us when the device is usable again.
-            return false;
+            return !self.link.is_dead();
         }
         self.receive.fill();
         self.flush();
@@ -196,9 +199,9 @@ impl<D: Doorbell> QueuePair<D> {
         }
     }
 
-    /// The lie that stopped the pair last, for the log.
-    pub const fn fault(&self) -> Option<DeviceError> {
-        self.fault
+    /// The lie that stopped the pair, once: log it and wake the control core, which resets the device.
+    pub const fn take_fault(&mut self) -> Option<DeviceError> {
+        self.fault.take()
     }
 
     /// Whether the pair waits for a reset of the device.

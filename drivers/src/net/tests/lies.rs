@@ -107,7 +107,8 @@ fn each_lie_has_its_name_and_ends_in_a_reset_after_which_all_is_well() {
         lie(&mut world.device.lock());
         drop(world.received());
         world.turn();
-        assert_eq!(world.pair.fault(), Some(error), "{what}");
+        assert_eq!(world.pair.take_fault(), Some(error), "{what}");
+        assert_eq!(world.pair.take_fault(), None, "{what}: said once");
         assert_eq!(world.pair.counters().ring_errors, 1, "{what}");
         stays_silent(&mut world, what);
         recovers(&mut world, what);
@@ -120,7 +121,7 @@ fn stays_silent(world: &mut World, what: &str) {
     assert!(world.pair.receive().is_none(), "{what}");
     assert_eq!(world.pair.room(), 0, "{what}");
     assert_eq!(world.send(b"x", &[]), Err(TransmitError::Stopped), "{what}");
-    assert!(!world.pair.arm(), "{what}: the control core wakes it");
+    assert!(world.pair.arm(), "{what}: it has a reset to follow");
     world.turn();
     assert_eq!(world.pool.in_use(), with_device, "{what}");
     assert!(with_device >= usize::from(LEN) - 3, "{what}");
@@ -201,6 +202,7 @@ fn a_device_that_comes_back_as_another_one_is_dead() {
     assert_eq!(world.control.poll(), dead, "and stays so");
     assert_eq!(world.pool.in_use(), 0);
     assert_eq!(world.send(b"x", &[]), Err(TransmitError::Stopped));
+    assert!(!world.pair.arm(), "nothing to stay awake for");
 }
 
 #[test]
@@ -212,4 +214,5 @@ fn a_device_that_does_not_reset_is_dead_and_keeps_the_buffers() {
     assert_eq!(world.control.poll(), ControlEvent::Dead(DeviceError::ResetTimeout));
     world.turn();
     assert_eq!(world.pool.in_use(), LEN.into());
+    assert!(!world.pair.arm());
 }
