@@ -2,7 +2,7 @@
 
 use weir_socket::Instant;
 
-use super::scoreboard::{Record, Records, Scoreboard};
+use super::scoreboard::{Record, Records, Scoreboard, Transmission};
 use crate::seq::SeqNumber;
 use crate::time::Nanoseconds;
 
@@ -14,9 +14,9 @@ const REO_WND_MULT_MAX: u8 = 64;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rack {
-    /// Transmission time and end of the most recently sent segment that was delivered: `RACK.xmit_ts`, `RACK.end_seq`.
-    sent_at: Instant,
-    end: SeqNumber,
+    /// Which transmission was the latest that was delivered. The RFC compares times and sequence numbers (`RACK.xmit_ts`,
+    /// `RACK.end_seq`), which cannot tell the order of what one turn of a core sent; counting can.
+    latest: Transmission,
     /// `RACK.rtt`.
     rtt_ns: u64,
     /// The highest sequence number that was delivered: `RACK.fack`.
@@ -40,7 +40,7 @@ pub(crate) struct Circumstances {
 
 impl Rack {
     pub fn new(iss: SeqNumber) -> Self {
-        Self { end: iss, fack: iss, reo_wnd_mult: 1, ..Self::default() }
+        Self { fack: iss, reo_wnd_mult: 1, ..Self::default() }
     }
 
     /// Steps 1 to 3: a segment was delivered. `echoed_ns` is the time of our transmission that the peer echoes, when that
@@ -57,8 +57,8 @@ impl Rack {
         } else if end < self.fack && !record.retransmitted {
             self.reordering_seen = true;
         }
-        if record.sent_at > self.sent_at || (record.sent_at == self.sent_at && end > self.end) {
-            (self.sent_at, self.end, self.rtt_ns) = (record.sent_at, end, rtt_ns);
+        if record.transmission > self.latest {
+            (self.latest, self.rtt_ns) = (record.transmission, rtt_ns);
         }
     }
 
@@ -91,9 +91,7 @@ impl Rack {
         let mut oldest = board.oldest();
         while let Some(index) = oldest {
             let record = records[index];
-            let is_before =
-                record.sent_at < self.sent_at || (record.sent_at == self.sent_at && record.end() < self.end);
-            if !is_before {
+            if record.transmission > self.latest {
                 break;
             }
             oldest = board.sent_after(records, index);

@@ -25,6 +25,7 @@ pub(crate) struct Record {
     pub at: Cursor,
     /// The latest transmission.
     pub sent_at: Instant,
+    pub transmission: Transmission,
     pub standing: Standing,
     /// Sent more than once.
     pub retransmitted: bool,
@@ -33,6 +34,10 @@ pub(crate) struct Record {
     previous: u32,
     next: u32,
 }
+
+/// A flow's transmissions, counted: which of two was earlier. Comparable as long as sequence numbers are, and for the same
+/// reason: what is in flight is less than half of the circle.
+pub(crate) type Transmission = SeqNumber;
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,7 @@ impl Default for Record {
             len: 0,
             at: Cursor::default(),
             sent_at: Instant::default(),
+            transmission: SeqNumber(0),
             standing: Standing::Outstanding,
             retransmitted: false,
             fin: false,
@@ -143,6 +149,7 @@ pub(crate) struct Scoreboard {
     sacked_bytes: u32,
     sacked_records: u32,
     lost_bytes: u32,
+    transmissions: Transmission,
 }
 
 impl Default for Scoreboard {
@@ -156,6 +163,7 @@ impl Default for Scoreboard {
             sacked_bytes: 0,
             sacked_records: 0,
             lost_bytes: 0,
+            transmissions: SeqNumber(0),
         }
     }
 }
@@ -220,7 +228,8 @@ impl Scoreboard {
     /// Adds a segment that is sent now, at the end of the sequence.
     #[inline]
     pub fn push(&mut self, records: &mut Records, index: u32, record: Record) {
-        records[index] = record;
+        self.transmissions += 1;
+        records[index] = Record { transmission: self.transmissions, ..record };
         if self.tail == NONE {
             self.head = index;
         } else {
@@ -247,6 +256,8 @@ impl Scoreboard {
         records[index].standing = Standing::Outstanding;
         records[index].retransmitted = true;
         records[index].sent_at = now;
+        self.transmissions += 1;
+        records[index].transmission = self.transmissions;
         self.outstanding.push(records, index);
     }
 
@@ -464,6 +475,6 @@ impl Scoreboard {
             self.head = records.next(index);
             records.release(index);
         }
-        *self = Self::default();
+        *self = Self { transmissions: self.transmissions, ..Self::default() };
     }
 }

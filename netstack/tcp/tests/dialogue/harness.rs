@@ -186,21 +186,13 @@ impl Dialogue {
 
     /// The peer sends a segment.
     pub fn peer(&mut self, script: &str) {
-        let script = Script::parse(script);
-        self.inject(&script, None);
+        self.peer_changed(script, |_| {});
     }
 
     /// The peer sends a segment, and something on the way changes it.
     pub fn peer_changed(&mut self, script: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let script = Script::parse(script);
-        self.inject(&script, Some(Box::new(change)));
-    }
-
-    fn inject<'a>(&mut self, script: &Script, change: Option<Box<dyn FnOnce(&mut Vec<u8>) + 'a>>) {
-        let mut bytes = self.encode(script);
-        if let Some(change) = change {
-            change(&mut bytes);
-        }
+        let mut bytes = self.encode(&Script::parse(script));
+        change(&mut bytes);
         // Buffers of at most 1,400 bytes: longer segments are chains.
         let mut packet: Option<Packet> = None;
         for part in bytes.chunks(1_400) {
@@ -225,7 +217,7 @@ impl Dialogue {
 
     fn encode(&self, script: &Script) -> Vec<u8> {
         let iss = self.iss.unwrap_or(0);
-        let mut options = vec![0; 40];
+        let mut options = [0; 40];
         let mut rest = &mut options[..];
         let given = script.options.clone().unwrap_or_default();
         if let Some(mss) = given.mss {
