@@ -9,7 +9,7 @@
 
 use std::hint::black_box;
 
-use weir_http1::{FieldSlots, HeadLimits, Method, Request, Response};
+use weir_http1::{HeadLimits, Method, Request, Response};
 
 const WRK: &[u8] = b"GET / HTTP/1.1\r\nHost: 192.0.2.10:8080\r\n\r\n";
 const CURL: &[u8] = b"GET /hello HTTP/1.1\r\nHost: 192.0.2.10:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
@@ -23,11 +23,10 @@ fn main() {
     let rounds: u32 = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(1000);
     let limits = HeadLimits::default();
     for _ in 0..rounds {
-        let mut slots = FieldSlots::new();
         match kind.as_str() {
-            "wrk" => drop(black_box(Request::parse(black_box(WRK), &mut slots, &limits))),
-            "curl" => drop(black_box(Request::parse(black_box(CURL), &mut slots, &limits))),
-            "answer" => drop(black_box(Response::parse(black_box(ANSWER), Method::Get, &mut slots, &limits))),
+            "wrk" => drop(black_box(Request::parse(black_box(WRK), &limits))),
+            "curl" => drop(black_box(Request::parse(black_box(CURL), &limits))),
+            "answer" => drop(black_box(Response::parse(black_box(ANSWER), Method::Get, &limits))),
             _ => panic!("wrk, curl or answer"),
         }
     }

@@ -1,6 +1,7 @@
 //! The chunked transfer coding (RFC 9112 section 7.1), incremental and strict.
 
 use crate::body::Piece;
+use crate::bytes::is_token;
 use crate::field::FieldName;
 use crate::reject::Reject;
 use crate::write::HeadWriter;
@@ -197,9 +198,4 @@ impl Default for ChunkedDecoder {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// RFC 9110 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,5 +1,7 @@
 //! Field names that have a meaning for framing, connections or forwarding.
 
+use crate::bytes::{Token, lower_word};
+
 /// A field name that a server or proxy treats in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of RFC 9110 and the registry")]
@@ -14,7 +16,6 @@ pub enum FieldName {
     Trailer,
     Upgrade,
     Expect,
-    Date,
     Authorization,
     XForwardedFor,
     XForwardedHost,
@@ -24,32 +25,57 @@ pub enum FieldName {
     Other,
 }
 
+/// The first eight bytes of a name in lower case, as [`lower_word`] gives them.
+const fn word(name: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*name)
+}
+
+const HOST: u64 = word(b"host    ");
+const EXPECT: u64 = word(b"expect  ");
+const UPGRADE: u64 = word(b"upgrade ");
+const TRAILER: u64 = word(b"trailer ");
+const TE: u64 = word(b"te      ");
+const CONNECTION: u64 = word(b"connecti");
+const KEEP_ALIVE: u64 = word(b"keep-ali");
+const AUTHORIZATION: u64 = word(b"authoriz");
+const CONTENT: u64 = word(b"content-");
+const X_FORWARDED: u64 = word(b"x-forwar");
+const PROXY: u64 = word(b"proxy-co");
+const TRANSFER: u64 = word(b"transfer");
+
 impl FieldName {
-    /// The length decides first, so that most names cost one comparison at most.
-    #[inline]
+    /// The name's meaning; `name` is a token. Length and first eight bytes decide, so that a name without meaning costs a
+    /// few instructions.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let one_of = |candidates: &[(&'static [u8], Self)]| {
-            let found = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-            found.map_or(Self::Other, |(_, field)| *field)
+        Self::of_token(name, &Token { len: name.len(), word: lower_word(name) })
+    }
+
+    /// The same for a name whose first eight bytes are known already.
+    #[inline(always)]
+    pub(crate) fn of_token(name: &[u8], token: &Token) -> Self {
+        let ends = |end: &[u8], known: Self| {
+            let rest = name.get(8..).unwrap_or_default();
+            if rest.eq_ignore_ascii_case(end) { known } else { Self::Other }
         };
-        match name.len() {
-            2 => one_of(&[(b"te", Self::Te)]),
-            4 => one_of(&[(b"host", Self::Host), (b"date", Self::Date)]),
-            6 => one_of(&[(b"expect", Self::Expect)]),
-            7 => one_of(&[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)]),
-            10 => one_of(&[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]),
-            13 => one_of(&[(b"authorization", Self::Authorization)]),
-            14 => one_of(&[(b"content-length", Self::ContentLength)]),
-            15 => one_of(&[(b"x-forwarded-for", Self::XForwardedFor)]),
-            16 => one_of(&[
-                (b"x-forwarded-host", Self::XForwardedHost),
-                (b"x-forwarded-port", Self::XForwardedPort),
-                (b"proxy-connection", Self::ProxyConnection),
-            ]),
-            17 => {
-                one_of(&[(b"transfer-encoding", Self::TransferEncoding), (b"x-forwarded-proto", Self::XForwardedProto)])
-            }
+        match (token.len, token.word) {
+            (2, TE) => Self::Te,
+            (4, HOST) => Self::Host,
+            (6, EXPECT) => Self::Expect,
+            (7, UPGRADE) => Self::Upgrade,
+            (7, TRAILER) => Self::Trailer,
+            (10, CONNECTION) => ends(b"on", Self::Connection),
+            (10, KEEP_ALIVE) => ends(b"ve", Self::KeepAlive),
+            (13, AUTHORIZATION) => ends(b"ation", Self::Authorization),
+            (14, CONTENT) => ends(b"length", Self::ContentLength),
+            (15, X_FORWARDED) => ends(b"ded-for", Self::XForwardedFor),
+            (16, X_FORWARDED) => match ends(b"ded-host", Self::XForwardedHost) {
+                Self::Other => ends(b"ded-port", Self::XForwardedPort),
+                host => host,
+            },
+            (16, PROXY) => ends(b"nnection", Self::ProxyConnection),
+            (17, X_FORWARDED) => ends(b"ded-proto", Self::XForwardedProto),
+            (17, TRANSFER) => ends(b"-encoding", Self::TransferEncoding),
             _ => Self::Other,
         }
     }
@@ -76,20 +102,17 @@ impl FieldName {
         matches!(self, Self::XForwardedFor | Self::XForwardedHost | Self::XForwardedProto | Self::XForwardedPort)
     }
 
+    /// Whether a proxy leaves it out or writes it anew.
+    #[inline(always)]
+    pub(crate) const fn is_cut(self) -> bool {
+        self.is_hop_by_hop() || self.is_forwarding() || matches!(self, Self::ContentLength)
+    }
+
     /// Whether it keeps its meaning even if `Connection` names it: a peer cannot make a proxy drop these.
     #[inline]
     #[must_use]
     pub const fn is_protected(self) -> bool {
-        matches!(
-            self,
-            Self::Host
-                | Self::ContentLength
-                | Self::Authorization
-                | Self::XForwardedFor
-                | Self::XForwardedHost
-                | Self::XForwardedProto
-                | Self::XForwardedPort
-        )
+        matches!(self, Self::Host | Self::ContentLength | Self::Authorization) || self.is_forwarding()
     }
 }
 
@@ -98,8 +121,13 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
 }
 
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+/// Without the optional white space around a value.
+#[inline]
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes

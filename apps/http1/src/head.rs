@@ -1,11 +1,7 @@
 //! What requests and responses have in common: fields, and what they say about connection and framing.
 
-use core::mem::MaybeUninit;
-
-use httparse::Header;
-
-use crate::FIELDS_MAX;
 use crate::field::{self, FieldName};
+use crate::lines::{self, Lines};
 use crate::reject::Reject;
 
 /// HTTP/1.0 or HTTP/1.1.
@@ -23,7 +19,7 @@ pub struct HeadLimits {
     pub head_bytes: usize,
     /// Request target, in bytes.
     pub target_bytes: usize,
-    /// Number of fields, at most [`FIELDS_MAX`].
+    /// Number of fields.
     pub fields: usize,
 }
 
@@ -33,42 +29,46 @@ impl Default for HeadLimits {
     }
 }
 
-/// Room for the fields of one head, on the caller's stack. Making it costs nothing: it stays uninitialised.
-pub struct FieldSlots<'b>([MaybeUninit<Header<'b>>; FIELDS_MAX]);
+/// Runs of lines that a proxy does not forward; those of one kind that stand together are one. Nobody has a reason to send
+/// more, and the value stays small.
+const CUTS_MAX: usize = 10;
 
-impl<'b> FieldSlots<'b> {
-    /// Empty slots.
-    #[inline]
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "a default would promise a value")]
-    pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; FIELDS_MAX])
-    }
-
-    #[inline]
-    pub(crate) fn up_to(&mut self, limit: usize) -> &mut [MaybeUninit<Header<'b>>] {
-        let len = limit.min(FIELDS_MAX);
-        &mut self.0[..len]
-    }
-}
-
-/// The fields of a head, in their order, and which of them are for this connection only.
+/// The fields of a head, and which of them are for this connection only.
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'h, 'b> {
+pub struct Fields<'b> {
+    /// The head; what is left out of it is given by positions in it.
     head: &'b [u8],
-    list: &'h [Header<'b>],
-    /// One bit for each field that a proxy does not forward.
-    hop_by_hop: u128,
-    /// One bit for each field that tells for whom a proxy before us forwarded.
-    forwarding: u128,
+    /// Where the first field line begins.
+    start: u32,
+    cut_count: u16,
+    /// One bit for each cut: it tells for whom a proxy before us forwarded, and goes only where ours says so itself.
+    forwarding: u16,
+    cuts: [Cut; CUTS_MAX],
 }
 
-const _: () = assert!(FIELDS_MAX <= u128::BITS as usize);
+/// A run of lines that is not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    start: u32,
+    end: u32,
+}
 
-impl<'h, 'b> Fields<'h, 'b> {
+impl<'b> Fields<'b> {
     /// All fields: name and value.
-    pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'h, 'b> {
-        self.list.iter().map(|header| (header.name, header.value))
+    pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + use<'b> {
+        let head = self.head;
+        let mut lines = Lines::new(head, self.start as usize);
+        core::iter::from_fn(move || {
+            let line = lines.next(Reject::FieldValue).ok()??;
+            let field = lines::field(head, line).ok()?;
+            Some((field.name, field.value))
+        })
+    }
+
+    /// The value of the first field called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The fields that a proxy forwards: without those for this connection only (RFC 9110 7.6.1), and without
@@ -77,110 +77,163 @@ impl<'h, 'b> Fields<'h, 'b> {
     /// They come as runs of whole lines, each line with its CR LF: every one was checked, so what stands next to each other
     /// can be copied in one piece.
     #[inline]
-    pub fn end_to_end(&self) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
-        self.without(self.hop_by_hop)
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'b [u8]> {
+        self.without(false)
     }
 
     /// The same without `X-Forwarded-*`, which the proxy replaces by its own.
     #[inline]
-    pub fn end_to_end_unforwarded(&self) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
-        self.without(self.hop_by_hop | self.forwarding)
+    pub fn end_to_end_unforwarded(&self) -> impl Iterator<Item = &'b [u8]> {
+        self.without(true)
     }
 
     #[inline]
-    fn without(self, dropped: u128) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
+    fn without(&self, forwarding: bool) -> impl Iterator<Item = &'b [u8]> {
+        let kept = if forwarding { 0 } else { self.forwarding };
         let mut index = 0;
+        let mut start = self.start as usize;
         core::iter::from_fn(move || {
-            index += (!dropped).checked_shr(index)?.trailing_zeros();
-            let start = self.line_start(index)?;
-            index += dropped.checked_shr(index).map_or(0, u128::trailing_zeros).min(u128::BITS - index);
-            let end = self.line_start(index).unwrap_or(self.head.len().saturating_sub(2));
-            self.head.get(start..end)
+            while index < self.cut_count && kept >> index & 1 == 1 {
+                index += 1;
+            }
+            if index > self.cut_count {
+                return None;
+            }
+            let last = self.head.len().saturating_sub(2);
+            let cut = self.cuts.get(usize::from(index)).filter(|_| index < self.cut_count);
+            let (end, next) = cut.map_or((last, last), |cut| (cut.start as usize, cut.end as usize));
+            index += 1;
+            let run = self.head.get(start..end);
+            start = next;
+            run
         })
     }
 
-    /// Where the line of a field begins in the head.
     #[inline]
-    fn line_start(&self, index: u32) -> Option<usize> {
-        let header = self.list.get(index as usize)?;
-        Some(header.name.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr()))
-    }
-
-    /// The value of the first field called `name`.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
-        self.list.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-    }
-
-    /// How many fields there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    fn cut(&mut self, start: usize, end: usize, is_forwarding: bool) -> Result<(), Reject> {
+        let cut = Cut { start: start as u32, end: end as u32 };
+        let bit = u16::from(is_forwarding);
+        if let Some(last) = self.cut_count.checked_sub(1)
+            && let Some(before) = self.cuts.get_mut(usize::from(last))
+            && before.end == cut.start
+            && self.forwarding >> last == bit
+        {
+            before.end = cut.end;
+            return Ok(());
+        }
+        *self.cuts.get_mut(usize::from(self.cut_count)).ok_or(Reject::TooManyFields)? = cut;
+        self.forwarding |= bit << self.cut_count;
+        self.cut_count += 1;
+        Ok(())
     }
 }
 
 /// What the fields of a head say, gathered in one pass.
-#[derive(Default)]
 pub(crate) struct Meaning<'b> {
+    pub fields: Fields<'b>,
+    pub head_len: usize,
     pub host: Option<&'b [u8]>,
     pub content_length: Option<u64>,
-    pub is_chunked: bool,
-    pub has_close: bool,
-    pub has_keep_alive: bool,
-    pub has_upgrade: bool,
-    pub expects_continue: bool,
-    upgrade_field: bool,
-    has_nominations: bool,
-    hop_by_hop: u128,
-    forwarding: u128,
+    /// A set of [`Said`].
+    said: u8,
+}
+
+/// What a head says or does not say.
+#[derive(Clone, Copy)]
+pub(crate) enum Said {
+    Chunked = 1,
+    Close = 2,
+    KeepAlive = 4,
+    ExpectContinue = 8,
+    /// Connection names Upgrade.
+    UpgradeOption = 16,
+    UpgradeField = 32,
+    /// Connection names fields.
+    Nominations = 64,
 }
 
 impl<'b> Meaning<'b> {
-    #[inline]
-    pub(crate) fn of(fields: &[Header<'b>], version: Version) -> Result<Self, Reject> {
-        let mut meaning = Self::default();
-        for (index, header) in fields.iter().enumerate() {
-            let name = FieldName::of(header.name.as_bytes());
-            if name != FieldName::Other {
-                meaning.add(name, header.value, 1 << index, version)?;
-            }
-        }
-        if meaning.is_chunked && meaning.content_length.is_some() {
-            return Err(Reject::LengthAndCoding);
-        }
-        if meaning.has_nominations {
-            meaning.drop_nominated(fields);
-        }
-        meaning.has_upgrade &= meaning.upgrade_field && version == Version::Http11;
-        Ok(meaning)
+    /// Nothing was read yet; the field lines begin at `start`.
+    #[inline(always)]
+    pub(crate) const fn new(start: usize) -> Self {
+        let cuts = [Cut { start: 0, end: 0 }; _];
+        let fields = Fields { head: &[], start: start as u32, cut_count: 0, forwarding: 0, cuts };
+        Self { fields, head_len: 0, host: None, content_length: None, said: 0 }
     }
 
-    fn add(&mut self, name: FieldName, value: &'b [u8], bit: u128, version: Version) -> Result<(), Reject> {
-        if name.is_hop_by_hop() || name == FieldName::ContentLength {
-            self.hop_by_hop |= bit;
+    /// Reads the field lines of `bytes` to the empty line. False: it has not come yet.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, bytes: &'b [u8], version: Version, limits: &HeadLimits) -> Result<bool, Reject> {
+        let mut lines = Lines::new(bytes, self.fields.start as usize);
+        let mut left = limits.fields;
+        loop {
+            let Some(line) = lines.next(Reject::FieldValue)? else { return Ok(false) };
+            if line.start == line.end {
+                break;
+            }
+            left = left.checked_sub(1).ok_or(Reject::TooManyFields)?;
+            let field = lines::field(bytes, line)?;
+            if field.meaning != FieldName::Other {
+                self.add(field.meaning, field.value, version)?;
+                if field.meaning.is_cut() {
+                    self.fields.cut(line.start, lines.position(), field.meaning.is_forwarding())?;
+                }
+            }
         }
-        if name.is_forwarding() {
-            self.forwarding |= bit;
+        self.head_len = lines.position();
+        if self.head_len > limits.head_bytes {
+            return Err(Reject::HeadTooLarge);
         }
+        self.fields.head = bytes.get(..self.head_len).unwrap_or_default();
+        if self.said != 0 {
+            self.conclude(version)?;
+        }
+        Ok(true)
+    }
+
+    /// What several fields say together.
+    fn conclude(&mut self, version: Version) -> Result<(), Reject> {
+        if self.says(Said::Chunked) && self.content_length.is_some() {
+            return Err(Reject::LengthAndCoding);
+        }
+        if self.says(Said::Nominations) {
+            self.cut_nominated()?;
+        }
+        if version == Version::Http10 || !self.says(Said::UpgradeField) {
+            self.said &= !(Said::UpgradeOption as u8);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) const fn says(&self, what: Said) -> bool {
+        self.said & what as u8 != 0
+    }
+
+    fn say(&mut self, what: Said) {
+        self.said |= what as u8;
+    }
+
+    /// Connection and field agree that another protocol is wanted.
+    #[inline(always)]
+    pub(crate) const fn wants_upgrade(&self) -> bool {
+        self.says(Said::UpgradeOption)
+    }
+
+    fn add(&mut self, name: FieldName, value: &'b [u8], version: Version) -> Result<(), Reject> {
         match name {
             FieldName::Host if self.host.is_some() => return Err(Reject::HostRepeated),
             FieldName::Host => self.host = Some(value),
             FieldName::ContentLength => self.add_content_length(value)?,
             FieldName::TransferEncoding => self.add_transfer_encoding(value, version)?,
             FieldName::Connection => self.add_connection(value),
-            FieldName::Upgrade => self.upgrade_field = true,
+            FieldName::Upgrade => self.say(Said::UpgradeField),
             // RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored.
             FieldName::Expect if version == Version::Http11 => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Reject::Expectation);
                 }
-                self.expects_continue = true;
+                self.say(Said::ExpectContinue);
             }
             _ => {}
         }
@@ -201,52 +254,58 @@ impl<'b> Meaning<'b> {
         if version == Version::Http10 {
             return Err(Reject::CodingInHttp10);
         }
-        if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+        if self.says(Said::Chunked) || !value.eq_ignore_ascii_case(b"chunked") {
             return Err(Reject::CodingUnknown);
         }
-        self.is_chunked = true;
+        self.say(Said::Chunked);
         Ok(())
     }
 
     fn add_connection(&mut self, value: &[u8]) {
+        // What nearly every client and server says, if anything.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            self.say(Said::KeepAlive);
+            return;
+        }
         for option in field::list(value) {
             if option.eq_ignore_ascii_case(b"close") {
-                self.has_close = true;
+                self.say(Said::Close);
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.has_keep_alive = true;
+                self.say(Said::KeepAlive);
             } else if option.eq_ignore_ascii_case(b"upgrade") {
-                self.has_upgrade = true;
+                self.say(Said::UpgradeOption);
             } else {
-                self.has_nominations = true;
+                self.say(Said::Nominations);
             }
         }
     }
 
-    /// Fields that `Connection` names are for this connection only, unless they are protected.
+    /// Fields that `Connection` names are for this connection only, unless they are protected: cuts the head anew.
     #[cold]
-    fn drop_nominated(&mut self, fields: &[Header<'b>]) {
-        let connection = fields.iter().filter(|header| header.name.eq_ignore_ascii_case("connection"));
-        for option in connection.flat_map(|header| field::list(header.value)) {
-            if FieldName::of(option).is_protected() {
-                continue;
-            }
-            for (index, header) in fields.iter().enumerate() {
-                if header.name.as_bytes().eq_ignore_ascii_case(option) {
-                    self.hop_by_hop |= 1 << index;
-                }
+    fn cut_nominated(&mut self) -> Result<(), Reject> {
+        let old = self.fields;
+        let is_nominated = |name: &[u8]| {
+            let connection = old.iter().filter(|(name, _)| FieldName::of(name) == FieldName::Connection);
+            connection.flat_map(|(_, value)| field::list(value)).any(|option| option.eq_ignore_ascii_case(name))
+        };
+        self.fields.cut_count = 0;
+        self.fields.forwarding = 0;
+        let mut lines = Lines::new(old.head, old.start as usize);
+        loop {
+            let line = lines.next(Reject::FieldValue)?.filter(|line| line.start < line.end);
+            let Some(line) = line else { return Ok(()) };
+            let field = lines::field(old.head, line)?;
+            let name = field.meaning;
+            if name.is_cut() || (!name.is_protected() && is_nominated(field.name)) {
+                self.fields.cut(line.start, lines.position(), name.is_forwarding())?;
             }
         }
-    }
-
-    #[inline]
-    pub(crate) fn fields<'h>(&self, head: &'b [u8], list: &'h [Header<'b>]) -> Fields<'h, 'b> {
-        Fields { head, list, hop_by_hop: self.hop_by_hop, forwarding: self.forwarding }
     }
 
     /// RFC 9112 9.3.
     #[inline]
     pub(crate) fn is_persistent(&self, version: Version) -> bool {
-        !self.has_close && (version == Version::Http11 || self.has_keep_alive)
+        !self.says(Said::Close) && (version == Version::Http11 || self.says(Said::KeepAlive))
     }
 }
 
@@ -259,31 +318,4 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 { None } else { value.checked_mul(10)?.checked_add(digit.into()) }
     })
-}
-
-/// `httparse` takes a bare LF for a line end. Every line but the last ends where the next field's name begins, so two bytes
-/// before each name and the last four bytes tell.
-#[inline]
-pub(crate) fn check_line_ends(head: &[u8], fields: &[Header<'_>]) -> Result<(), Reject> {
-    let origin = head.as_ptr().addr();
-    for header in fields {
-        let name = header.name.as_ptr().addr().wrapping_sub(origin);
-        if head.get(name.wrapping_sub(2)) != Some(&b'\r') {
-            return Err(Reject::LineEnd);
-        }
-    }
-    if head.ends_with(b"\r\n\r\n") { Ok(()) } else { Err(Reject::LineEnd) }
-}
-
-/// The name for what `httparse` refused.
-#[cold]
-pub(crate) fn reject(error: httparse::Error) -> Reject {
-    match error {
-        httparse::Error::HeaderName => Reject::FieldName,
-        httparse::Error::HeaderValue => Reject::FieldValue,
-        httparse::Error::NewLine => Reject::LineEnd,
-        httparse::Error::Status | httparse::Error::Token => Reject::StartLine,
-        httparse::Error::TooManyHeaders => Reject::TooManyFields,
-        httparse::Error::Version => Reject::Version,
-    }
 }

@@ -1,8 +1,8 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112): strict parsing and writing, without I/O.
 //!
 //! - [`Request::parse`] and [`Response::parse`] turn the bytes of a head into a checked value that borrows from them;
-//!   whatever could be understood in two ways is a [`Reject`]. `httparse` finds the fields, and what it lets pass for the
-//!   sake of old peers (bare LF, empty lines, raw bytes in targets) is refused here.
+//!   whatever could be understood in two ways is a [`Reject`]. The crate `httparse` is the oracle of the tests: it accepts
+//!   whatever is accepted here, and means the same by it.
 //! - [`Body`] says how the body is delimited, [`BodyReader`] follows it through any cutting into buffers, and
 //!   [`ChunkedDecoder`] is its part for the chunked coding.
 //! - [`HeadScan`] tells when a head that comes in pieces is worth parsing again.
@@ -21,10 +21,12 @@ extern crate alloc;
 extern crate std;
 
 mod body;
+mod bytes;
 mod chunked;
 mod date;
 mod field;
 mod head;
+mod lines;
 mod method;
 mod reject;
 mod request;
@@ -41,7 +43,7 @@ pub use body::{Body, BodyReader, Piece};
 pub use chunked::{CHUNK_HEAD_BYTES_MAX, ChunkedDecoder, LAST_CHUNK, write_chunk_head};
 pub use date::{DATE_BYTES, write_date};
 pub use field::FieldName;
-pub use head::{FieldSlots, Fields, HeadLimits, Version};
+pub use head::{Fields, HeadLimits, Version};
 pub use method::Method;
 pub use reject::Reject;
 pub use request::Request;
@@ -50,6 +52,3 @@ pub use scan::HeadScan;
 pub use status::reason_phrase;
 pub use target::Target;
 pub use write::HeadWriter;
-
-/// Most fields of one head: what [`FieldSlots`] holds.
-pub const FIELDS_MAX: usize = 128;

@@ -20,8 +20,8 @@ pub enum Method {
 impl Method {
     /// Methods are case-sensitive (RFC 9110 9.1).
     #[inline]
-    pub(crate) fn from_token(token: &str) -> Self {
-        match token.as_bytes() {
+    pub(crate) fn from_token(token: &[u8]) -> Self {
+        match token {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
             b"POST" => Self::Post,

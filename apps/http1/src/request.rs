@@ -1,9 +1,9 @@
 //! Request heads.
 
-use httparse::Status;
-
 use crate::body::Body;
-use crate::head::{self, FieldSlots, Fields, HeadLimits, Meaning, Version};
+use crate::bytes::token_at;
+use crate::head::{Fields, HeadLimits, Meaning, Said, Version};
+use crate::lines::{Line, Lines};
 use crate::method::Method;
 use crate::reject::Reject;
 use crate::target::{self, Target};
@@ -13,23 +13,25 @@ const LEADING_BYTES_MAX: usize = 4;
 
 /// A request head that was checked: everything a server or proxy needs to know about framing and connection is decided.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'h, 'b> {
+pub struct Request<'b> {
     /// What is asked for.
     pub method: Method,
     /// The method as it was written.
-    pub method_text: &'b str,
+    pub method_text: &'b [u8],
     /// The form of the target.
     pub target: Target<'b>,
-    /// Path with query, as an origin server takes it; `*` for the whole server.
-    pub path_and_query: &'b str,
+    /// Path with query, as an origin server takes it, printable ASCII; `*` for the whole server.
+    pub path_and_query: &'b [u8],
     /// Length of the path within [`path_and_query`](Self::path_and_query).
     path_len: usize,
     /// Host with port as the client named it, ASCII; empty for HTTP/1.0 without Host.
     pub host: &'b [u8],
+    /// Whether [`host`](Self::host) came in a Host field.
+    pub has_host_field: bool,
     /// The client's version.
     pub version: Version,
     /// All fields.
-    pub fields: Fields<'h, 'b>,
+    pub fields: Fields<'b>,
     /// How the body is delimited.
     pub body: Body,
     /// What Content-Length says: also 0, which is no body.
@@ -44,79 +46,65 @@ pub struct Request<'h, 'b> {
     pub head_len: usize,
 }
 
-impl<'b> Request<'_, 'b> {
+impl<'b> Request<'b> {
     /// Parses the head at the front of `bytes`. None: it is not complete.
     ///
-    /// Cost on x86-64, instructions, counted with callgrind on the host build (without SIMD, as in the image): see
-    /// `examples/parse_cost.rs`; `GET / HTTP/1.1` with Host alone is the benchmark's request.
+    /// Cost in instructions on x86-64, without SIMD: `examples/parse_cost.rs` counts them.
     ///
     /// # Errors
     /// Anything that RFC 9112 forbids or that two parsers could understand differently.
-    #[inline]
-    pub fn parse<'h>(
-        bytes: &'b [u8],
-        slots: &'h mut FieldSlots<'b>,
-        limits: &HeadLimits,
-    ) -> Result<Option<Request<'h, 'b>>, Reject> {
-        let mut raw = httparse::Request::new(&mut []);
-        let head_len = match raw.parse_with_uninit_headers(bytes, slots.up_to(limits.fields)) {
-            Ok(Status::Complete(len)) => len,
-            Ok(Status::Partial) => return incomplete(bytes, limits),
-            Err(error) => return Err(head::reject(error)),
-        };
-        let list: &'h [httparse::Header<'b>] = raw.headers;
-        let (Some(method_text), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
-            return Err(Reject::StartLine);
-        };
-        let head = bytes.get(..head_len).unwrap_or_default();
-        if head_len > limits.head_bytes {
-            return Err(Reject::HeadTooLarge);
+    #[inline(always)]
+    pub fn parse(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<Self>, Reject> {
+        let mut lines = Lines::new(bytes, 0);
+        if let Some(b'\r' | b'\n') = bytes.first() {
+            lines = match skip_empty_lines(bytes)? {
+                Some(start) => Lines::new(bytes, start),
+                None => return Ok(None),
+            };
         }
-        if target.len() > limits.target_bytes {
+        let Some(line) = lines.next(Reject::StartLine)? else { return incomplete(bytes, limits) };
+        let line = RequestLine::parse(bytes, line)?;
+        if line.target_len > limits.target_bytes {
             return Err(Reject::TargetTooLong);
         }
-        let line = method_text.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        if line != 0 {
-            check_leading(head.get(..line).unwrap_or(head))?;
+        let mut meaning = Meaning::new(lines.position());
+        if !meaning.read(bytes, line.version, limits)? {
+            return incomplete(bytes, limits);
         }
-        head::check_line_ends(head, list)?;
-
-        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let method = Method::from_token(method_text);
-        let meaning = Meaning::of(list, version)?;
-        let parts = target::parse(method, target)?;
-        let host = host(&meaning, parts.form, version)?;
-        let body = match (meaning.is_chunked, meaning.content_length) {
+        let parts = target::parse(line.method, bytes, line.target_at, line.target_len)?;
+        let host = host(&meaning, bytes, parts.form, line.version)?;
+        let body = match (meaning.says(Said::Chunked), meaning.content_length) {
             (true, _) => Body::Chunked,
             (false, Some(0) | None) => Body::None,
             (false, Some(length)) => Body::Length(length),
         };
-        if (meaning.has_upgrade || method == Method::Connect) && body != Body::None {
+        if (meaning.wants_upgrade() || line.method == Method::Connect) && body != Body::None {
             return Err(Reject::BodyWithUpgrade);
         }
-        Ok(Some(Request {
-            method,
-            method_text,
+        Ok(Some(Self {
+            method: line.method,
+            method_text: line.method_text,
             target: parts.form,
             path_and_query: parts.path_and_query,
             path_len: parts.path_len,
             host,
-            version,
-            fields: meaning.fields(head, list),
+            has_host_field: meaning.host.is_some(),
+            version: line.version,
+            fields: meaning.fields,
             body,
             content_length: meaning.content_length,
-            is_persistent: meaning.is_persistent(version),
+            is_persistent: meaning.is_persistent(line.version),
             // Without a body there is nothing to continue with.
-            expects_continue: meaning.expects_continue && body != Body::None,
-            wants_upgrade: meaning.has_upgrade,
-            head_len,
+            expects_continue: meaning.says(Said::ExpectContinue) && body != Body::None,
+            wants_upgrade: meaning.wants_upgrade(),
+            head_len: meaning.head_len,
         }))
     }
 
     /// The path without the query.
     #[inline]
     #[must_use]
-    pub fn path(&self) -> &'b str {
+    pub fn path(&self) -> &'b [u8] {
         self.path_and_query.get(..self.path_len).unwrap_or_default()
     }
 
@@ -140,6 +128,57 @@ impl<'b> Request<'_, 'b> {
     }
 }
 
+/// `method SP target SP version` (RFC 9112 3).
+struct RequestLine<'b> {
+    method: Method,
+    method_text: &'b [u8],
+    target_at: usize,
+    target_len: usize,
+    version: Version,
+}
+
+impl<'b> RequestLine<'b> {
+    #[inline(always)]
+    fn parse(bytes: &'b [u8], Line { start, end }: Line) -> Result<Self, Reject> {
+        let line = bytes.get(start..end).unwrap_or_default();
+        let version = match line.last_chunk() {
+            Some(b" HTTP/1.1") => Version::Http11,
+            Some(b" HTTP/1.0") => Version::Http10,
+            _ => return Err(no_version(line)),
+        };
+        // The usual method is not searched for.
+        let (method, method_len) = match line {
+            [b'G', b'E', b'T', b' ', ..] => (Method::Get, 3),
+            _ => {
+                let len = token_at(bytes, start).len;
+                (Method::from_token(line.get(..len).unwrap_or_default()), len)
+            }
+        };
+        let method_text = line.get(..method_len).unwrap_or_default();
+        let target_len = line.len().saturating_sub(method_len + 1 + VERSION_BYTES);
+        if method_text.is_empty() || line.get(method_len) != Some(&b' ') || target_len == 0 {
+            return Err(Reject::StartLine);
+        }
+        Ok(Self { method, method_text, target_at: start + method_len + 1, target_len, version })
+    }
+}
+
+/// Length of the version with the space before it.
+const VERSION_BYTES: usize = " HTTP/1.1".len();
+
+/// A line that does not end in a version we speak.
+#[cold]
+fn no_version(line: &[u8]) -> Reject {
+    match line.rsplit(|&byte| byte == b' ').next() {
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Reject::Version
+        }
+        _ => Reject::StartLine,
+    }
+}
+
 /// A head that is not complete may already be too long.
 fn incomplete<T>(bytes: &[u8], limits: &HeadLimits) -> Result<Option<T>, Reject> {
     // Method, two spaces and version are never longer than this beside a target of any length.
@@ -154,28 +193,31 @@ fn incomplete<T>(bytes: &[u8], limits: &HeadLimits) -> Result<Option<T>, Reject>
     Ok(None)
 }
 
-/// RFC 9112 2.2: an empty line before a request is the end of an older client's body.
+/// RFC 9112 2.2: an empty line before a request is the end of an older client's body. Where the request begins; none if it
+/// has not come yet.
 #[cold]
-fn check_leading(leading: &[u8]) -> Result<(), Reject> {
-    let is_empty_lines = leading.chunks(2).all(|pair| pair == b"\r\n");
-    if is_empty_lines && leading.len() <= LEADING_BYTES_MAX { Ok(()) } else { Err(Reject::LeadingBytes) }
+fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, Reject> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let leading = bytes.get(..start.unwrap_or(bytes.len())).unwrap_or_default();
+    let is_empty_lines = leading.chunks(2).all(|pair| pair == b"\r\n" || (start.is_none() && pair == b"\r"));
+    if is_empty_lines && leading.len() <= LEADING_BYTES_MAX { Ok(start) } else { Err(Reject::LeadingBytes) }
 }
 
 /// RFC 9112 3.2: exactly one valid Host, and the same as the target's authority, if that has one.
-#[inline]
-fn host<'b>(meaning: &Meaning<'b>, target: Target<'b>, version: Version) -> Result<&'b [u8], Reject> {
+#[inline(always)]
+fn host<'b>(meaning: &Meaning<'b>, bytes: &'b [u8], target: Target<'b>, version: Version) -> Result<&'b [u8], Reject> {
     let Some(host) = meaning.host else {
         return match (version, target) {
             (Version::Http11, _) => Err(Reject::HostMissing),
-            (Version::Http10, Target::Absolute(authority)) => Ok(authority.as_bytes()),
+            (Version::Http10, Target::Absolute(authority)) => Ok(authority),
             (Version::Http10, _) => Ok(b""),
         };
     };
-    if !target::is_host(host) {
+    if !target::is_host(bytes, host) {
         return Err(Reject::HostInvalid);
     }
     match target {
-        Target::Absolute(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => Err(Reject::HostMismatch),
+        Target::Absolute(authority) if !authority.eq_ignore_ascii_case(host) => Err(Reject::HostMismatch),
         _ => Ok(host),
     }
 }

@@ -1,5 +1,6 @@
 //! The request target (RFC 9112 section 3.2) and the Host field.
 
+use crate::bytes::{scan_target, usual_host};
 use crate::method::Method;
 use crate::reject::Reject;
 
@@ -9,7 +10,7 @@ pub enum Target<'b> {
     /// `/path?query`, the whole target.
     Origin,
     /// `http://authority/path?query`, with the authority.
-    Absolute(&'b str),
+    Absolute(&'b [u8]),
     /// `*`, of OPTIONS.
     Asterisk,
     /// `host:port`, of CONNECT.
@@ -20,76 +21,79 @@ pub enum Target<'b> {
 pub(crate) struct Parts<'b> {
     pub form: Target<'b>,
     /// Path with query: what an origin server is asked for.
-    pub path_and_query: &'b str,
+    pub path_and_query: &'b [u8],
     /// Length of the path within it.
     pub path_len: usize,
 }
 
-#[inline]
-pub(crate) fn parse<'b>(method: Method, target: &'b str) -> Result<Parts<'b>, Reject> {
-    let mut query = None;
-    for (index, byte) in target.bytes().enumerate() {
-        if byte >= 0x80 || byte == b'#' {
-            return Err(Reject::Target);
-        }
-        if byte == b'?' && query.is_none() {
-            query = Some(index);
-        }
+/// Takes apart the target that stands at `at` in `bytes` and is so long.
+#[inline(always)]
+pub(crate) fn parse(method: Method, bytes: &[u8], at: usize, len: usize) -> Result<Parts<'_>, Reject> {
+    let scan = scan_target(bytes, at, len);
+    let target = bytes.get(at..at + len).unwrap_or_default();
+    if !scan.is_clean {
+        return Err(Reject::Target);
     }
-    if target.starts_with('/') && method != Method::Connect {
-        let path_len = query.unwrap_or(target.len());
+    if target.first() == Some(&b'/') && method != Method::Connect {
+        let path_len = scan.query.unwrap_or(target.len());
         return Ok(Parts { form: Target::Origin, path_and_query: target, path_len });
     }
     parse_other_form(method, target)
 }
 
 #[cold]
-fn parse_other_form<'b>(method: Method, target: &'b str) -> Result<Parts<'b>, Reject> {
+fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> {
     if method == Method::Connect {
-        let is_valid = is_host(target.as_bytes()) && target.contains(':');
-        let parts = Parts { form: Target::Authority, path_and_query: "", path_len: 0 };
+        let is_valid = is_host_alone(target) && target.contains(&b':');
+        let parts = Parts { form: Target::Authority, path_and_query: b"", path_len: 0 };
         return if is_valid { Ok(parts) } else { Err(Reject::Target) };
     }
-    if target == "*" && method == Method::Options {
+    if target == b"*" && method == Method::Options {
         return Ok(Parts { form: Target::Asterisk, path_and_query: target, path_len: 1 });
     }
-    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let rest = scheme.and(target.get(7..)).ok_or(Reject::Target)?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (scheme, rest) = target.split_at_checked(7).ok_or(Reject::Target)?;
+    if !scheme.eq_ignore_ascii_case(b"http://") {
+        return Err(Reject::Target);
+    }
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if !is_host(authority.as_bytes()) {
+    if !is_host_alone(authority) {
         return Err(Reject::Target);
     }
     // RFC 9112 3.2.1: an empty path is sent as "/"; a query without a path has no such form and is refused.
-    let path_and_query = match rest.as_bytes() {
-        [] => "/",
+    let path_and_query = match rest {
+        [] => b"/",
         [b'/', ..] => rest,
         _ => return Err(Reject::Target),
     };
-    let path_len = path_and_query.find('?').unwrap_or(path_and_query.len());
+    let path_len = scan_target(path_and_query, 0, path_and_query.len()).query.unwrap_or(path_and_query.len());
     Ok(Parts { form: Target::Absolute(authority), path_and_query, path_len })
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 7.2), not empty.
-#[inline]
-pub(crate) fn is_host(value: &[u8]) -> bool {
-    let name_len = value.iter().take_while(|&&byte| IS_REG_NAME[usize::from(byte)]).count();
-    let rest = match value.get(name_len..) {
-        Some(rest) if name_len > 0 => rest,
-        _ if value.first() == Some(&b'[') => match after_ip_literal(value) {
-            Some(rest) => rest,
-            None => return false,
-        },
-        _ => return false,
-    };
-    match rest {
-        [] => true,
-        [b':', port @ ..] => is_port(port),
-        _ => false,
+/// Whether `value`, a part of `head`, is `uri-host [ ":" port ]` (RFC 9110 7.2) and not empty.
+#[inline(always)]
+pub(crate) fn is_host(head: &[u8], value: &[u8]) -> bool {
+    let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+    match usual_host(head, at, value.len()) {
+        Some(name_len @ 1..) => is_empty_or_port(value.get(name_len..).unwrap_or_default()),
+        _ => is_host_alone(value),
     }
 }
 
-fn is_port(digits: &[u8]) -> bool {
+/// The same byte by byte.
+#[cold]
+fn is_host_alone(value: &[u8]) -> bool {
+    let name_len = value.iter().take_while(|&&byte| IS_REG_NAME[usize::from(byte)]).count();
+    match value.split_at_checked(name_len) {
+        Some(([], [b'[', ..])) => is_ip_literal(value),
+        Some(([], _)) | None => false,
+        Some((_, rest)) => is_empty_or_port(rest),
+    }
+}
+
+#[inline]
+fn is_empty_or_port(rest: &[u8]) -> bool {
+    let [b':', digits @ ..] = rest else { return rest.is_empty() };
     let value = digits.iter().try_fold(0_u32, |value, &byte| {
         let digit = u32::from(byte.wrapping_sub(b'0'));
         let next = value * 10 + digit;
@@ -98,13 +102,13 @@ fn is_port(digits: &[u8]) -> bool {
     value.is_some()
 }
 
-/// What follows `[IPv6 address]`.
+/// `[IPv6 address]`, perhaps with a port.
 #[cold]
-fn after_ip_literal(value: &[u8]) -> Option<&[u8]> {
-    let end = value.iter().position(|&byte| byte == b']')?;
-    let inner = core::str::from_utf8(value.get(1..end)?).ok()?;
-    inner.parse::<core::net::Ipv6Addr>().ok()?;
-    value.get(end + 1..)
+fn is_ip_literal(value: &[u8]) -> bool {
+    let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
+    let address = value.get(1..end).and_then(|inner| core::str::from_utf8(inner).ok());
+    let is_address = address.is_some_and(|inner| inner.parse::<core::net::Ipv6Addr>().is_ok());
+    is_address && value.get(end + 1..).is_some_and(is_empty_or_port)
 }
 
 /// RFC 3986 3.2.2 reg-name: unreserved, sub-delims and the percent sign.

@@ -47,7 +47,7 @@ impl FileRoot {
     pub fn answer(
         &self,
         archive: &Archive,
-        path: &str,
+        path: &[u8],
         net: &mut impl Sockets,
         date: &mut HttpDate,
         manner: Manner,
@@ -59,10 +59,10 @@ impl FileRoot {
         }
     }
 
-    fn find(&self, archive: &Archive, path: &str) -> Found {
-        let Some(below) = path.strip_prefix(&self.route) else { return Found::Nothing };
+    fn find(&self, archive: &Archive, path: &[u8]) -> Found {
+        let Some(below) = path.strip_prefix(self.route.as_bytes()) else { return Found::Nothing };
         let mut name = Name::new();
-        let decoded = name.push(self.directory.as_bytes()).and_then(|()| name.push_path(below.trim_start_matches('/')));
+        let decoded = name.push(self.directory.as_bytes()).and_then(|()| name.push_path(without_slashes(below)));
         if decoded.is_none() {
             return Found::Nothing;
         }
@@ -102,11 +102,11 @@ impl Name {
     }
 
     /// Appends a path with its percent-encoding removed. None also: it is malformed, or would leave its directory.
-    fn push_path(&mut self, path: &str) -> Option<()> {
-        let mut segments = path.split('/').peekable();
+    fn push_path(&mut self, path: &[u8]) -> Option<()> {
+        let mut segments = path.split(|&byte| byte == b'/').peekable();
         while let Some(segment) = segments.next() {
             let start = self.len;
-            let mut bytes = segment.bytes();
+            let mut bytes = segment.iter().copied();
             while let Some(byte) = bytes.next() {
                 let byte = if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte };
                 if byte == 0 || byte == b'/' {
@@ -128,6 +128,13 @@ impl Name {
     }
 }
 
+fn without_slashes(mut path: &[u8]) -> &[u8] {
+    while let [b'/', rest @ ..] = path {
+        path = rest;
+    }
+    path
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
@@ -146,10 +153,9 @@ fn file_answer(
 }
 
 /// To the same path with a slash behind it, so that relative links work.
-fn redirect_answer(path: &str, net: &mut impl Sockets, date: &mut HttpDate, manner: Manner) -> Option<Answer> {
+fn redirect_answer(path: &[u8], net: &mut impl Sockets, date: &mut HttpDate, manner: Manner) -> Option<Answer> {
     // A path that begins with two slashes would be read as another host.
-    let path = path.trim_start_matches('/');
-    let location = [b"/", path.as_bytes(), b"/"].concat();
+    let location = [b"/", without_slashes(path), b"/"].concat();
     let head = dynamic_head(301, &[("Location", &location)], 0, net, date, manner)?;
     Some(Answer { status: 301, head, body: None })
 }
@@ -182,7 +188,7 @@ pub fn dynamic_head(
 
 #[cfg(test)]
 pub(crate) fn resolves(archive: &Archive, root: &FileRoot, path: &str) -> Option<(&'static [u8], &'static str)> {
-    match root.find(archive, path) {
+    match root.find(archive, path.as_bytes()) {
         Found::File(content, kind) => Some((content, kind)),
         Found::Directory => Some((b"", "directory")),
         Found::Nothing => None,

@@ -156,7 +156,7 @@ fn a_file_is_served_without_copying_it() {
     let mut date = HttpDate::new(0);
     let archive = archive(&[("files/a.txt", "content"), ("files/docs/index.html", "docs")]);
     let root = FileRoot::new("", "/");
-    let mut get = |path: &str, manner| root.answer(&archive, path, &mut net, &mut date, manner);
+    let mut get = |path: &str, manner| root.answer(&archive, path.as_bytes(), &mut net, &mut date, manner);
     let answer = get("/a.txt", PERSISTENT).expect("a file").expect("a buffer");
     assert!(answer.body.as_ref().is_some_and(|body| !body.is_pooled()));
     assert!(text(&answer).contains("Content-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n"));

@@ -56,13 +56,13 @@ fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&
 
 /// The request as a server gets it: our own framing, the client's fields but for those of its connection.
 #[inline]
-pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_, '_>, server_host: &[u8], client: &[u8]) {
-    writer.bytes(request.method_text.as_bytes());
+pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_>, server_host: &[u8], client: &[u8]) {
+    writer.bytes(request.method_text);
     writer.bytes(b" ");
-    writer.bytes(request.path_and_query.as_bytes());
+    writer.bytes(request.path_and_query);
     writer.bytes(b" HTTP/1.1\r\n");
     // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
-    if request.fields.get("host").is_none() {
+    if !request.has_host_field {
         let host = if request.host.is_empty() { server_host } else { request.host };
         writer.field("Host", host);
     }
@@ -85,13 +85,10 @@ pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_, '_>, se
 
 /// A final response as the client gets it.
 #[inline]
-pub(crate) fn response(
-    writer: &mut HeadWriter<'_>,
-    response: &Response<'_, '_>,
-    framing: Framing,
-    connection: Connection,
-) {
-    writer.status_line(response.status, response.reason);
+pub(crate) fn response(writer: &mut HeadWriter<'_>, response: &Response<'_>, framing: Framing, connection: Connection) {
+    writer.bytes(b"HTTP/1.1 ");
+    writer.bytes(response.status_text);
+    writer.bytes(b"\r\n");
     for lines in response.fields.end_to_end() {
         writer.bytes(lines);
     }
@@ -110,8 +107,10 @@ pub(crate) fn response(
 }
 
 /// A 1xx as the client gets it.
-pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_, '_>) {
-    writer.status_line(response.status, response.reason);
+pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
+    writer.bytes(b"HTTP/1.1 ");
+    writer.bytes(response.status_text);
+    writer.bytes(b"\r\n");
     for lines in response.fields.end_to_end() {
         writer.bytes(lines);
     }

@@ -55,20 +55,20 @@ impl<T: Copy> Router<T> {
 
     /// Where a request for `path` goes; `host` gives its host without port, if that matters.
     #[inline]
-    pub(crate) fn find<'r>(&self, path: &str, host: impl FnOnce() -> &'r [u8]) -> Option<T> {
+    pub(crate) fn find<'r>(&self, path: &[u8], host: impl FnOnce() -> &'r [u8]) -> Option<T> {
         match self.only {
-            Some(target) if path.starts_with('/') => Some(target),
+            Some(target) if path.first() == Some(&b'/') => Some(target),
             _ => self.search(host(), path),
         }
     }
 
-    fn search(&self, host: &[u8], path: &str) -> Option<T> {
+    fn search(&self, host: &[u8], path: &[u8]) -> Option<T> {
         let exact = lookup(&self.exact, host).and_then(|paths| paths.find(path));
         exact.or_else(|| self.search_suffixes(host, path)).or_else(|| self.any.find(path))
     }
 
     /// The longest suffix first.
-    fn search_suffixes(&self, host: &[u8], path: &str) -> Option<T> {
+    fn search_suffixes(&self, host: &[u8], path: &[u8]) -> Option<T> {
         if self.suffixes.is_empty() {
             return None;
         }
@@ -107,8 +107,8 @@ impl<T: Copy> Paths<T> {
     }
 
     /// The same argument as in `new`: the last prefix that is not greater than the path, or one of its ancestors.
-    fn find(&self, path: &str) -> Option<T> {
-        let mut index = self.0.partition_point(|route| route.prefix.as_str() <= path).checked_sub(1);
+    fn find(&self, path: &[u8]) -> Option<T> {
+        let mut index = self.0.partition_point(|route| route.prefix.as_bytes() <= path).checked_sub(1);
         while let Some(route) = index.and_then(|index| self.0.get(index)) {
             if covers(&route.prefix, path) {
                 return Some(route.target);
@@ -120,9 +120,9 @@ impl<T: Copy> Paths<T> {
 }
 
 /// Prefixes match whole segments.
-fn covers(prefix: &str, path: &str) -> bool {
-    let rest = path.strip_prefix(prefix);
-    rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+fn covers(prefix: &str, path: &[u8]) -> bool {
+    let rest = path.strip_prefix(prefix.as_bytes());
+    rest.is_some_and(|rest| prefix.ends_with('/') || matches!(rest, [] | [b'/', ..]))
 }
 
 #[cfg(test)]
@@ -177,15 +177,15 @@ mod tests {
             ("", "/", Some(0)),
             ("other", "*", None),
         ] {
-            assert_eq!(router.find(path, || host.as_bytes()), expected, "{host} {path}");
+            assert_eq!(router.find(path.as_bytes(), || host.as_bytes()), expected, "{host} {path}");
         }
     }
 
     #[test]
     fn a_single_route_takes_everything() {
-        assert_eq!(router(&[("*", "/")]).find("/y", || b"x"), Some(0));
-        assert_eq!(router(&[("*", "/y")]).find("/z", || b"x"), None);
-        assert_eq!(router(&[("a", "/")]).find("/", || b"b"), None);
+        assert_eq!(router(&[("*", "/")]).find(b"/y", || b"x"), Some(0));
+        assert_eq!(router(&[("*", "/y")]).find(b"/z", || b"x"), None);
+        assert_eq!(router(&[("a", "/")]).find(b"/", || b"b"), None);
     }
 
     #[test]
@@ -205,9 +205,9 @@ mod tests {
                 paths.iter().enumerate().filter(|(i, _)| i % 5 != skip).map(|(_, p)| p).collect();
             let router = router(&chosen.iter().map(|path| ("*", path.as_str())).collect::<Vec<_>>());
             for path in &paths {
-                let covering = chosen.iter().enumerate().filter(|(_, prefix)| covers(prefix, path));
+                let covering = chosen.iter().enumerate().filter(|(_, prefix)| covers(prefix, path.as_bytes()));
                 let expected = covering.max_by_key(|(_, prefix)| prefix.len()).map(|(index, _)| index);
-                assert_eq!(router.find(path, || b""), expected, "{path}");
+                assert_eq!(router.find(path.as_bytes(), || b""), expected, "{path}");
             }
         }
     }

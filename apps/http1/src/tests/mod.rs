@@ -1,25 +1,24 @@
 //! The framing rules, one row each, and what a head means.
 
 mod chunked;
+mod oracle;
 mod request;
 mod response;
 mod write;
 
-use crate::{FieldSlots, HeadLimits, Method, Reject, Request, Response};
+use crate::{HeadLimits, Method, Reject, Request, Response};
 
 /// Parses a complete request and hands it to `check`.
-fn request(bytes: &[u8], check: impl FnOnce(Request<'_, '_>)) {
-    let mut slots = FieldSlots::new();
-    match Request::parse(bytes, &mut slots, &HeadLimits::default()) {
+fn request(bytes: &[u8], check: impl FnOnce(Request<'_>)) {
+    match Request::parse(bytes, &HeadLimits::default()) {
         Ok(Some(request)) => check(request),
         other => panic!("{other:?} for {}", bytes.escape_ascii()),
     }
 }
 
 /// Parses a complete response to a GET and hands it to `check`.
-fn response(bytes: &[u8], check: impl FnOnce(Response<'_, '_>)) {
-    let mut slots = FieldSlots::new();
-    match Response::parse(bytes, Method::Get, &mut slots, &HeadLimits::default()) {
+fn response(bytes: &[u8], check: impl FnOnce(Response<'_>)) {
+    match Response::parse(bytes, Method::Get, &HeadLimits::default()) {
         Ok(Some(response)) => check(response),
         other => panic!("{other:?} for {}", bytes.escape_ascii()),
     }
@@ -27,12 +26,12 @@ fn response(bytes: &[u8], check: impl FnOnce(Response<'_, '_>)) {
 
 /// The reason why a request is refused, or none.
 fn request_reject(bytes: &[u8]) -> Option<Reject> {
-    Request::parse(bytes, &mut FieldSlots::new(), &HeadLimits::default()).err()
+    Request::parse(bytes, &HeadLimits::default()).err()
 }
 
 /// The reason why a response is refused, or none.
 fn response_reject(bytes: &[u8]) -> Option<Reject> {
-    Response::parse(bytes, Method::Get, &mut FieldSlots::new(), &HeadLimits::default()).err()
+    Response::parse(bytes, Method::Get, &HeadLimits::default()).err()
 }
 
 /// A small generator, so that a failure can be repeated (xorshift64*).

@@ -1,16 +1,16 @@
 use super::{response, response_reject};
-use crate::{Body, FieldSlots, HeadLimits, Method, Reject, Response, Version};
+use crate::{Body, HeadLimits, Method, Reject, Response, Version};
 
 #[test]
 fn a_simple_response_is_understood() {
     response(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", |response| {
-        assert_eq!((response.status, response.reason, response.version), (200, "OK", Version::Http11));
+        assert_eq!((response.status, response.status_text, response.version), (200, &b"200 OK"[..], Version::Http11));
         assert_eq!((response.body, response.content_length), (Body::Length(5), Some(5)));
         assert!(response.is_persistent && !response.is_interim());
         assert_eq!(response.head_len, 49);
     });
-    response(b"HTTP/1.1 200\r\n\r\n", |response| assert_eq!(response.reason, ""));
-    response(b"HTTP/1.1 418 I'm a teapot\r\n\r\n", |response| assert_eq!(response.reason, "I'm a teapot"));
+    response(b"HTTP/1.1 200\r\n\r\n", |response| assert_eq!(response.status_text, b"200"));
+    response(b"HTTP/1.1 418 I'm a teapot\r\n\r\n", |response| assert_eq!(response.status_text, b"418 I'm a teapot"));
 }
 
 /// Responses obey the same rules as requests.
@@ -63,8 +63,7 @@ fn the_body_follows_status_method_and_fields() {
         (Method::Post, 500, "", Body::UntilClose),
     ] {
         let text = alloc::format!("HTTP/1.1 {status} X\r\n{fields}\r\n");
-        let mut slots = FieldSlots::new();
-        let parsed = Response::parse(text.as_bytes(), method, &mut slots, &HeadLimits::default());
+        let parsed = Response::parse(text.as_bytes(), method, &HeadLimits::default());
         let parsed = parsed.expect("valid").expect("complete");
         assert_eq!(parsed.body, body, "{method:?} {text}");
         assert_eq!(parsed.is_persistent, body != Body::UntilClose);

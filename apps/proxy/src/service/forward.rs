@@ -32,7 +32,7 @@ impl<M: MetricsSource> Service<M> {
         &mut self,
         net: &mut impl Sockets,
         key: Key,
-        request: &Request<'_, '_>,
+        request: &Request<'_>,
         pool: u16,
         is_persistent: bool,
     ) {

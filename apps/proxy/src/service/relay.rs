@@ -1,8 +1,6 @@
 //! Moving bytes between a client and a server.
 
-use weir_http1::{
-    BodyReader, CHUNK_HEAD_BYTES_MAX, FieldSlots, HeadWriter, LAST_CHUNK, Piece, Reject, Response, write_chunk_head,
-};
+use weir_http1::{BodyReader, CHUNK_HEAD_BYTES_MAX, HeadWriter, LAST_CHUNK, Piece, Reject, Response, write_chunk_head};
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Received, Sockets};
 
@@ -129,8 +127,7 @@ impl<M: MetricsSource> Service<M> {
         let limits = self.limits;
         let collected = HeadBytes::collect(&mut back.inbox, chunk, limits.head_bytes);
         let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(()) };
-        let mut slots = FieldSlots::new();
-        let parsed = Response::parse(head.bytes(), exchange.method, &mut slots, &limits);
+        let parsed = Response::parse(head.bytes(), exchange.method, &limits);
         let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
             return head.incomplete(&mut back.inbox).map_err(|_| Fault::NoBuffer);
         };
@@ -200,7 +197,7 @@ fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
 fn forward_interim(
     net: &mut impl Sockets,
     front: &mut Front,
-    response: &Response<'_, '_>,
+    response: &Response<'_>,
     scratch: &mut [u8],
 ) -> Result<(), Fault> {
     let FrontState::Exchange(exchange) = &front.state else { return Ok(()) };
@@ -219,7 +216,7 @@ fn forward_interim(
 fn forward_final(
     net: &mut impl Sockets,
     front: &mut Front,
-    response: &Response<'_, '_>,
+    response: &Response<'_>,
     scratch: &mut [u8],
 ) -> Result<(), Fault> {
     let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };

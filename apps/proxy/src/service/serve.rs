@@ -1,6 +1,6 @@
 //! Requests: reading their heads, choosing their routes, and answering those that need no server.
 
-use weir_http1::{Body, BodyReader, FieldSlots, Method, Reject, Request, Version};
+use weir_http1::{Body, BodyReader, Method, Reject, Request, Version};
 use weir_httpd::{Answer, Manner, dynamic_head};
 use weir_socket::{Received, Sockets};
 
@@ -27,7 +27,7 @@ impl Reply {
     pub(super) const LAST: Self =
         Self { version: Version::Http11, is_persistent: false, head_only: false, body: Body::UntilClose };
 
-    fn to(request: &Request<'_, '_>, keep_alive: bool) -> Self {
+    fn to(request: &Request<'_>, keep_alive: bool) -> Self {
         Self {
             version: request.version,
             // A client that waits for 100 Continue need not send its body after another response (RFC 9110 10.1.1), so
@@ -64,8 +64,7 @@ impl<M: MetricsSource> Service<M> {
             Ok(None) => return Step::Again,
             Err(_) => return self.drop_front(net, key, true),
         };
-        let mut slots = FieldSlots::new();
-        let head_len = match Request::parse(head.bytes(), &mut slots, &limits) {
+        let head_len = match Request::parse(head.bytes(), &limits) {
             Ok(Some(request)) => {
                 self.dispatch(net, key, &request);
                 request.head_len
@@ -93,7 +92,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     #[inline]
-    fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_, '_>) {
+    fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         self.counters.request(front.listener.into());
@@ -114,7 +113,7 @@ impl<M: MetricsSource> Service<M> {
 
     /// What is wrong with a request that is well-formed.
     #[inline]
-    fn refusal(&self, request: &Request<'_, '_>) -> Option<Reject> {
+    fn refusal(&self, request: &Request<'_>) -> Option<Reject> {
         match request.body {
             Body::Length(length) if length > self.body_bytes_max => Some(Reject::BodyTooLarge),
             _ if request.method == Method::Connect => Some(Reject::Connect),
@@ -123,7 +122,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     #[inline]
-    fn answer(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_, '_>, target: Target, reply: Reply) {
+    fn answer(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, target: Target, reply: Reply) {
         if request.method == Method::Other {
             self.reject(net, key, Reject::MethodUnknown);
             return;
@@ -137,7 +136,9 @@ impl<M: MetricsSource> Service<M> {
             },
             _ if !is_read => Err(405),
             Target::Page(index) => match local.pages.get_mut(usize::from(index)) {
-                Some((path, page)) if path == request.path() => Ok(page.answer(net, &mut local.date, manner)),
+                Some((path, page)) if path.as_bytes() == request.path() => {
+                    Ok(page.answer(net, &mut local.date, manner))
+                }
                 _ => Err(404),
             },
             Target::Files(index) => {
