@@ -114,6 +114,19 @@ fn rfc_8985_7_a_lost_tail_is_probed_after_two_round_trips() {
 }
 
 #[test]
+fn rfc_8985_7_2_a_flight_that_begins_with_one_segment_is_probed_as_a_flight() {
+    let mut d = ten_out();
+    d.peer(&format!(". 1:1(0) ack {} <ts 102 0>", start(10)));
+    d.drain();
+    // Nothing is on its way; then several segments are, in one burst.
+    d.write(4 * 1448);
+    d.drain();
+    d.after_ms(205);
+    d.expect(&format!("P. {}:{}(1448)", start(13), start(14)));
+    assert_eq!((d.count(Counter::TailLossProbes), d.count(Counter::RetransmissionTimeouts)), (1, 0));
+}
+
+#[test]
 fn rfc_3522_a_late_original_undoes_the_timeout() {
     let mut d = ten_out();
     let stamp_before = 1_100;

@@ -228,12 +228,23 @@ impl Open {
         if self.probe.take() == Some(Probe::Tail) {
             self.tail_probe = Some(TailProbe { end: self.snd.nxt, retransmitted: false });
             self.restart_loss_timer(common, shared);
-        } else if common.timers.loss == NEVER || matches!(self.loss_timer, LossTimer::TailProbe | LossTimer::Persist) {
+        } else if common.timers.loss == NEVER
+            || matches!(self.loss_timer, LossTimer::TailProbe | LossTimer::Persist)
+            || self.is_second(len)
+        {
             if self.snd.nxt - self.snd.una == len {
                 self.stalled_since = shared.now;
             }
             self.restart_loss_timer(common, shared);
         }
+    }
+
+    /// Whether what was sent last, of `len` sequence numbers, joined a segment that was alone. A lone segment's probe has to
+    /// allow for a delayed acknowledgement, which leaves it to the retransmission timer; that of two need not wait so long.
+    #[inline]
+    fn is_second(&self, len: u32) -> bool {
+        let in_flight = self.snd.nxt - self.snd.una;
+        in_flight > self.snd.mss && in_flight - len <= self.snd.mss
     }
 
     /// Sends up to `len` sequence numbers of a record again.
