@@ -53,8 +53,11 @@ fn ask<T: Transport, M: Machine>(transport: &mut T, machine: &M, out: &mut [u8])
     ring.offer(DescIndex(0));
     ring.flush();
     for _ in 0..ANSWER_LOOKS_MAX {
-        if let Some(used) = ring.next_used()? {
+        if let Some(used) = ring.next_used() {
             return take(&bytes, used.id, used.len, out.get_mut(..wanted).unwrap_or_default());
+        }
+        if let Some(lie) = ring.lie() {
+            return Err(lie);
         }
         core::hint::spin_loop();
     }

@@ -252,7 +252,10 @@ impl<D: Doorbell> CommandQueue<D> {
         self.ring.offer(DescIndex(0));
         self.ring.flush();
         for _ in 0..ANSWER_LOOKS_MAX {
-            if let Some(used) = self.ring.next_used()? {
+            if let Some(lie) = self.ring.lie() {
+                return Err(lie);
+            }
+            if let Some(used) = self.ring.next_used() {
                 return match (used.id, self.bytes.read(COMMAND_BYTES)) {
                     (0, ACK_OK) => Ok(()),
                     (0, _) => Err(DeviceError::CommandRefused(class, command)),

@@ -71,9 +71,11 @@ impl<D: Doorbell> ParkedPair<D> {
 /// [`refill`](Self::refill); [`transmit`](Transmit::transmit) as the stack wants; [`flush`](Self::flush). Before the core
 /// sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
 ///
-/// What it costs per frame: receiving reads one used entry and the frame's first line, and writes one address and one entry for
-/// the buffer that replaces it; sending writes a descriptor per piece and one entry; reclaiming reads one used entry. Per
-/// burst and direction: an index, a barrier, and a doorbell if the device asks for it.
+/// What it costs per frame, in instructions (release build, counted by single steps): receiving 61 and replacing the buffer 31;
+/// sending a frame of one, two and three pieces 95, 140 and 185; reclaiming it 52, 78 and 94. Memory: one used entry and the
+/// frame's first line; one address and one entry for the fresh buffer; a descriptor per piece and one entry to send; one used entry to
+/// reclaim. Per burst and direction: an index, a barrier, and a doorbell if the device asks for it, 43 in all. No
+/// locked instruction, no division, no allocation.
 ///
 /// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until the
 /// control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core sees it by
@@ -104,10 +106,12 @@ impl<D: Doorbell> QueuePair<D> {
     /// Takes back the buffers of frames that the device has sent.
     #[inline]
     pub fn reclaim(&mut self) {
-        if !self.stopped
-            && let Err(error) = self.transmit.reclaim()
-        {
-            self.fail(error);
+        if self.stopped {
+            return;
+        }
+        self.transmit.reclaim();
+        if let Some(lie) = self.transmit.ring.lie() {
+            self.fail(lie);
         }
     }
 
@@ -125,14 +129,13 @@ impl<D: Doorbell> QueuePair<D> {
         }
     }
 
-    /// Tells the device of fresh buffers and of frames to send: a barrier and at most one doorbell for each.
+    /// Tells the device of frames to send and of fresh buffers: a barrier and at most one doorbell for each.
     #[inline]
     pub fn flush(&mut self) {
         if self.stopped {
             return;
         }
-        self.counters.transmit_bursts += u64::from(self.transmit.ring.has_news());
-        self.transmit.ring.flush();
+        self.counters.transmit_bursts += u64::from(self.transmit.flush());
         self.receive.ring.flush();
     }
 
@@ -182,8 +185,8 @@ impl<D: Doorbell> QueuePair<D> {
             receive_packets: self.receive.packets,
             receive_bytes: self.receive.bytes,
             receive_doorbells: self.receive.ring.doorbells,
-            transmit_packets: self.transmit.packets,
-            transmit_bytes: self.transmit.bytes,
+            transmit_packets: self.transmit.frames(),
+            transmit_bytes: self.transmit.frame_bytes(),
             transmit_doorbells: self.transmit.ring.doorbells,
             drop_no_headroom: self.transmit.no_headroom,
             ..self.counters
@@ -213,7 +216,11 @@ impl<D: Doorbell> QueuePair<D> {
     /// write to them.
     #[cold]
     fn fail(&mut self, error: DeviceError) {
+        if self.stopped {
+            return;
+        }
         self.stopped = true;
+        self.receive.stop();
         self.fault = Some(error);
         self.counters.ring_errors += 1;
         self.link.want_reset();
@@ -228,9 +235,11 @@ impl<D: Doorbell> QueuePair<D> {
         }
         if phase.is_running() {
             self.stopped = false;
+            self.receive.resume();
             self.disarm_rings();
         } else {
             self.stopped = true;
+            self.receive.stop();
             self.receive.restart();
             self.counters.drop_reset += self.transmit.restart();
             self.counters.resets += 1;
@@ -243,16 +252,13 @@ impl<D: Doorbell> QueuePair<D> {
 impl<D: Doorbell> Receive for QueuePair<D> {
     #[inline]
     fn receive(&mut self) -> Option<RxFrame> {
-        if self.stopped {
-            return None;
+        let frame = self.receive.next();
+        if frame.is_none()
+            && let Some(lie) = self.receive.ring.lie()
+        {
+            self.fail(lie);
         }
-        match self.receive.next() {
-            Ok(frame) => frame,
-            Err(error) => {
-                self.fail(error);
-                None
-            }
-        }
+        frame
     }
 }
 
@@ -278,20 +284,16 @@ impl<D: Doorbell> Transmit for QueuePair<D> {
         if !allows(&self.capabilities, offload) {
             return self.refuse(TransmitError::NotNegotiated);
         }
-        match self.transmit.send(head, payload, offload) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => self.refuse(error),
-            Err(error) => {
-                self.fail(error);
-                self.refuse(TransmitError::Stopped)
-            }
-        }
+        self.transmit.send(head, payload, offload).or_else(|error| self.refuse(error))
     }
 }
 
 impl<D: Doorbell> QueuePair<D> {
     #[cold]
     fn refuse(&mut self, error: TransmitError) -> Result<(), TransmitError> {
+        if let Some(lie) = self.transmit.ring.lie() {
+            self.fail(lie);
+        }
         let counter = match error {
             TransmitError::Full => &mut self.counters.drop_full,
             TransmitError::TooManyPieces => &mut self.counters.drop_too_many_pieces,

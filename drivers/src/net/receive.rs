@@ -3,6 +3,9 @@
 //! Each descriptor stands for one buffer of the pool, and its length and flags never change: to give the device a fresh buffer is to
 //! write an address and an entry. The packet behind each descriptor is kept in a table of our own until the device is done with
 //! it; its word of which that is, and how long, is checked against the table.
+//!
+//! Buffers that were taken out are replaced in batches, and not before: as long as a descriptor has no fresh buffer, the device
+//! cannot use it a second time unnoticed.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -21,10 +24,12 @@ const FRAME_BUFFERS_MAX: u16 = 2 * (65536 + 18 + header::BYTES).div_ceil(BUFFER_
 
 pub(super) struct ReceiveQueue<D> {
     pub(super) ring: SplitRing<D>,
+    state: State,
     pool: Pool,
     /// The buffers that the device has, by descriptor.
     held: Box<[Option<Packet>]>,
-    /// Free descriptors: a stack.
+    pub(super) bytes: u64,
+    /// Descriptors without buffer: the first `free_len`.
     free: Box<[u16]>,
     free_len: usize,
     /// Fresh buffers are given when so many descriptors are free.
@@ -33,7 +38,17 @@ pub(super) struct ReceiveQueue<D> {
     merge: bool,
     partial: Option<Partial>,
     pub(super) packets: u64,
-    pub(super) bytes: u64,
+}
+
+/// What a look at the ring has to expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The beginning of a frame.
+    Running,
+    /// The rest of a frame.
+    Partial,
+    /// Nothing: the ring must not be touched.
+    Stopped,
 }
 
 /// A frame of which the device has not yet given all buffers.
@@ -46,18 +61,19 @@ struct Partial {
 impl<D: Doorbell> ReceiveQueue<D> {
     /// An empty queue; [`fill`](Self::fill) gives the device its first buffers.
     pub(super) fn new(ring: SplitRing<D>, pool: Pool, merge: bool) -> Self {
-        let len = usize::from(ring.len());
+        let len = ring.len();
         let mut queue = Self {
             ring,
+            state: State::Running,
             pool,
             held: (0..len).map(|_| None).collect(),
-            free: (0..len as u16).rev().collect(),
-            free_len: len,
-            batch: (len / 8).max(1),
+            bytes: 0,
+            free: (0..len).rev().collect(),
+            free_len: len.into(),
+            batch: usize::from(len / 8).max(1),
             merge,
             partial: None,
             packets: 0,
-            bytes: 0,
         };
         queue.describe_all();
         queue
@@ -70,84 +86,89 @@ impl<D: Doorbell> ReceiveQueue<D> {
         }
     }
 
-    /// The next frame, if there is a complete one.
-    ///
-    /// # Errors
-    /// The device lied; the queue must not be used until it was reset.
+    /// The next frame, if there is a complete one. None also if the device lied: see [`SplitRing::lie`].
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<RxFrame>, DeviceError> {
-        if self.partial.is_some() {
+    pub(super) fn next(&mut self) -> Option<RxFrame> {
+        if self.state != State::Running {
             return self.assemble();
         }
-        let Some(mut packet) = self.take()? else { return Ok(None) };
+        let mut packet = self.take()?;
         let Some(received) = Received::parse(&packet) else {
-            return Err(DeviceError::LengthTooShort(packet.len() as u32));
+            self.ring.accuse(DeviceError::LengthTooShort(packet.len() as u32));
+            return None;
         };
         // Cannot fail: the header was just parsed.
         let _ = packet.trim_front(header::BYTES);
         if self.merge && received.buffers != 1 {
             return self.begin(packet, received);
         }
-        Ok(Some(self.deliver(packet, received.checksum)))
+        self.packets += 1;
+        self.bytes += packet.len() as u64;
+        Some(RxFrame { packet, checksum: received.checksum })
     }
 
     /// Takes the next buffer that the device is done with, shortened to what it wrote.
     #[inline]
-    fn take(&mut self) -> Result<Option<Packet>, DeviceError> {
-        let Some(used) = self.ring.next_used()? else { return Ok(None) };
-        let index = used.id as usize;
-        let Some(held) = self.held.get_mut(index) else {
-            return Err(DeviceError::DescriptorIdOutOfRange(used.id));
+    fn take(&mut self) -> Option<Packet> {
+        let used = self.ring.next_used()?;
+        let Some(held) = self.held.get_mut(used.id as usize) else {
+            self.ring.accuse(DeviceError::DescriptorIdOutOfRange(used.id));
+            return None;
         };
-        let Some(mut packet) = held.take() else { return Err(DeviceError::UsedTwice(index as u16)) };
-        // Cannot overflow: each descriptor is either held or on the stack.
+        let Some(mut packet) = held.take() else {
+            self.ring.accuse(DeviceError::UsedTwice(used.id as u16));
+            return None;
+        };
+        // There is room: each descriptor is either held or free.
         if let Some(free) = self.free.get_mut(self.free_len) {
-            *free = index as u16;
+            *free = used.id as u16;
             self.free_len += 1;
         }
         if used.len as usize > BUFFER_BYTES {
-            return Err(DeviceError::LengthTooLong(used.len));
+            self.ring.accuse(DeviceError::LengthTooLong(used.len));
+            return None;
         }
         packet.truncate(used.len as usize);
-        Ok(Some(packet))
-    }
-
-    #[inline]
-    fn deliver(&mut self, packet: Packet, checksum: ChecksumStatus) -> RxFrame {
-        self.packets += 1;
-        self.bytes += packet.len() as u64;
-        RxFrame { packet, checksum }
+        Some(packet)
     }
 
     /// Starts a frame of several buffers (5.1.6.4).
     #[cold]
-    fn begin(&mut self, packet: Packet, received: Received) -> Result<Option<RxFrame>, DeviceError> {
+    fn begin(&mut self, packet: Packet, received: Received) -> Option<RxFrame> {
         if received.buffers == 0 || received.buffers > FRAME_BUFFERS_MAX {
-            return Err(DeviceError::BufferCountInvalid(received.buffers));
+            self.ring.accuse(DeviceError::BufferCountInvalid(received.buffers));
+            return None;
         }
         self.partial = Some(Partial { packet, missing: received.buffers - 1, checksum: received.checksum });
+        self.state = State::Partial;
         self.assemble()
     }
 
     /// Adds buffers to the started frame until it is complete or the device has no more for now.
-    fn assemble(&mut self) -> Result<Option<RxFrame>, DeviceError> {
-        let Some(mut partial) = self.partial.take() else { return Ok(None) };
-        while partial.missing > 0 {
-            let Some(next) = self.take()? else {
-                self.partial = Some(partial);
-                return Ok(None);
-            };
-            if next.is_empty() {
-                return Err(DeviceError::LengthTooShort(0));
-            }
-            self.bytes += next.len() as u64;
-            partial.packet.append(next);
-            partial.missing -= 1;
+    #[cold]
+    fn assemble(&mut self) -> Option<RxFrame> {
+        if self.state != State::Partial {
+            return None;
         }
-        Ok(Some(self.deliver(partial.packet, partial.checksum)))
+        while self.partial.as_ref().is_some_and(|partial| partial.missing > 0) {
+            let next = self.take()?;
+            if next.is_empty() {
+                self.ring.accuse(DeviceError::LengthTooShort(0));
+                return None;
+            }
+            if let Some(partial) = &mut self.partial {
+                partial.packet.append(next);
+                partial.missing -= 1;
+            }
+        }
+        self.state = State::Running;
+        let Partial { packet, checksum, .. } = self.partial.take()?;
+        self.packets += 1;
+        self.bytes += packet.frame_len() as u64;
+        Some(RxFrame { packet, checksum })
     }
 
-    /// Gives the device fresh buffers, once it is worth the barrier.
+    /// Prepares fresh buffers for the device, once it is worth the barrier that the flush will cost.
     #[inline]
     pub(super) fn refill(&mut self) {
         if self.free_len >= self.batch {
@@ -155,18 +176,32 @@ impl<D: Doorbell> ReceiveQueue<D> {
         }
     }
 
-    /// Gives the device a buffer for each free descriptor, as far as the pool has some.
+    /// Prepares a buffer for each free descriptor, as far as the pool has some.
     pub(super) fn fill(&mut self) {
-        while let Some(&index) = self.free_len.checked_sub(1).and_then(|top| self.free.get(top)) {
+        let Some(free) = self.free.get(..self.free_len) else { return };
+        let mut left = self.free_len;
+        for &index in free.iter().rev() {
             // The pool counts the failure. What is missing now is given another time.
             let Some(packet) = self.pool.allocate_whole() else { break };
-            self.free_len -= 1;
             self.ring.redirect(DescIndex(index), packet.address());
             if let Some(held) = self.held.get_mut(usize::from(index)) {
-                *held = Some(packet);
+                // Nothing to drop: a free descriptor holds nothing.
+                mem::forget(held.replace(packet));
             }
             self.ring.offer(DescIndex(index));
+            left -= 1;
         }
+        self.free_len = left;
+    }
+
+    /// Looks at the ring no more, until it is restarted and resumed.
+    pub(super) fn stop(&mut self) {
+        self.state = State::Stopped;
+    }
+
+    /// Looks at the ring again.
+    pub(super) fn resume(&mut self) {
+        self.state = State::Running;
     }
 
     /// Buffers that the device may receive into.

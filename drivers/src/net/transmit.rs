@@ -22,8 +22,10 @@ pub(super) struct TransmitQueue<D> {
     /// First descriptor of the free list, meaningful while `free` is not zero.
     free_head: u16,
     free: usize,
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+    /// Frames that the device was told of.
+    packets: u64,
+    /// Bytes sent, the device's headers included.
+    bytes: u64,
     pub(super) no_headroom: u64,
 }
 
@@ -51,139 +53,170 @@ impl<D: Doorbell> TransmitQueue<D> {
         self.free
     }
 
+    /// Frames queued.
+    pub(super) fn frames(&self) -> u64 {
+        self.packets + u64::from(self.ring.unpublished())
+    }
+
+    /// Their bytes, from the Ethernet header on.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        self.bytes - self.frames() * header::BYTES as u64
+    }
+
     /// Queues a frame of `head`, what is chained to it, and `payload`, in this order.
     ///
     /// # Errors
-    /// There is no room for it now, or never; `Ok(Err(...))` and its buffers are back in their pool. The outer error is the
-    /// device's.
+    /// There is no room for it now, or never, and its buffers are back in their pool. If the device lied:
+    /// [`TransmitError::Stopped`], and see [`SplitRing::lie`].
     #[inline]
-    pub(super) fn send<P>(
-        &mut self,
-        mut head: Packet,
-        payload: P,
-        offload: Offload,
-    ) -> Result<Result<(), TransmitError>, DeviceError>
+    pub(super) fn send<P>(&mut self, mut head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
     where
         P: ExactSizeIterator<Item = Chunk>,
     {
-        if head.headroom() < header::BYTES {
-            match self.put_in_front(head) {
-                Some(chained) => head = chained,
-                None => return Ok(Err(TransmitError::Full)),
-            }
+        let mut pieces = payload.len().saturating_add(1);
+        let mut rest = None;
+        if head.headroom() < header::BYTES || head.is_chain() {
+            (head, rest) = self.unusual_head(head)?;
+            pieces = pieces.saturating_add(rest.as_ref().map_or(0, Packet::buffers));
         }
         if let Ok(front) = head.prepend(header::BYTES) {
             front.copy_from_slice(&header::encode(offload));
         }
-        let chained = if head.is_chain() { head.buffers() - 1 } else { 0 };
-        let pieces = payload.len().saturating_add(1 + chained);
         if pieces > self.free {
-            if pieces > self.slots.len() {
-                return Ok(Err(TransmitError::TooManyPieces));
-            }
-            self.reclaim()?;
-            if pieces > self.free {
-                return Ok(Err(TransmitError::Full));
+            self.make_room(pieces)?;
+        }
+        let mut chain = Chain { first: self.free_head, last: self.free_head, len: 0, last_bytes: 0 };
+        self.place(&mut chain, head.freeze());
+        if rest.is_some() {
+            chain = self.place_rest(chain, rest);
+        }
+        for piece in payload {
+            // An empty buffer is an error to the device. An iterator that has more than it said is cut short.
+            if !piece.is_empty() && chain.len < pieces {
+                self.place(&mut chain, piece);
             }
         }
-        self.queue(head, payload, pieces);
-        Ok(Ok(()))
+        self.finish(chain);
+        Ok(())
     }
 
-    /// Writes the chain of at most `limit` descriptors, which are free.
+    /// Writes a piece to the first free descriptor, as if another one followed.
     #[inline]
-    fn queue<P: Iterator<Item = Chunk>>(&mut self, mut head: Packet, payload: P, limit: usize) {
-        let first = self.free_head;
-        let mut chain = Chain { index: first, len: 1, bytes: 0 };
-        let mut rest = head.take_rest();
-        let mut piece = head.freeze();
-        // Each piece is written when the next one is known: only then it is clear whether the chain goes on.
-        while let Some(mut packet) = rest {
-            rest = packet.take_rest();
-            if !packet.is_empty() {
-                self.place(&mut chain, mem::replace(&mut piece, packet.freeze()), true);
-            }
-        }
-        for next in payload {
-            // An empty buffer is an error to the device. `limit` guards against an iterator that has more than it said.
-            if !next.is_empty() && usize::from(chain.len) < limit {
-                self.place(&mut chain, mem::replace(&mut piece, next), true);
-            }
-        }
-        self.place(&mut chain, piece, false);
-        self.free_head = chain.index;
-        self.free -= usize::from(chain.len);
-        self.slots[usize::from(first)].frame_len = chain.len;
-        self.packets += 1;
-        self.bytes += (chain.bytes - header::BYTES as u32) as u64;
-        self.ring.offer(DescIndex(first));
-    }
-
-    /// Writes a piece to the chain's next descriptor.
-    #[inline]
-    fn place(&mut self, chain: &mut Chain, piece: Chunk, more: bool) {
-        let index = chain.index;
+    fn place(&mut self, chain: &mut Chain, piece: Chunk) {
+        let index = self.free_head;
         let slot = &mut self.slots[usize::from(index)];
         let buffer = Buffer { address: piece.address(), len: piece.len() as u32 };
-        slot.piece = Some(piece);
-        chain.index = slot.next;
-        chain.bytes = chain.bytes.wrapping_add(buffer.len);
-        chain.len += u16::from(more);
-        let next = more.then_some(DescIndex(slot.next));
-        self.ring.describe(DescIndex(index), buffer, Access::DeviceReads, next);
+        // Nothing to drop: a free descriptor holds nothing.
+        mem::forget(slot.piece.replace(piece));
+        let next = slot.next;
+        self.ring.describe(DescIndex(index), buffer, Access::DeviceReads, Some(DescIndex(next)));
+        self.free_head = next;
+        self.bytes += u64::from(buffer.len);
+        chain.last = index;
+        chain.last_bytes = buffer.len;
+        chain.len += 1;
     }
 
-    /// Takes back what the device has sent.
-    ///
-    /// # Errors
-    /// The device lied; the queue must not be used until it was reset.
+    /// Ends the chain and offers it.
     #[inline]
-    pub(super) fn reclaim(&mut self) -> Result<(), DeviceError> {
-        while let Some(used) = self.ring.next_used()? {
+    fn finish(&mut self, chain: Chain) {
+        self.ring.end_chain(DescIndex(chain.last), chain.last_bytes);
+        self.free -= chain.len;
+        self.slots[usize::from(chain.first)].frame_len = chain.len as u16;
+        self.ring.offer(DescIndex(chain.first));
+    }
+
+    /// Takes back what the device has sent. If it lied, see [`SplitRing::lie`].
+    #[inline]
+    pub(super) fn reclaim(&mut self) {
+        while let Some(used) = self.ring.next_used() {
             let Some(slot) = self.slots.get_mut(used.id as usize) else {
-                return Err(DeviceError::DescriptorIdOutOfRange(used.id));
+                return self.ring.accuse(DeviceError::DescriptorIdOutOfRange(used.id));
             };
             let first = used.id as u16;
             let len = mem::take(&mut slot.frame_len);
             if len == 0 {
-                return Err(DeviceError::UsedTwice(first));
+                return self.ring.accuse(DeviceError::UsedTwice(first));
             }
-            self.release(first, len);
+            slot.piece = None;
+            let last = if len == 1 {
+                first
+            } else {
+                {
+                    let next = slot.next;
+                    self.release_rest(next, len - 1)
+                }
+            };
+            self.slots[usize::from(last)].next = self.free_head;
+            self.free_head = first;
+            self.free += usize::from(len);
         }
-        Ok(())
     }
 
-    /// Frees the `len` descriptors of the frame that begins at `first`, and what they hold.
+    /// Frees what `len` descriptors from `index` on hold; returns the last of them.
     #[inline]
-    fn release(&mut self, first: u16, len: u16) {
-        let mut index = first;
-        for left in (0..len).rev() {
+    fn release_rest(&mut self, mut index: u16, len: u16) -> u16 {
+        for _ in 1..len {
             let slot = &mut self.slots[usize::from(index)];
             slot.piece = None;
-            if left == 0 {
-                slot.next = self.free_head;
-            } else {
-                index = slot.next;
-            }
+            index = slot.next;
         }
-        self.free_head = first;
-        self.free += usize::from(len);
+        self.slots[usize::from(index)].piece = None;
+        index
     }
 
-    /// An empty packet with headroom, and `head` chained to it: for frames without headroom.
+    /// Looks whether the device has sent enough by now for `pieces` more.
     #[cold]
-    fn put_in_front(&mut self, head: Packet) -> Option<Packet> {
-        let Some(mut front) = self.pool.allocate() else {
-            self.no_headroom += 1;
-            return None;
-        };
-        front.append(head);
-        Some(front)
+    fn make_room(&mut self, pieces: usize) -> Result<(), TransmitError> {
+        if pieces > self.slots.len() {
+            return Err(TransmitError::TooManyPieces);
+        }
+        self.reclaim();
+        if self.ring.lie().is_some() {
+            return Err(TransmitError::Stopped);
+        }
+        if pieces > self.free { Err(TransmitError::Full) } else { Ok(()) }
+    }
+
+    /// Splits a head of several buffers; puts an empty buffer in front of one without headroom.
+    #[cold]
+    fn unusual_head(&mut self, mut head: Packet) -> Result<(Packet, Option<Packet>), TransmitError> {
+        if head.headroom() < header::BYTES {
+            let Some(front) = self.pool.allocate() else {
+                self.no_headroom += 1;
+                return Err(TransmitError::Full);
+            };
+            return Ok((front, Some(head)));
+        }
+        let rest = head.take_rest();
+        Ok((head, rest))
+    }
+
+    /// Writes the buffers of `rest`.
+    #[cold]
+    fn place_rest(&mut self, mut chain: Chain, mut rest: Option<Packet>) -> Chain {
+        while let Some(mut packet) = rest {
+            rest = packet.take_rest();
+            if !packet.is_empty() {
+                self.place(&mut chain, packet.freeze());
+            }
+        }
+        chain
+    }
+
+    /// Tells the device of what was queued, with a doorbell if it wants one. True if there was something.
+    #[inline]
+    pub(super) fn flush(&mut self) -> bool {
+        let frames = self.ring.unpublished();
+        self.packets += u64::from(frames);
+        self.ring.flush();
+        frames > 0
     }
 
     /// Starts over with an empty ring; the frames in it are lost, their number is returned. The device must have been reset.
     pub(super) fn restart(&mut self) -> u64 {
         let lost = self.ring.queued().into();
+        self.packets += u64::from(self.ring.unpublished());
         self.ring.restart();
         let mask = self.ring.len() - 1;
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -197,10 +230,10 @@ impl<D: Doorbell> TransmitQueue<D> {
 
 /// A chain that is being written.
 struct Chain {
-    /// The descriptor that the next piece goes to.
-    index: u16,
-    len: u16,
-    bytes: u32,
+    first: u16,
+    last: u16,
+    len: usize,
+    last_bytes: u32,
 }
 
 impl<D> Drop for TransmitQueue<D> {

@@ -104,21 +104,25 @@ impl RingMemory {
     /// Writes a descriptor that the driver owns.
     #[inline]
     pub(super) fn set_descriptor(&mut self, index: DescIndex, address: u64, len: u32, flags: u16, next: DescIndex) {
-        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next.0) << 48;
-        let at = usize::from(index.0 & self.mask) * 2;
-        // SAFETY: the masked index is below the table's length; two u64 make one descriptor, aligned by the region.
-        unsafe {
-            self.descriptors.add(at).write_volatile(address.to_le());
-            self.descriptors.add(at + 1).write_volatile(rest.to_le());
-        }
+        self.set_descriptor_address(index, address);
+        self.set_descriptor_rest(index, len, flags, next);
     }
 
     /// Writes the address of a descriptor that the driver owns, and leaves the rest as it is.
     #[inline]
     pub(super) fn set_descriptor_address(&mut self, index: DescIndex, address: u64) {
         let at = usize::from(index.0 & self.mask) * 2;
-        // SAFETY: as in `set_descriptor`.
+        // SAFETY: the masked index is below the table's length; two u64 make one descriptor, aligned by the region.
         unsafe { self.descriptors.add(at).write_volatile(address.to_le()) }
+    }
+
+    /// Writes all but the address of a descriptor that the driver owns.
+    #[inline]
+    pub(super) fn set_descriptor_rest(&mut self, index: DescIndex, len: u32, flags: u16, next: DescIndex) {
+        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next.0) << 48;
+        let at = usize::from(index.0 & self.mask) * 2 + 1;
+        // SAFETY: as in `set_descriptor_address`.
+        unsafe { self.descriptors.add(at).write_volatile(rest.to_le()) }
     }
 
     /// Writes the available entry at `position`, which the index has not passed yet.

@@ -73,6 +73,8 @@ pub(crate) struct SplitRing<D> {
     next_used: u16,
     /// The used index as last read.
     used_seen: u16,
+    /// The first thing that the device said and that cannot be.
+    lie: Option<DeviceError>,
     /// Doorbells rung.
     pub doorbells: u64,
 }
@@ -91,6 +93,7 @@ impl<D: Doorbell> SplitRing<D> {
             published: 0,
             next_used: 0,
             used_seen: 0,
+            lie: None,
             doorbells: 0,
         })
     }
@@ -112,6 +115,7 @@ impl<D: Doorbell> SplitRing<D> {
         self.published = 0;
         self.next_used = 0;
         self.used_seen = 0;
+        self.lie = None;
     }
 
     /// Describes a buffer; `next` is the chain's next descriptor.
@@ -120,6 +124,12 @@ impl<D: Doorbell> SplitRing<D> {
         let write = if access == Access::DeviceWrites { DESC_WRITE } else { 0 };
         let (chained, next) = next.map_or((0, DescIndex(0)), |next| (DESC_NEXT, next));
         self.memory.set_descriptor(index, buffer.address, buffer.len, write | chained, next);
+    }
+
+    /// Makes a descriptor of `len` bytes, that was described as one that the device reads, the last one of its chain.
+    #[inline]
+    pub(crate) fn end_chain(&mut self, index: DescIndex, len: u32) {
+        self.memory.set_descriptor_rest(index, len, 0, DescIndex(0));
     }
 
     /// Points a descriptor that was described before to another buffer of the same length.
@@ -160,37 +170,53 @@ impl<D: Doorbell> SplitRing<D> {
         wanted
     }
 
-    /// Whether there is something to [`flush`](Self::flush).
+    /// Chains that [`flush`](Self::flush) will show the device.
     #[inline]
-    pub(crate) fn has_news(&self) -> bool {
-        self.published != self.next_available
+    pub(crate) fn unpublished(&self) -> u16 {
+        self.next_available.wrapping_sub(self.published)
     }
 
-    /// The next chain that the device is done with.
+    /// The next chain that the device is done with. None also if the used index lies: see [`lie`](Self::lie).
     ///
-    /// # Errors
-    /// [`DeviceError::UsedIndexJumped`]. The element itself is not checked: its id is the caller's to look up.
+    /// The element itself is not checked: its id is the caller's to look up, who may [`accuse`](Self::accuse) as well.
     #[inline]
-    pub(crate) fn next_used(&mut self) -> Result<Option<UsedElement>, DeviceError> {
-        if self.next_used == self.used_seen && !self.look()? {
-            return Ok(None);
+    pub(crate) fn next_used(&mut self) -> Option<UsedElement> {
+        if self.next_used == self.used_seen && !self.look() {
+            return None;
         }
         let element = self.memory.used(self.next_used);
         self.next_used = self.next_used.wrapping_add(1);
-        Ok(Some(element))
+        Some(element)
     }
 
     /// Reads the used index; true if there is something new.
     #[inline]
-    fn look(&mut self) -> Result<bool, DeviceError> {
+    fn look(&mut self) -> bool {
         let seen = self.memory.used_index();
+        if seen == self.used_seen {
+            return false;
+        }
         let by = seen.wrapping_sub(self.next_used);
         let outstanding = self.outstanding();
         if by > outstanding {
-            return Err(DeviceError::UsedIndexJumped { by, outstanding });
+            self.accuse(DeviceError::UsedIndexJumped { by, outstanding });
+            return false;
         }
         self.used_seen = seen;
-        Ok(by != 0)
+        true
+    }
+
+    /// Notes that the device lied. From the outside, because what is wrong with an element only the ring's user can tell, and
+    /// because an error that is handed up with each element costs more than the element.
+    #[cold]
+    pub(crate) fn accuse(&mut self, error: DeviceError) {
+        self.lie.get_or_insert(error);
+    }
+
+    /// The first lie since the ring was started. After one, the ring must not be used before its device was reset.
+    #[inline]
+    pub(crate) const fn lie(&self) -> Option<DeviceError> {
+        self.lie
     }
 
     /// Chains that the device has been shown and not been seen to be done with.
