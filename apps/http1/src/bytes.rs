@@ -1,61 +1,46 @@
 //! Sixteen bytes at a time: finding and checking bytes of a head with vectors, which every x86-64 has (SSE2) and other
 //! machines emulate. A mask has one bit per byte, the lowest for the first.
 //!
-//! Places are given as positions in the whole head and not as slices, so that a vector may be read across the end of what
-//! is looked at; what lies beyond is then left out of the mask.
+//! What is looked at is often given as the front of a longer slice, so that a vector may be read across its end; what lies
+//! beyond is then left out of the mask.
 
 use wide::u8x16;
 
 const WIDTH: usize = 16;
 
-/// The mask of the (up to) sixteen bytes from `at`, and how many these are: fewer only at the end of `bytes`.
+/// The mask of the (up to) sixteen bytes at the front.
 #[inline(always)]
-fn mask_at(bytes: &[u8], at: usize, mask: impl Fn(u8x16) -> u32) -> (u32, usize) {
-    let rest = bytes.get(at..).unwrap_or_default();
-    if let Some(window) = rest.first_chunk::<WIDTH>() {
-        return (mask(u8x16::new(*window)), WIDTH);
-    }
-    match bytes.last_chunk::<WIDTH>() {
-        Some(window) => (mask(u8x16::new(*window)) >> (WIDTH - rest.len()), rest.len()),
-        None => (short_mask(rest, mask), rest.len()),
+fn front_mask(bytes: &[u8], mask: impl Fn(u8x16) -> u32) -> u32 {
+    match bytes.first_chunk::<WIDTH>() {
+        Some(window) => mask(u8x16::new(*window)),
+        None => short_mask(bytes, mask),
     }
 }
 
-/// For heads that are so short that they cannot be complete.
-#[cold]
+/// The mask of fewer than sixteen bytes, as they are left at the end of a buffer.
 #[inline(never)]
 fn short_mask(rest: &[u8], mask: impl Fn(u8x16) -> u32) -> u32 {
     let mut window = [0; WIDTH];
     for (place, byte) in window.iter_mut().zip(rest) {
         *place = *byte;
     }
-    mask(u8x16::new(window)) & ((1 << rest.len()) - 1)
+    mask(u8x16::new(window)) & ((1 << rest.len().min(WIDTH)) - 1)
 }
 
-/// The masks of `bytes[at..at + len]`, sixteen bytes each, until `look` gives something; it also gets how many bytes came
-/// before.
+/// The place of the first byte in the mask among the first `len` bytes; `len` if there is none.
 #[inline(always)]
-fn scan<T>(
-    bytes: &[u8],
-    at: usize,
-    len: usize,
-    mask: impl Fn(u8x16) -> u32,
-    mut look: impl FnMut(usize, u32) -> Option<T>,
-) -> Option<T> {
+fn find(bytes: &[u8], len: usize, mask: impl Fn(u8x16) -> u32) -> usize {
     let mut done = 0;
+    let mut rest = bytes;
     while done < len {
-        let (found, width) = mask_at(bytes, at + done, &mask);
-        let left = len - done;
-        let found = if left < WIDTH { found & ((1 << left) - 1) } else { found };
-        if let Some(result) = look(done, found) {
-            return Some(result);
+        let found = front_mask(rest, &mask);
+        if found != 0 {
+            return (done + first(found)).min(len);
         }
-        if width < WIDTH {
-            break;
-        }
-        done += WIDTH;
+        let Some((_, next)) = rest.split_at_checked(WIDTH) else { break };
+        (rest, done) = (next, done + WIDTH);
     }
-    None
+    len
 }
 
 #[inline(always)]
@@ -87,18 +72,24 @@ const fn first(mask: u32) -> usize {
     mask.trailing_zeros() as usize
 }
 
-/// Where the first control character (below 0x20, or 0x7f) from `at` on is; none if there is none.
+/// Where the first control character (below 0x20, or 0x7f) is; the length if there is none.
 #[inline(always)]
-pub(crate) fn find_control(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        let (mask, width) = mask_at(bytes, at, controls);
+pub(crate) fn find_control(bytes: &[u8]) -> usize {
+    let (windows, tail) = bytes.as_chunks::<WIDTH>();
+    for (index, window) in windows.iter().enumerate() {
+        let mask = controls(u8x16::new(*window));
         if mask != 0 {
-            return Some(at + first(mask));
+            return index * WIDTH + first(mask);
         }
-        if width < WIDTH {
-            return None;
+    }
+    let tail_at = windows.len() * WIDTH;
+    match bytes.last_chunk::<WIDTH>() {
+        // The last sixteen bytes overlap with windows that were found clean.
+        Some(window) if !tail.is_empty() => {
+            let mask = controls(u8x16::new(*window));
+            if mask == 0 { bytes.len() } else { bytes.len() - WIDTH + first(mask) }
         }
-        at += WIDTH;
+        _ => tail_at + tail.iter().position(u8::is_ascii_control).unwrap_or(tail.len()),
     }
 }
 
@@ -109,72 +100,60 @@ pub(crate) struct Token {
     pub word: u64,
 }
 
-/// The token characters (RFC 9110 5.6.2) from `at` on; a control character must follow somewhere.
+/// The token characters (RFC 9110 5.6.2) at the front.
 #[inline(always)]
-pub(crate) fn token_at(bytes: &[u8], at: usize) -> Token {
-    let others = |bytes| !(alphanumeric(bytes) | equal(bytes, b'-')).to_bitmask() & 0xffff;
-    let (mask, _) = mask_at(bytes, at, others);
-    let usual = first(mask);
-    match bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        Some(window) if mask != 0 && bytes.get(at + usual) == Some(&b':') => {
-            let word = u64::from_le_bytes(*window);
-            // Keeps the name's bytes; the rest becomes spaces.
-            let name = if usual < 8 { (1 << (8 * usual)) - 1 } else { u64::MAX };
-            Token { len: usual, word: word & name | SPACES }
-        }
-        _ => unusual_token(bytes, at),
+pub(crate) fn token(bytes: &[u8]) -> Token {
+    let Some(window) = bytes.first_chunk::<WIDTH>() else { return unusual_token(bytes) };
+    let vector = u8x16::new(*window);
+    let others = !(alphanumeric(vector) | equal(vector, b'-')).to_bitmask() & 0xffff;
+    let colons = equal(vector, b':').to_bitmask();
+    // The first character that is none of a usual name is the colon behind it.
+    let stop = others & others.wrapping_neg();
+    if stop & colons == 0 {
+        return unusual_token(bytes);
     }
+    let len = first(stop);
+    let [a, b, c, d, e, f, g, h, ..] = *window;
+    let word = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    // Keeps the name's bytes; the rest becomes spaces.
+    let name = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
+    Token { len, word: word & name | SPACES }
 }
 
 /// A name longer than a vector, or with unusual characters, or too close to the end.
-fn unusual_token(bytes: &[u8], at: usize) -> Token {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let len = rest.iter().take_while(|&&byte| is_token(byte)).count();
-    Token { len, word: lower_word(rest.get(..len).unwrap_or_default()) }
+#[inline(never)]
+fn unusual_token(bytes: &[u8]) -> Token {
+    let len = bytes.iter().take_while(|&&byte| is_token(byte)).count();
+    Token { len, word: lower_word(bytes.get(..len).unwrap_or_default()) }
 }
 
 /// What a target is made of.
 pub(crate) struct TargetScan {
-    /// Where the query begins in the target, with its question mark.
-    pub query: Option<usize>,
+    /// Length of the path: where the query begins, with its question mark.
+    pub path_len: usize,
     /// There is no byte that a target cannot have: white space, control characters, `#`, or one above 127.
     pub is_clean: bool,
 }
 
-/// Looks through a target.
+/// Looks through a target: the first `len` of `bytes`.
 #[inline(always)]
-pub(crate) fn scan_target(bytes: &[u8], at: usize, len: usize) -> TargetScan {
-    let unclean = |bytes| {
-        let bad = between(bytes, 0, 0x20) | between(bytes, 0x7f, 0xff) | equal(bytes, b'#');
-        // One mask for both: they are told apart by the byte.
-        (bad | equal(bytes, b'?')).to_bitmask()
-    };
-    let mut found = TargetScan { query: None, is_clean: true };
-    scan(bytes, at, len, unclean, |done, mut mask| {
-        while mask != 0 {
-            let place = done + first(mask);
-            mask &= mask - 1;
-            if bytes.get(at + place) != Some(&b'?') {
-                found.is_clean = false;
-                return Some(());
-            }
-            found.query = found.query.or(Some(place));
-        }
-        None
-    });
-    found
+pub(crate) fn scan_target(bytes: &[u8], len: usize) -> TargetScan {
+    let bad = |bytes| between(bytes, 0, 0x20) | between(bytes, 0x7f, 0xff) | equal(bytes, b'#');
+    let path_len = find(bytes, len, |bytes| (bad(bytes) | equal(bytes, b'?')).to_bitmask());
+    // One mask for both: they are told apart by the byte.
+    if path_len == len {
+        return TargetScan { path_len, is_clean: true };
+    }
+    let query = bytes.get(path_len..).unwrap_or_default();
+    let is_clean =
+        query.first() == Some(&b'?') && find(query, len - path_len, |b| bad(b).to_bitmask()) == len - path_len;
+    TargetScan { path_len, is_clean }
 }
 
-/// Where the port of a usual host begins, with its colon: the length if there is none. None: it has other characters than
-/// letters, digits, dots, hyphens and colons, and has to be looked at byte by byte.
+/// How many of the first `len` bytes are letters, digits, dots and hyphens, what hosts are made of.
 #[inline(always)]
-pub(crate) fn usual_host(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
-    let unusual = |bytes| !(alphanumeric(bytes) | between(bytes, b'-', b'.')).to_bitmask() & 0xffff;
-    let end = scan(bytes, at, len, unusual, |done, mask| (mask != 0).then(|| done + first(mask)));
-    match end {
-        None => Some(len),
-        Some(end) => (bytes.get(at + end) == Some(&b':')).then_some(end),
-    }
+pub(crate) fn usual_host_len(bytes: &[u8], len: usize) -> usize {
+    find(bytes, len, |bytes| !(alphanumeric(bytes) | between(bytes, b'-', b'.')).to_bitmask() & 0xffff)
 }
 
 const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
@@ -233,8 +212,8 @@ mod tests {
     #[test]
     fn controls_are_found() {
         each_place(|bytes, at, _| {
-            let expected = bytes[at..].iter().position(u8::is_ascii_control).map(|place| at + place);
-            assert_eq!(find_control(bytes, at), expected);
+            let expected = bytes[at..].iter().position(u8::is_ascii_control).unwrap_or(bytes.len() - at);
+            assert_eq!(find_control(&bytes[at..]), expected);
         });
     }
 
@@ -242,7 +221,7 @@ mod tests {
     fn tokens_are_measured() {
         each_place(|bytes, at, _| {
             let len = bytes[at..].iter().take_while(|&&byte| is_token(byte)).count();
-            let token = token_at(bytes, at);
+            let token = token(&bytes[at..]);
             assert_eq!((token.len, token.word), (len, lower_word(&bytes[at..at + len])), "{}", bytes.escape_ascii());
         });
     }
@@ -251,22 +230,23 @@ mod tests {
     fn targets_are_looked_through() {
         each_place(|bytes, at, len| {
             let target = &bytes[at..at + len];
-            let scan = scan_target(bytes, at, len);
+            let scan = scan_target(&bytes[at..], len);
             let is_clean = target.iter().all(|&byte| matches!(byte, 0x21..=0x7e) && byte != b'#');
-            assert_eq!(scan.is_clean, is_clean);
-            assert_eq!(scan.query, target.iter().position(|&byte| byte == b'?').filter(|_| is_clean));
+            assert_eq!(scan.is_clean, is_clean, "{}", target.escape_ascii());
+            let path_len = target.iter().position(|&byte| byte == b'?').unwrap_or(len);
+            assert!(!is_clean || scan.path_len == path_len);
         });
-        let scan = scan_target(b"/a?b?c", 0, 6);
-        assert_eq!((scan.query, scan.is_clean), (Some(2), true));
+        let scan = scan_target(b"/a?b?c#d", 6);
+        assert_eq!((scan.path_len, scan.is_clean), (2, true));
+        assert!(!scan_target(b"/a?b?c#d", 8).is_clean);
     }
 
     #[test]
     fn hosts_end_at_their_port() {
         each_place(|bytes, at, len| {
             let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-            let end = bytes[at..at + len].iter().position(|byte| !is_usual(byte));
-            let expected = end.map_or(Some(len), |end| (bytes[at + end] == b':').then_some(end));
-            assert_eq!(usual_host(bytes, at, len), expected);
+            let end = bytes[at..at + len].iter().position(|byte| !is_usual(byte)).unwrap_or(len);
+            assert_eq!(usual_host_len(&bytes[at..], len), end);
         });
     }
 

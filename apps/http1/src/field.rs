@@ -118,16 +118,22 @@ impl FieldName {
 
 /// The members of a comma-separated list (RFC 9110 5.6.1), without white space around them and without empty ones.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
+    value.split(|&byte| byte == b',').map(trim_all).filter(|member| !member.is_empty())
 }
 
 /// Without the optional white space around a value.
-#[inline]
-pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
+#[inline(always)]
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    // One space and a value is what nearly everybody writes.
+    match bytes {
+        [b' ', value @ ..] if matches!(value, [first, .., last] if *first > b' ' && *last > b' ') => value,
+        _ => trim_all(bytes),
     }
-    while let [rest @ .., b' ' | b'\t'] = bytes {
+}
+
+#[inline(never)]
+fn trim_all(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes

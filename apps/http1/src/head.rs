@@ -1,7 +1,7 @@
 //! What requests and responses have in common: fields, and what they say about connection and framing.
 
 use crate::field::{self, FieldName};
-use crate::lines::{self, Lines};
+use crate::lines::{Field, Lines, Next};
 use crate::reject::Reject;
 
 /// HTTP/1.0 or HTTP/1.1.
@@ -56,12 +56,10 @@ struct Cut {
 impl<'b> Fields<'b> {
     /// All fields: name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + use<'b> {
-        let head = self.head;
-        let mut lines = Lines::new(head, self.start as usize);
-        core::iter::from_fn(move || {
-            let line = lines.next(Reject::FieldValue).ok()??;
-            let field = lines::field(head, line).ok()?;
-            Some((field.name, field.value))
+        let mut lines = Lines::new(self.head, self.start as usize);
+        core::iter::from_fn(move || match lines.next(Reject::FieldValue) {
+            Next::Line(line) => Field::parse(line).map(|field| (field.name, field.value())),
+            Next::Incomplete | Next::Refused(_) => None,
         })
     }
 
@@ -166,18 +164,20 @@ impl<'b> Meaning<'b> {
     pub(crate) fn read(&mut self, bytes: &'b [u8], version: Version, limits: &HeadLimits) -> Result<bool, Reject> {
         let mut lines = Lines::new(bytes, self.fields.start as usize);
         let mut left = limits.fields;
-        loop {
-            let Some(line) = lines.next(Reject::FieldValue)? else { return Ok(false) };
-            if line.start == line.end {
-                break;
+        while !lines.take_empty() {
+            let start = lines.position();
+            let line = match lines.next(Reject::FieldValue) {
+                Next::Line(line) => line,
+                Next::Incomplete => return Ok(false),
+                Next::Refused(reject) => return Err(reject),
+            };
+            if left == 0 {
+                return Err(Reject::TooManyFields);
             }
-            left = left.checked_sub(1).ok_or(Reject::TooManyFields)?;
-            let field = lines::field(bytes, line)?;
+            left -= 1;
+            let Some(field) = Field::parse(line) else { return Err(Reject::FieldName) };
             if field.meaning != FieldName::Other {
-                self.add(field.meaning, field.value, version)?;
-                if field.meaning.is_cut() {
-                    self.fields.cut(line.start, lines.position(), field.meaning.is_forwarding())?;
-                }
+                self.add(&field, version, start, lines.position())?;
             }
         }
         self.head_len = lines.position();
@@ -220,7 +220,13 @@ impl<'b> Meaning<'b> {
         self.says(Said::UpgradeOption)
     }
 
-    fn add(&mut self, name: FieldName, value: &'b [u8], version: Version) -> Result<(), Reject> {
+    /// A field with a meaning, whose line goes from `start` to `end`.
+    #[inline(never)]
+    fn add(&mut self, field: &Field<'b>, version: Version, start: usize, end: usize) -> Result<(), Reject> {
+        let (name, value) = (field.meaning, field.value());
+        if name.is_cut() {
+            self.fields.cut(start, end, name.is_forwarding())?;
+        }
         match name {
             FieldName::Host if self.host.is_some() => return Err(Reject::HostRepeated),
             FieldName::Host => self.host = Some(value),
@@ -292,12 +298,12 @@ impl<'b> Meaning<'b> {
         self.fields.forwarding = 0;
         let mut lines = Lines::new(old.head, old.start as usize);
         loop {
-            let line = lines.next(Reject::FieldValue)?.filter(|line| line.start < line.end);
-            let Some(line) = line else { return Ok(()) };
-            let field = lines::field(old.head, line)?;
+            let start = lines.position();
+            let Next::Line(line) = lines.next(Reject::FieldValue) else { return Ok(()) };
+            let Some(field) = Field::parse(line) else { return Ok(()) };
             let name = field.meaning;
             if name.is_cut() || (!name.is_protected() && is_nominated(field.name)) {
-                self.fields.cut(line.start, lines.position(), name.is_forwarding())?;
+                self.fields.cut(start, lines.position(), name.is_forwarding())?;
             }
         }
     }

@@ -1,65 +1,82 @@
 //! The lines of a head, and the fields on them.
 
-use crate::bytes::{find_control, token_at};
+use crate::bytes::{find_control, token};
 use crate::field::{FieldName, trim};
 use crate::reject::Reject;
 
-/// A line of a head: where it begins, and where its CR LF does.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Line {
-    pub start: usize,
-    pub end: usize,
-}
-
 /// Takes the lines off a head, one by one; each must end in CR LF and have no control character but HTAB.
 pub(crate) struct Lines<'b> {
-    bytes: &'b [u8],
-    at: usize,
+    rest: &'b [u8],
+    len: usize,
+}
+
+/// What [`Lines::next`] found.
+pub(crate) enum Next<'b> {
+    /// A line without its end.
+    Line(Line<'b>),
+    /// A line whose end has not come yet.
+    Incomplete,
+    /// A line that is refused.
+    Refused(Reject),
+}
+
+/// A line of a head.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'b> {
+    /// Without its CR LF.
+    pub text: &'b [u8],
+    /// The same with all that follows it.
+    pub rest: &'b [u8],
 }
 
 impl<'b> Lines<'b> {
     #[inline(always)]
-    pub(crate) const fn new(bytes: &'b [u8], at: usize) -> Self {
-        Self { bytes, at }
+    pub(crate) fn new(bytes: &'b [u8], at: usize) -> Self {
+        Self { rest: bytes.get(at..).unwrap_or_default(), len: bytes.len() }
     }
 
     /// Where the next line begins.
     #[inline(always)]
     pub(crate) const fn position(&self) -> usize {
-        self.at
+        self.len - self.rest.len()
     }
 
-    /// The next line; none if its end has not come yet. `otherwise` is what a control character within the line is called.
+    /// Whether the next line is empty, which is then passed over.
     #[inline(always)]
-    pub(crate) fn next(&mut self, otherwise: Reject) -> Result<Option<Line>, Reject> {
-        let start = self.at;
-        let Some(end) = find_control(self.bytes, start) else { return Ok(None) };
-        match self.bytes.get(end..) {
-            Some([b'\r', b'\n', ..]) => {
-                self.at = end + 2;
-                Ok(Some(Line { start, end }))
-            }
-            _ => self.next_unusual(end, otherwise),
-        }
+    pub(crate) fn take_empty(&mut self) -> bool {
+        let [b'\r', b'\n', rest @ ..] = self.rest else { return false };
+        self.rest = rest;
+        true
     }
 
-    /// A line with a control character at `end`.
+    /// The next line. `otherwise` is what a control character within the line is called.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, otherwise: Reject) -> Next<'b> {
+        let end = find_control(self.rest);
+        if let Some((text, [b'\r', b'\n', after @ ..])) = self.rest.split_at_checked(end) {
+            let line = Line { text, rest: self.rest };
+            self.rest = after;
+            return Next::Line(line);
+        }
+        self.next_unusual(end, otherwise)
+    }
+
+    /// A line with tabs, or none.
     #[cold]
     #[inline(never)]
-    fn next_unusual(&mut self, mut end: usize, otherwise: Reject) -> Result<Option<Line>, Reject> {
-        while self.bytes.get(end) == Some(&b'\t') {
-            let Some(next) = find_control(self.bytes, end + 1) else { return Ok(None) };
-            end = next;
+    fn next_unusual(&mut self, mut end: usize, otherwise: Reject) -> Next<'b> {
+        while self.rest.get(end) == Some(&b'\t') {
+            end += 1 + find_control(self.rest.get(end + 1..).unwrap_or_default());
         }
-        match self.bytes.get(end..) {
-            Some([b'\r', b'\n', ..]) => {
-                let start = self.at;
-                self.at = end + 2;
-                Ok(Some(Line { start, end }))
+        match self.rest.split_at_checked(end) {
+            Some((text, [b'\r', b'\n', after @ ..])) => {
+                let line = Line { text, rest: self.rest };
+                self.rest = after;
+                Next::Line(line)
             }
-            Some([] | [b'\r']) | None => Ok(None),
-            Some([b'\r' | b'\n', ..]) => Err(Reject::LineEnd),
-            Some(_) => Err(otherwise),
+            Some((_, [] | [b'\r'])) | None => Next::Incomplete,
+            Some((_, [b'\r' | b'\n', ..])) => Next::Refused(Reject::LineEnd),
+            Some(_) => Next::Refused(otherwise),
         }
     }
 }
@@ -69,20 +86,27 @@ impl<'b> Lines<'b> {
 pub(crate) struct Field<'b> {
     pub name: &'b [u8],
     pub meaning: FieldName,
-    pub value: &'b [u8],
+    /// White space still around it.
+    untrimmed: &'b [u8],
 }
 
-/// RFC 9112 5: `name ":" OWS value OWS`, without white space before the colon. A folded line begins with white space and so
-/// has no name.
-#[inline(always)]
-pub(crate) fn field(bytes: &[u8], line: Line) -> Result<Field<'_>, Reject> {
-    let token = token_at(bytes, line.start);
-    let colon = line.start + token.len;
-    let name = bytes.get(line.start..colon).unwrap_or_default();
-    if bytes.get(colon) != Some(&b':') || name.is_empty() {
-        return Err(Reject::FieldName);
+impl<'b> Field<'b> {
+    /// RFC 9112 5: `name ":" OWS value OWS`, without white space before the colon. A folded line begins with white space and
+    /// so has no name.
+    #[inline(always)]
+    pub(crate) fn parse(line: Line<'b>) -> Option<Self> {
+        let token = token(line.rest);
+        // The colon is no control character, so it stands before the line's end.
+        match line.text.split_at_checked(token.len) {
+            Some((name @ [_, ..], [b':', untrimmed @ ..])) => {
+                Some(Self { name, meaning: FieldName::of_token(name, &token), untrimmed })
+            }
+            _ => None,
+        }
     }
-    // The colon is no control character, so it stands before the line's end.
-    let value = trim(bytes.get(colon + 1..line.end).unwrap_or_default());
-    Ok(Field { name, meaning: FieldName::of_token(name, &token), value })
+
+    #[inline(always)]
+    pub(crate) fn value(&self) -> &'b [u8] {
+        trim(self.untrimmed)
+    }
 }

@@ -1,9 +1,9 @@
 //! Request heads.
 
 use crate::body::Body;
-use crate::bytes::token_at;
+use crate::bytes::token;
 use crate::head::{Fields, HeadLimits, Meaning, Said, Version};
-use crate::lines::{Line, Lines};
+use crate::lines::{Line, Lines, Next};
 use crate::method::Method;
 use crate::reject::Reject;
 use crate::target::{self, Target};
@@ -53,7 +53,7 @@ impl<'b> Request<'b> {
     ///
     /// # Errors
     /// Anything that RFC 9112 forbids or that two parsers could understand differently.
-    #[inline(always)]
+    #[inline(never)]
     pub fn parse(bytes: &'b [u8], limits: &HeadLimits) -> Result<Option<Self>, Reject> {
         let mut lines = Lines::new(bytes, 0);
         if let Some(b'\r' | b'\n') = bytes.first() {
@@ -62,8 +62,11 @@ impl<'b> Request<'b> {
                 None => return Ok(None),
             };
         }
-        let Some(line) = lines.next(Reject::StartLine)? else { return incomplete(bytes, limits) };
-        let line = RequestLine::parse(bytes, line)?;
+        let line = match lines.next(Reject::StartLine) {
+            Next::Line(line) => RequestLine::parse(line)?,
+            Next::Incomplete => return incomplete(bytes, limits),
+            Next::Refused(reject) => return Err(reject),
+        };
         if line.target_len > limits.target_bytes {
             return Err(Reject::TargetTooLong);
         }
@@ -71,7 +74,7 @@ impl<'b> Request<'b> {
         if !meaning.read(bytes, line.version, limits)? {
             return incomplete(bytes, limits);
         }
-        let parts = target::parse(line.method, bytes, line.target_at, line.target_len)?;
+        let parts = target::parse(line.method, line.from_target, line.target_len)?;
         let host = host(&meaning, bytes, parts.form, line.version)?;
         let body = match (meaning.says(Said::Chunked), meaning.content_length) {
             (true, _) => Body::Chunked,
@@ -132,36 +135,45 @@ impl<'b> Request<'b> {
 struct RequestLine<'b> {
     method: Method,
     method_text: &'b [u8],
-    target_at: usize,
+    /// The target and what follows it.
+    from_target: &'b [u8],
     target_len: usize,
     version: Version,
 }
 
 impl<'b> RequestLine<'b> {
     #[inline(always)]
-    fn parse(bytes: &'b [u8], Line { start, end }: Line) -> Result<Self, Reject> {
-        let line = bytes.get(start..end).unwrap_or_default();
-        let version = match line.last_chunk() {
-            Some(b" HTTP/1.1") => Version::Http11,
-            Some(b" HTTP/1.0") => Version::Http10,
-            _ => return Err(no_version(line)),
+    fn parse(line: Line<'b>) -> Result<Self, Reject> {
+        // Read as one number, for that is how it is compared.
+        let version = match line.text.last_chunk().map(|chunk| u64::from_le_bytes(*chunk)) {
+            Some(HTTP_1_1) => Version::Http11,
+            Some(HTTP_1_0) => Version::Http10,
+            _ => return Err(no_version(line.text)),
         };
         // The usual method is not searched for.
-        let (method, method_len) = match line {
-            [b'G', b'E', b'T', b' ', ..] => (Method::Get, 3),
-            _ => {
-                let len = token_at(bytes, start).len;
-                (Method::from_token(line.get(..len).unwrap_or_default()), len)
-            }
+        let (method, method_text, from_target) = match line.rest {
+            [b'G', b'E', b'T', b' ', from_target @ ..] => (Method::Get, &b"GET"[..], from_target),
+            _ => split_method(line.rest)?,
         };
-        let method_text = line.get(..method_len).unwrap_or_default();
-        let target_len = line.len().saturating_sub(method_len + 1 + VERSION_BYTES);
-        if method_text.is_empty() || line.get(method_len) != Some(&b' ') || target_len == 0 {
+        let others = method_text.len() + 1 + VERSION_BYTES;
+        let target_len = line.text.len().saturating_sub(others);
+        if target_len == 0 || from_target.get(target_len) != Some(&b' ') {
             return Err(Reject::StartLine);
         }
-        Ok(Self { method, method_text, target_at: start + method_len + 1, target_len, version })
+        Ok(Self { method, method_text, from_target, target_len, version })
     }
 }
+
+#[inline(never)]
+fn split_method(line: &[u8]) -> Result<(Method, &[u8], &[u8]), Reject> {
+    match line.split_at_checked(token(line).len) {
+        Some((method @ [_, ..], [b' ', rest @ ..])) => Ok((Method::from_token(method), method, rest)),
+        _ => Err(Reject::StartLine),
+    }
+}
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 /// Length of the version with the space before it.
 const VERSION_BYTES: usize = " HTTP/1.1".len();

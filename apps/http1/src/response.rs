@@ -2,7 +2,7 @@
 
 use crate::body::Body;
 use crate::head::{Fields, HeadLimits, Meaning, Said, Version};
-use crate::lines::Lines;
+use crate::lines::{Lines, Next};
 use crate::method::Method;
 use crate::reject::Reject;
 
@@ -32,14 +32,17 @@ impl<'b> Response<'b> {
     ///
     /// # Errors
     /// As for [`crate::Request::parse`]; the connection cannot be used any further.
-    #[inline(always)]
+    #[inline(never)]
     pub fn parse(bytes: &'b [u8], method: Method, limits: &HeadLimits) -> Result<Option<Self>, Reject> {
         if bytes.first().is_some_and(|&byte| byte != b'H') {
             return Err(Reject::LeadingBytes);
         }
         let mut lines = Lines::new(bytes, 0);
-        let Some(line) = lines.next(Reject::StartLine)? else { return incomplete(bytes, limits) };
-        let (version, status, status_text) = status_line(bytes.get(line.start..line.end).unwrap_or_default())?;
+        let (version, status, status_text) = match lines.next(Reject::StartLine) {
+            Next::Line(line) => status_line(line.text)?,
+            Next::Incomplete => return incomplete(bytes, limits),
+            Next::Refused(reject) => return Err(reject),
+        };
         let mut meaning = Meaning::new(lines.position());
         if !meaning.read(bytes, version, limits)? {
             return incomplete(bytes, limits);
@@ -68,10 +71,10 @@ impl<'b> Response<'b> {
 /// `version SP 3DIGIT [SP reason]` (RFC 9112 4); many servers leave out the second space if there is no reason.
 #[inline(always)]
 fn status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), Reject> {
-    let (version, text) = match line.split_first_chunk() {
-        Some((b"HTTP/1.1 ", text)) => (Version::Http11, text),
-        Some((b"HTTP/1.0 ", text)) => (Version::Http10, text),
-        _ if matches!(line.first_chunk(), Some(b"HTTP/1.1" | b"HTTP/1.0")) => return Err(Reject::StartLine),
+    let (version, text) = match line.split_first_chunk().map(|(version, text)| (u64::from_le_bytes(*version), text)) {
+        Some((HTTP_1_1, [b' ', text @ ..])) => (Version::Http11, text),
+        Some((HTTP_1_0, [b' ', text @ ..])) => (Version::Http10, text),
+        Some((HTTP_1_1 | HTTP_1_0, _)) => return Err(Reject::StartLine),
         _ => return Err(Reject::Version),
     };
     let ([a, b, c] | [a, b, c, b' ', ..]) = text else { return Err(Reject::StartLine) };
@@ -82,6 +85,9 @@ fn status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), Reject> {
     let status = digit(*a) * 100 + digit(*b) * 10 + digit(*c);
     if status < 100 { Err(Reject::StatusCode) } else { Ok((version, status, text)) }
 }
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 fn incomplete<T>(bytes: &[u8], limits: &HeadLimits) -> Result<Option<T>, Reject> {
     if bytes.len() >= limits.head_bytes { Err(Reject::HeadTooLarge) } else { Ok(None) }

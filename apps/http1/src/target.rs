@@ -1,6 +1,6 @@
 //! The request target (RFC 9112 section 3.2) and the Host field.
 
-use crate::bytes::{scan_target, usual_host};
+use crate::bytes::{scan_target, usual_host_len};
 use crate::method::Method;
 use crate::reject::Reject;
 
@@ -26,17 +26,16 @@ pub(crate) struct Parts<'b> {
     pub path_len: usize,
 }
 
-/// Takes apart the target that stands at `at` in `bytes` and is so long.
+/// Takes apart the target that is the first `len` bytes of `rest`.
 #[inline(always)]
-pub(crate) fn parse(method: Method, bytes: &[u8], at: usize, len: usize) -> Result<Parts<'_>, Reject> {
-    let scan = scan_target(bytes, at, len);
-    let target = bytes.get(at..at + len).unwrap_or_default();
+pub(crate) fn parse(method: Method, rest: &[u8], len: usize) -> Result<Parts<'_>, Reject> {
+    let scan = scan_target(rest, len);
+    let target = rest.get(..len).unwrap_or_default();
     if !scan.is_clean {
         return Err(Reject::Target);
     }
     if target.first() == Some(&b'/') && method != Method::Connect {
-        let path_len = scan.query.unwrap_or(target.len());
-        return Ok(Parts { form: Target::Origin, path_and_query: target, path_len });
+        return Ok(Parts { form: Target::Origin, path_and_query: target, path_len: scan.path_len });
     }
     parse_other_form(method, target)
 }
@@ -66,7 +65,7 @@ fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> 
         [b'/', ..] => rest,
         _ => return Err(Reject::Target),
     };
-    let path_len = scan_target(path_and_query, 0, path_and_query.len()).query.unwrap_or(path_and_query.len());
+    let path_len = scan_target(path_and_query, path_and_query.len()).path_len;
     Ok(Parts { form: Target::Absolute(authority), path_and_query, path_len })
 }
 
@@ -74,8 +73,9 @@ fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> 
 #[inline(always)]
 pub(crate) fn is_host(head: &[u8], value: &[u8]) -> bool {
     let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-    match usual_host(head, at, value.len()) {
-        Some(name_len @ 1..) => is_empty_or_port(value.get(name_len..).unwrap_or_default()),
+    let rest = head.get(at..).unwrap_or_default();
+    match value.split_at_checked(usual_host_len(rest, value.len())) {
+        Some(([_, ..], port @ ([] | [b':', ..]))) => is_empty_or_port(port),
         _ => is_host_alone(value),
     }
 }
@@ -91,7 +91,7 @@ fn is_host_alone(value: &[u8]) -> bool {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn is_empty_or_port(rest: &[u8]) -> bool {
     let [b':', digits @ ..] = rest else { return rest.is_empty() };
     let value = digits.iter().try_fold(0_u32, |value, &byte| {

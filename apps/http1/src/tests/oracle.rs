@@ -19,7 +19,7 @@ const RESPONSES: [&[u8]; 3] = [
 ];
 
 /// Changes a few bytes of one of the seeds.
-fn mutate<'s>(random: &mut Random, seeds: &[&'s [u8]]) -> Vec<u8> {
+fn mutate(random: &mut Random, seeds: &[&[u8]]) -> Vec<u8> {
     let mut bytes = seeds[random.below(seeds.len())].to_vec();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len());
