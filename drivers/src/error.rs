@@ -9,8 +9,8 @@ use crate::virtio::Structure;
 
 /// Why a device cannot be used, or cannot be used any longer.
 ///
-/// The ring errors name the lie that was noticed first; after one the queue touches the ring no more, until the device was
-/// reset.
+/// The ring errors name the lie that was noticed first; after one the queue touches the ring no more, until the device
+/// was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceError {
     /// Its PCI function is wrong.

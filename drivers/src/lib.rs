@@ -2,15 +2,16 @@
 //!
 //! - [`pci`]: finds functions and their base address registers, capabilities and MSI-X table.
 //! - [`virtio`]: the parts that all virtio devices share: features, the transport, the split ring.
-//! - [`net`]: the network device. [`net::NetDevice::open`] gives one queue pair per core and a handle for the control core.
+//! - [`net`]: the network device. [`net::NetDevice::open`] gives one queue pair per core and a handle for the control
+//!   core.
 //! - [`rng`]: the entropy device, read once at boot.
 //!
 //! A driver sees the machine through `weir_hal` and packets through `weir_packet`; it knows neither kernel nor TCP.
-//! Every word of a device is checked when it is read. One that cannot be true is a [`DeviceError`] and ends in a reset of
-//! the device, never in a panic, and never in memory that has two owners.
+//! Every word of a device is checked when it is read. One that cannot be true is a [`DeviceError`] and ends in a reset
+//! of the device, never in a panic, and never in memory that has two owners.
 //!
-//! `unsafe` is in `virtio::ring::memory` (memory shared with a device) and `virtio::barrier` alone. Registers are safe
-//! through `weir_hal::Mmio`.
+//! `unsafe` is in `virtio::ring::memory` and `virtio::ring::bytes` (memory shared with a device), in `virtio::barrier`,
+//! and in the pretended device of the tests (`fake`). Registers are safe through `weir_hal::Mmio`.
 
 #![no_std]
 #![deny(unsafe_code)]

@@ -19,8 +19,8 @@ const ANSWER_LOOKS_MAX: u32 = 2_000_000;
 const QUEUE: u16 = 0;
 const RING_LEN_MAX: u16 = 4;
 
-/// Starts the device, lets it fill `out`, and stops it for good. Returns how many bytes it gave, from the front: a host that is
-/// short of entropy gives fewer than asked for, and one that has none gives 0.
+/// Starts the device, lets it fill `out`, and stops it for good. Returns how many bytes it gave, from the front: a host
+/// that is short of entropy gives fewer than asked for, and one that has none gives 0.
 ///
 /// The bytes are the host's; mix them with others.
 ///

@@ -1,8 +1,8 @@
-//! A virtio device played in the same memory, for tests: it answers the registers of the common configuration, walks the
-//! rings like a device does, and lies when it is told to.
+//! A virtio device played in the same memory, for tests: it answers the registers of the common configuration, walks
+//! the rings like a device does, and lies when it is told to.
 //!
-//! An address that a driver writes into a descriptor is a pointer here. Nothing runs by itself: a test says what the device does
-//! next, only commands of the control queue are answered at the doorbell.
+//! An address that a driver writes into a descriptor is a pointer here. Nothing runs by itself: a test says what the
+//! device does next, only commands of the control queue are answered at the doorbell.
 #![allow(unsafe_code)]
 
 pub(crate) mod config;
@@ -159,7 +159,8 @@ impl FakeDevice {
         self.state.lock().expect("no test holds it while it fails")
     }
 
-    /// Receives a frame on `pair` for the guest: `header` flags, and `frame` cut into `parts` buffers. False if no buffer is left.
+    /// Receives a frame on `pair` for the guest: `header` flags, and `frame` cut into `parts` buffers. False if no
+    /// buffer is left.
     pub(crate) fn deliver(&self, pair: usize, flags: u8, frame: &[u8], parts: usize) -> bool {
         let mut state = self.lock();
         let event_index = state.chosen.has(EVENT_IDX);

@@ -52,7 +52,8 @@ pub enum ControlEvent {
 pub struct LinkState {
     /// The cable is plugged in, so to speak.
     pub up: bool,
-    /// The device asks us to announce our addresses (after a migration): call [`NetControl::announced`] when it is done.
+    /// The device asks us to announce our addresses (after a migration): call [`NetControl::announced`] when it is
+    /// done.
     pub announce: bool,
 }
 
@@ -128,8 +129,8 @@ impl<T: Transport> NetControl<T> {
         })
     }
 
-    /// Asks the device how it is, by reading registers (each read leaves the virtual machine: about once a second is enough). A device that
-    /// reports an internal error is reset with the next [`poll`](Self::poll).
+    /// Asks the device how it is, by reading registers (each read leaves the virtual machine: about once a second is
+    /// enough). A device that reports an internal error is reset with the next [`poll`](Self::poll).
     ///
     /// # Errors
     /// The configuration is too short for the link's state.

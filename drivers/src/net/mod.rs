@@ -1,13 +1,13 @@
 //! The network device (virtio 1.2, 5.1).
 //!
-//! [`NetDevice::open`] negotiates, sets up one queue pair per core as far as the device has them, and returns the pairs,
-//! which move to their cores and [start](ParkedPair::start) there, and a [`NetControl`] for the control core. Each
-//! [`QueuePair`] belongs to one core alone: rings, buffers, interrupt, counters. No lock and no locked instruction is
-//! anywhere on the way of a frame.
+//! [`NetDevice::open`] negotiates, sets up one queue pair per core as far as the device has them, and returns the
+//! pairs, which move to their cores and [start](ParkedPair::start) there, and a [`NetControl`] for the control core.
+//! Each [`QueuePair`] belongs to one core alone: rings, buffers, interrupt, counters. No lock and no locked instruction
+//! is anywhere on the way of a frame.
 //!
-//! Every feature may be absent. Without `MQ` there is one pair; without `EVENT_IDX` the flags of the rings do; without `CTRL_VQ`
-//! there is nothing to command; without `MAC` the caller's address is used; with too few interrupt vectors pairs share
-//! them, and with none the cores must poll. The [`Report`] says what was found.
+//! Every feature may be absent. Without `MQ` there is one pair; without `EVENT_IDX` the flags of the rings do; without
+//! `CTRL_VQ` there is nothing to command; without `MAC` the caller's address is used; with too few interrupt vectors
+//! pairs share them, and with none the cores must poll. The [`Report`] says what was found.
 
 mod control;
 mod counters;
@@ -90,12 +90,12 @@ pub struct NetDevice<T: Transport = PciTransport> {
 impl<T: Transport> NetDevice<T> {
     /// Negotiates with the device and starts it.
     ///
-    /// `interrupt` is asked for the message of pair 0, 1, and so on, as long as the device has vectors for them; none means that the
-    /// caller has no more, and the pair shares one of the earlier messages ([`Report::message_of`]).
+    /// `interrupt` is asked for the message of pair 0, 1, and so on, as long as the device has vectors for them; none
+    /// means that the caller has no more, and the pair shares one of the earlier messages ([`Report::message_of`]).
     ///
     /// # Errors
-    /// The device is no network device, does not reset, describes itself wrongly, or memory is exhausted. It is left in the
-    /// failed state, in which it touches no memory.
+    /// The device is no network device, does not reset, describes itself wrongly, or memory is exhausted. It is left in
+    /// the failed state, in which it touches no memory.
     pub fn open<M: Machine>(
         mut transport: T,
         machine: &M,

@@ -68,18 +68,18 @@ impl<D: Doorbell> ParkedPair<D> {
 /// One core's queue pair. Made by [`ParkedPair::start`], and bound to the core by the packets that it holds.
 ///
 /// A turn: [`reclaim`](Self::reclaim); [`receive`](Receive::receive) until none or the budget is spent;
-/// [`refill`](Self::refill); [`transmit`](Transmit::transmit) as the stack wants; [`flush`](Self::flush). Before the core
-/// sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
+/// [`refill`](Self::refill); [`transmit`](Transmit::transmit) as the stack wants; [`flush`](Self::flush). Before the
+/// core sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
 ///
-/// What it costs per frame, in instructions (release build, counted by single steps): receiving 61 and replacing the buffer 31;
-/// sending a frame of one, two and three pieces 95, 140 and 185; reclaiming it 52, 78 and 94. Memory: one used entry and the
-/// frame's first line; one address and one entry for the fresh buffer; a descriptor per piece and one entry to send; one used entry to
-/// reclaim. Per burst and direction: an index, a barrier, and a doorbell if the device asks for it, 43 in all. No
-/// locked instruction, no division, no allocation.
+/// What it costs per frame, in instructions (release build, counted by single steps): receiving 61 and replacing the
+/// buffer 31; sending a frame of one, two and three pieces 95, 140 and 185; reclaiming it 52, 78 and 94. Memory: one
+/// used entry and the frame's first line; one address and one entry for the fresh buffer; a descriptor per piece and
+/// one entry to send; one used entry to reclaim. Per burst and direction: an index, a barrier, and a doorbell if the
+/// device asks for it, 43 in all. No locked instruction, no division, no allocation.
 ///
-/// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until the
-/// control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core sees it by
-/// [`take_fault`](Self::take_fault), to be looked at before it sleeps.
+/// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until
+/// the control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core
+/// sees it by [`take_fault`](Self::take_fault), to be looked at before it sleeps.
 pub struct QueuePair<D: Doorbell = PciDoorbell> {
     index: usize,
     receive: ReceiveQueue<D>,
@@ -115,8 +115,8 @@ impl<D: Doorbell> QueuePair<D> {
         }
     }
 
-    /// Ends the receiving part of a turn: replaces the buffers that were received, in batches, and follows a reset of the
-    /// device if there was one.
+    /// Ends the receiving part of a turn: replaces the buffers that were received, in batches, and follows a reset of
+    /// the device if there was one.
     #[inline]
     pub fn refill(&mut self) {
         if self.link.phase() != self.phase {
@@ -139,14 +139,14 @@ impl<D: Doorbell> QueuePair<D> {
         self.receive.ring.flush();
     }
 
-    /// Asks for an interrupt at the next received frame, and when half of a crowded sending ring is free again. True when there
-    /// is work already, or when the device cannot interrupt: then the core must not sleep.
+    /// Asks for an interrupt at the next received frame, and when half of a crowded sending ring is free again. True
+    /// when there is work already, or when the device cannot interrupt: then the core must not sleep.
     ///
-    /// During a reset the core must not sleep either, as it has to follow; the control core resets within its next turn. If the
-    /// device is dead, there is nothing to stay awake for.
+    /// During a reset the core must not sleep either, as it has to follow; the control core resets within its next
+    /// turn. If the device is dead, there is nothing to stay awake for.
     ///
-    /// Frames that the device has not sent yet do not keep the core awake and do not wake it, unless more than half of the sending ring
-    /// is taken.
+    /// Frames that the device has not sent yet do not keep the core awake and do not wake it, unless more than half of
+    /// the sending ring is taken.
     pub fn arm(&mut self) -> bool {
         if self.link.phase() != self.phase {
             return true;
@@ -212,8 +212,8 @@ impl<D: Doorbell> QueuePair<D> {
         self.stopped
     }
 
-    /// Stops: the device cannot be believed any more. Its buffers stay where they are until it was reset, as it may still
-    /// write to them.
+    /// Stops: the device cannot be believed any more. Its buffers stay where they are until it was reset, as it may
+    /// still write to them.
     #[cold]
     fn fail(&mut self, error: DeviceError) {
         if self.stopped {

@@ -1,11 +1,11 @@
 //! The receiving ring: whole buffers go in, frames come out.
 //!
-//! Each descriptor stands for one buffer of the pool, and its length and flags never change: to give the device a fresh buffer is to
-//! write an address and an entry. The packet behind each descriptor is kept in a table of our own until the device is done with
-//! it; its word of which that is, and how long, is checked against the table.
+//! Each descriptor stands for one buffer of the pool, and its length and flags never change: to give the device a fresh
+//! buffer is to write an address and an entry. The packet behind each descriptor is kept in a table of our own until
+//! the device is done with it; its word of which that is, and how long, is checked against the table.
 //!
-//! Buffers that were taken out are replaced in batches, and not before: as long as a descriptor has no fresh buffer, the device
-//! cannot use it a second time unnoticed.
+//! Buffers that were taken out are replaced in batches, and not before: as long as a descriptor has no fresh buffer,
+//! the device cannot use it a second time unnoticed.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -18,8 +18,8 @@ use crate::DeviceError;
 use crate::virtio::Doorbell;
 use crate::virtio::ring::{Access, Buffer, DescIndex, SplitRing};
 
-/// A frame is 64 KiB at most, Ethernet and virtio header included; twice the buffers that it needs, as the device need not
-/// fill each of them.
+/// A frame is 64 KiB at most, Ethernet and virtio header included; twice the buffers that it needs, as the device need
+/// not fill each of them.
 const FRAME_BUFFERS_MAX: u16 = 2 * (65536 + 18 + header::BYTES).div_ceil(BUFFER_BYTES) as u16;
 
 pub(super) struct ReceiveQueue<D> {

@@ -46,8 +46,8 @@ impl Report {
         }
     }
 
-    /// The pair whose message the device writes for `pair`: itself, or another if vectors are shared. None if the device
-    /// cannot interrupt. The receiver of a shared message wakes all cores whose pairs it is for.
+    /// The pair whose message the device writes for `pair`: itself, or another if vectors are shared. None if the
+    /// device cannot interrupt. The receiver of a shared message wakes all cores whose pairs it is for.
     pub const fn message_of(&self, pair: usize) -> Option<usize> {
         pair.checked_rem(self.vectors)
     }

@@ -1,8 +1,8 @@
 //! The sending ring: frames go in as chains of pieces, and come back as free descriptors.
 //!
 //! Free descriptors form a list through `next`, in a table of our own that the device cannot touch. A frame takes its
-//! pieces from the front of the list and is given back as a whole, so the links within it are never rewritten. Each piece is
-//! kept as a [`Chunk`] in the same table until the device has sent it.
+//! pieces from the front of the list and is given back as a whole, so the links within it are never rewritten. Each
+//! piece is kept as a [`Chunk`] in the same table until the device has sent it.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -213,7 +213,8 @@ impl<D: Doorbell> TransmitQueue<D> {
         frames > 0
     }
 
-    /// Starts over with an empty ring; the frames in it are lost, their number is returned. The device must have been reset.
+    /// Starts over with an empty ring; the frames in it are lost, their number is returned. The device must have been
+    /// reset.
     pub(super) fn restart(&mut self) -> u64 {
         let lost = self.ring.queued().into();
         self.packets += u64::from(self.ring.unpublished());

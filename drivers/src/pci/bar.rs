@@ -74,7 +74,8 @@ impl BarIndex {
 
 /// All memory registers of a function, or why each of them is none.
 ///
-/// Finding sizes takes the function off the bus for a moment, which hypervisors are slow at: so it is done once for all.
+/// Finding sizes takes the function off the bus for a moment, which hypervisors are slow at: so it is done once for
+/// all.
 #[derive(Clone, Copy, Debug)]
 pub struct Bars([Result<Bar, PciError>; COUNT as usize]);
 

@@ -4,8 +4,8 @@
 //! [base address registers](bar), [capabilities](Function::capabilities) and [MSI-X table](msix).
 //!
 //! Our own, although `virtio-drivers` has a PCI module: its walk over the capability list does not end when a
-//! device links the list into a circle, it has neither MSI-X table nor bridges, and it brings its own types for registers. What
-//! is left of the task is smaller than the glue would be.
+//! device links the list into a circle, it has neither MSI-X table nor bridges, and it brings its own types for
+//! registers. What is left of the task is smaller than the glue would be.
 
 pub mod bar;
 mod config;

@@ -5,9 +5,10 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Orders all earlier stores before all later loads, as seen by the device.
 ///
-/// Needed once per burst, between publishing an index and reading whether the other side wants to hear of it (virtio 1.2,
-/// 2.7.13.4.1 and 2.7.14): the processor may otherwise read first, both sides conclude that the other one is awake, and
-/// nobody moves again. Every other order that the rings need, x86 keeps by itself; release and acquire keep the compiler to it.
+/// Needed once per burst, between publishing an index and reading whether the other side wants to hear of it (virtio
+/// 1.2, 2.7.13.4.1 and 2.7.14): the processor may otherwise read first, both sides conclude that the other one is
+/// awake, and nobody moves again. Every other order that the rings need, x86 keeps by itself; release and acquire keep
+/// the compiler to it.
 ///
 /// `mfence` rather than `fence(SeqCst)`: the latter may be compiled to a locked instruction.
 #[inline]

@@ -4,17 +4,18 @@ use super::features::{ACCESS_PLATFORM, ORDER_PLATFORM, VERSION_1};
 use super::{Features, Status, Transport};
 use crate::DeviceError;
 
-/// How often the status is read until a reset counts as failed. Each read leaves the virtual machine and takes a microsecond
-/// or so, so this is about a tenth of a second.
+/// How often the status is read until a reset counts as failed. Each read leaves the virtual machine and takes a
+/// microsecond or so, so this is about a tenth of a second.
 const RESET_READS_MAX: usize = 100_000;
 
 /// Features that cost the driver nothing and must be accepted where they are offered.
 const ALWAYS: Features = Features::of(&[VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM]);
 
-/// Resets the device and settles the features: of what is offered, those that `choose` returns, and the unavoidable ones.
+/// Resets the device and settles the features: of what is offered, those that `choose` returns, and the unavoidable
+/// ones.
 ///
-/// `choose` sees the offer and may read the device's configuration. Afterwards the queues are set up, and then the caller
-/// sets [`Status::DRIVER_OK`].
+/// `choose` sees the offer and may read the device's configuration. Afterwards the queues are set up, and then the
+/// caller sets [`Status::DRIVER_OK`].
 ///
 /// # Errors
 /// The device does not reset, is too old, or refuses the choice. It is marked as failed then.

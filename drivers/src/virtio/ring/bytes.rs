@@ -36,8 +36,8 @@ impl SharedBytes {
         if offset >= self.len() {
             return 0;
         }
-        // SAFETY: within the region, which is mapped and initialised for ever. A device that writes at the same time makes
-        // the value arbitrary, and every byte is a valid one.
+        // SAFETY: within the region, which is mapped and initialised for ever. A device that writes at the same time
+        // makes the value arbitrary, and every byte is a valid one.
         unsafe { self.region.as_ptr().add(offset).read_volatile() }
     }
 

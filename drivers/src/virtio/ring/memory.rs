@@ -6,9 +6,10 @@
 //! used          flags, index, (id, length)[n], avail_event           the device writes
 //! ```
 //!
-//! Who owns what: a descriptor is the driver's until the available index has passed an entry that names it (or its chain's
-//! head), then the device's, until the used index has passed an entry that names it. The available index changes hands with
-//! a release store, the used index with an acquire load: all that was written before is seen by whoever saw the index.
+//! Who owns what: a descriptor is the driver's until the available index has passed an entry that names it (or its
+//! chain's head), then the device's, until the used index has passed an entry that names it. The available index
+//! changes hands with a release store, the used index with an acquire load: all that was written before is seen by
+//! whoever saw the index.
 //!
 //! Every accessor masks its index into the table, so none can leave the memory, whatever it is asked for. Whether an
 //! index makes sense is for [`super::SplitRing`] and its users to check.
@@ -138,7 +139,8 @@ impl RingMemory {
     pub(super) fn publish(&mut self, index: u16) {
         // SAFETY: the second u16 of the table, aligned, alive, and accessed by both sides with atomic width.
         let place = unsafe { AtomicU16::from_ptr(self.available.add(1).as_ptr()) };
-        // Release: descriptors, entries and the buffers' bytes come first. The device reads them after it saw the index.
+        // Release: descriptors, entries and the buffers' bytes come first. The device reads them after it saw the
+        // index.
         place.store(index.to_le(), Ordering::Release);
     }
 
@@ -154,7 +156,8 @@ impl RingMemory {
     /// The used entry at `position`, read once: the device could change its mind between two reads.
     #[inline]
     pub(super) fn used(&self, position: u16) -> UsedElement {
-        // SAFETY: two u16 of header, then a masked entry of four u16: within the table. The entries lie at a multiple of 4.
+        // SAFETY: two u16 of header, then a masked entry of four u16: within the table. The entries lie at a multiple
+        // of 4.
         let word = |half: usize| unsafe {
             self.used.add(2 + usize::from(position & self.mask) * 4 + half).cast::<u32>().read_volatile()
         };
@@ -192,8 +195,9 @@ impl RingMemory {
     /// Makes everything zero again. Only for a device that was reset, or does not know the ring yet.
     pub(super) fn clear(&mut self) {
         let bytes = Layout::new(self.addresses.len).bytes;
-        // SAFETY: the region holds `bytes` bytes from here, and any bit pattern is a valid table. Should a device write to
-        // them in spite of its reset, that is no different from any other lie: every value is checked when it is read.
+        // SAFETY: the region holds `bytes` bytes from here, and any bit pattern is a valid table. Should a device write
+        // to them in spite of its reset, that is no different from any other lie: every value is checked when it is
+        // read.
         unsafe { self.descriptors.cast::<u8>().write_bytes(0, bytes) }
     }
 

@@ -1,12 +1,12 @@
 //! The split ring (virtio 1.2, 2.7), the driver's side.
 //!
 //! [`SplitRing`] moves descriptor chains to the device and back. What the descriptors point to, and which of them are
-//! free, its users know: the network queues keep the packets in tables of their own, against which every word of the device
-//! is checked.
+//! free, its users know: the network queues keep the packets in tables of their own, against which every word of the
+//! device is checked.
 //!
 //! The cost: [`offer`](SplitRing::offer) writes one entry; nothing is visible to the device until
-//! [`flush`](SplitRing::flush), which publishes all of them with one store, one barrier and at most one doorbell. On the
-//! way back the used index is read once for all entries that it covers.
+//! [`flush`](SplitRing::flush), which publishes all of them with one store, one barrier and at most one doorbell. On
+//! the way back the used index is read once for all entries that it covers.
 
 mod bytes;
 mod memory;
@@ -58,8 +58,8 @@ pub(crate) enum Access {
 
 /// One ring and its doorbell.
 ///
-/// All indexes run freely over 16 bits and wrap; differences are taken modulo 2^16, which is right as long as a ring is no longer
-/// than 32768.
+/// All indexes run freely over 16 bits and wrap; differences are taken modulo 2^16, which is right as long as a ring is
+/// no longer than 32768.
 #[derive(Debug)]
 pub(crate) struct SplitRing<D> {
     memory: RingMemory,
@@ -206,8 +206,8 @@ impl<D: Doorbell> SplitRing<D> {
         true
     }
 
-    /// Notes that the device lied. From the outside, because what is wrong with an element only the ring's user can tell, and
-    /// because an error that is handed up with each element costs more than the element.
+    /// Notes that the device lied. From the outside, because what is wrong with an element only the ring's user can
+    /// tell, and because an error that is handed up with each element costs more than the element.
     #[cold]
     pub(crate) fn accuse(&mut self, error: DeviceError) {
         self.lie.get_or_insert(error);
@@ -231,8 +231,8 @@ impl<D: Doorbell> SplitRing<D> {
         self.next_available.wrapping_sub(self.next_used)
     }
 
-    /// Asks for an interrupt once `after` more chains are used, at least one. True if so many are used already: then there may
-    /// be no interrupt, and the caller looks instead of sleeping.
+    /// Asks for an interrupt once `after` more chains are used, at least one. True if so many are used already: then
+    /// there may be no interrupt, and the caller looks instead of sleeping.
     pub(crate) fn arm(&mut self, after: u16) -> bool {
         let after = after.max(1);
         if self.event_index {
@@ -247,8 +247,8 @@ impl<D: Doorbell> SplitRing<D> {
 
     /// Asks for no interrupt.
     ///
-    /// With event indexes there is no such wish: the event is parked one entry behind, where it raises one interrupt per
-    /// 65536 chains, which must be harmless.
+    /// With event indexes there is no such wish: the event is parked one entry behind, where it raises one interrupt
+    /// per 65536 chains, which must be harmless.
     pub(crate) fn disarm(&mut self) {
         if self.event_index {
             self.memory.set_used_event(self.next_used.wrapping_sub(1));
