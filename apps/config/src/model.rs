@@ -98,7 +98,8 @@ pub enum HostMatch {
 pub enum Action {
     /// The pool at this index of [`Config::pools`].
     Pool(usize),
-    /// A directory of the archive in the image, without slashes at its ends.
+    /// A directory of the document root in the image's archive, without slashes at its ends. What follows the route's path in
+    /// a request is looked up there.
     Files(String),
     /// Always the same response.
     Respond(Respond),

@@ -114,6 +114,15 @@ fn everything_that_is_honoured_is_understood() {
 }
 
 #[test]
+fn the_examples_are_valid_and_what_is_called_a_default_is_one() {
+    parses(include_str!("../examples/minimal.toml"));
+    parses(include_str!("../examples/files.toml"));
+    let balancer = parses(include_str!("../examples/balancer.toml"));
+    assert_eq!((balancer.limits, balancer.timeouts), (Limits::default(), Timeouts::default()));
+    assert_eq!(balancer.tuning, Tuning::default());
+}
+
+#[test]
 fn an_error_shows_file_line_column_and_help() {
     let error = Config::parse("[tuning]\nidel = \"poll\"\n").expect_err("misspelt").in_file("weir.toml");
     assert_eq!(error.to_string(), "weir.toml:2:1: unknown key `idel` in [tuning]\nhelp: did you mean `idle`?");
