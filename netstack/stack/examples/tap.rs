@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant as Clock};
@@ -29,6 +29,7 @@ use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig};
 const BURST: usize = 64;
 const BUFFERS: usize = 16_384;
 const PATTERN_BYTES: usize = 1 << 20;
+const BACKEND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 8000);
 const WEB: Token = Token(u64::MAX);
 const RELAY: Token = Token(u64::MAX - 1);
 
@@ -136,16 +137,16 @@ struct Web {
 
 /// The applications of one core.
 struct Apps {
-    web: ListenerId,
+    web: [ListenerId; 2],
     relay: ListenerId,
-    backend: SocketAddr,
+    backend: SocketAddrV4,
     pattern: &'static [u8],
     flows: HashMap<FlowId, Flow>,
 }
 
 impl Apps {
-    fn new(net: &mut Shard, backend: SocketAddr, pattern: &'static [u8]) -> Result<Self, Box<dyn Error>> {
-        let web = net.listen(([0, 0, 0, 0], 80).into(), WEB)?;
+    fn new(net: &mut Shard, backend: SocketAddrV4, pattern: &'static [u8]) -> Result<Self, Box<dyn Error>> {
+        let web = [net.listen(([0, 0, 0, 0], 80).into(), WEB)?, net.listen(([0; 8], 80).into(), WEB)?];
         let relay = net.listen(([0, 0, 0, 0], 8080).into(), RELAY)?;
         Ok(Self { web, relay, backend, pattern, flows: HashMap::new() })
     }
@@ -153,14 +154,14 @@ impl Apps {
     fn handle(&mut self, net: &mut Shard, event: Event) {
         match event {
             Event::Acceptable { token: WEB, .. } => {
-                while let Some(flow) = net.accept(self.web, WEB) {
+                while let Some(flow) = self.web.into_iter().find_map(|listener| net.accept(listener, WEB)) {
                     self.flows.insert(flow, Flow::Web(Web::default()));
                     self.serve(net, flow);
                 }
             }
             Event::Acceptable { .. } => {
                 while let Some(flow) = net.accept(self.relay, RELAY) {
-                    let Ok(other) = net.connect(self.backend, RELAY) else {
+                    let Ok(other) = net.connect(self.backend.into(), RELAY) else {
                         net.abort(flow);
                         continue;
                     };
@@ -327,18 +328,16 @@ fn send_text(net: &mut Shard, flow: FlowId, text: &str) {
 fn run(
     place: (usize, usize),
     mut tap: Tap,
-    address: Ipv4Addr,
+    ipv4: Ipv4Source,
     (mut senders, mut receivers): (Outgoing, Incoming),
     (start, pattern): (Clock, &'static [u8]),
 ) -> Result<(), String> {
     let pool = Pool::with_capacity(BUFFERS).map_err(|error| error.to_string())?;
     let seed = std::array::from_fn(|n| start.elapsed().as_nanos() as u64 ^ (n as u64 + 77) << (place.0 * 8));
     let mut config = ShardConfig::new(place.0, place.1, seed, tap.capabilities);
-    let [a, b, c, _] = address.octets();
-    let gateway = Ipv4Addr::new(a, b, c, 1);
-    config.ipv4 = Ipv4Source::Static(Ipv4Configuration::new(address, 24).with_gateway(gateway));
+    config.ipv4 = ipv4;
     let mut shard = Shard::new(config, pool.clone());
-    let mut apps = Apps::new(&mut shard, (gateway, 8000).into(), pattern).map_err(|error| error.to_string())?;
+    let mut apps = Apps::new(&mut shard, BACKEND, pattern).map_err(|error| error.to_string())?;
     let (mut reported, mut turns) = (Clock::now(), 0_u64);
     loop {
         turns += 1;
@@ -358,6 +357,9 @@ fn run(
         shard.handle_timers();
         while let Some(event) = shard.poll_event() {
             apps.handle(&mut shard, event);
+        }
+        while let Some(event) = shard.poll_shard_event() {
+            eprintln!("core {}: {event:?}", place.0);
         }
         shard.poll_transmit(&mut tap);
         while let Some((target, message)) = shard.poll_message() {
@@ -394,9 +396,13 @@ fn report(core: usize, shard: &Shard, apps: &Apps, turns: u64, (sent, lost): (u6
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(name), Some(address)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: tap DEVICE ADDRESS [CORES [LOSS PER MILLE]]".into());
+        return Err("usage: tap DEVICE ADDRESS|dhcp [CORES [LOSS PER MILLE]]".into());
     };
-    let address: Ipv4Addr = address.parse()?;
+    let ipv4 = if address == "dhcp" {
+        Ipv4Source::Dhcp
+    } else {
+        Ipv4Source::Static(Ipv4Configuration::new(address.parse()?, 24).with_gateway(*BACKEND.ip()))
+    };
     let cores: usize = arguments.next().map_or(Ok(1), |cores| cores.parse())?;
     let loss_per_mille: u64 = arguments.next().map_or(Ok(0), |loss| loss.parse())?;
     let pattern: Vec<u8> = (0..PATTERN_BYTES).map(|n| (n % 251) as u8).collect();
@@ -434,7 +440,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         device.set_nonblocking(true)?;
         let weather = Weather { loss_per_mille, state: core as u64 + 0x9e37_79b9, lost: 0 };
         let tap = Tap { device, capabilities, frame: Vec::with_capacity(2048), sent: 0, weather };
-        threads.push(thread::spawn(move || run((core, cores), tap, address, ends, (start, pattern))));
+        threads.push(thread::spawn(move || run((core, cores), tap, ipv4, ends, (start, pattern))));
     }
     // The first descriptor was only there to be cloned; as a queue of its own it would swallow frames.
     drop(first);

@@ -27,14 +27,21 @@ impl Sum {
         Self(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
-    /// The sum of an IPv4 header without options: five words, without a loop that the compiler would vectorise.
+    /// The sum of an IPv4 header without options, without a loop that the compiler would vectorise.
     #[inline(always)]
     #[must_use]
     pub(crate) const fn of_header(bytes: &[u8; 20]) -> Self {
-        const fn word(bytes: &[u8; 20], at: usize) -> u64 {
-            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as u64
+        const fn word(bytes: &[u8; 20], at: usize) -> u32 {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         }
-        Self(word(bytes, 0) + word(bytes, 4) + word(bytes, 8) + word(bytes, 12) + word(bytes, 16))
+        Self::of_words([word(bytes, 0), word(bytes, 4), word(bytes, 8), word(bytes, 12), word(bytes, 16)])
+    }
+
+    /// The sum of five words as they lie in memory.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn of_words([a, b, c, d, e]: [u32; 5]) -> Self {
+        Self(a as u64 + b as u64 + c as u64 + d as u64 + e as u64)
     }
 
     /// Adds the pseudo-header of IPv6 (RFC 8200 8.1): addresses, length and protocol.

@@ -33,8 +33,9 @@ pub(crate) const DHCP_CLIENT_PORT: u16 = 68;
 
 /// Received frames that wait for the control plane.
 const RECEIVED_MAX: usize = 8;
-/// Between two DISCOVERs: short at first, for a boot is waiting; then as RFC 2131 4.1 would have it.
-const DISCOVER_AFTER: Duration = Duration::from_secs(1);
+/// Between two DISCOVERs: shorter at first than RFC 2131 4.1 would have it, for a boot is waiting, but long enough for a
+/// server that tries whether the address is free before it offers it.
+const DISCOVER_AFTER: Duration = Duration::from_secs(2);
 const DISCOVER_AFTER_PATIENTLY: Duration = Duration::from_secs(8);
 /// Without an answer for so long, the shard says so.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -91,36 +91,23 @@ impl Header {
         Ok((header, Ports::parse(ports).ok_or(DropReason::Truncated)?))
     }
 
-    /// The header as it goes on the wire, "don't fragment" set. `identification` may be anything (RFC 6864, 4.1).
+    /// Writes the header as it goes on the wire, "don't fragment" set. `identification` may be anything (RFC 6864, 4.1).
     #[inline(always)]
-    pub(crate) fn to_bytes(self, identification: u16) -> [u8; HEADER_BYTES] {
+    pub(crate) fn write(self, identification: u16, bytes: &mut [u8; HEADER_BYTES]) {
         let [len0, len1] = ((self.payload_len + HEADER_BYTES) as u16).to_be_bytes();
         let [id0, id1] = identification.to_be_bytes();
-        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (self.source.octets(), self.destination.octets());
-        let mut bytes = [
-            0x45,
-            self.ecn,
-            len0,
-            len1,
-            id0,
-            id1,
-            0x40,
-            0,
-            TIME_TO_LIVE,
-            self.protocol,
-            0,
-            0,
-            s0,
-            s1,
-            s2,
-            s3,
-            d0,
-            d1,
-            d2,
-            d3,
+        let words = [
+            u32::from_ne_bytes([0x45, self.ecn, len0, len1]),
+            u32::from_ne_bytes([id0, id1, 0x40, 0]),
+            u32::from_ne_bytes([TIME_TO_LIVE, self.protocol, 0, 0]),
+            u32::from_ne_bytes(self.source.octets()),
+            u32::from_ne_bytes(self.destination.octets()),
         ];
-        [bytes[10], bytes[11]] = Sum::of_header(&bytes).checksum();
-        bytes
+        let [sum0, sum1] = Sum::of_words(words).checksum();
+        for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_ne_bytes();
+        }
+        [bytes[10], bytes[11]] = [sum0, sum1];
     }
 
     /// Puts Ethernet's header and this one in front of `packet`.
@@ -135,7 +122,7 @@ impl Header {
         let bytes = packet.prepend(BYTES)?.first_chunk_mut::<BYTES>().ok_or(RangeError)?;
         let (front, back) = bytes.split_at_mut(ethernet::HEADER_BYTES);
         link.write(front.first_chunk_mut().ok_or(RangeError)?);
-        back.copy_from_slice(&self.to_bytes(identification));
+        self.write(identification, back.first_chunk_mut().ok_or(RangeError)?);
         Ok(())
     }
 }
@@ -160,21 +147,27 @@ mod tests {
         frame
     }
 
+    fn written(identification: u16) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0xa5; HEADER_BYTES];
+        header().write(identification, &mut bytes);
+        bytes
+    }
+
     fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, DropReason> {
         Header::parse(&frame(bytes), 1494).map(|(header, _)| header)
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        let bytes = frame(header().to_bytes(77));
-        assert_eq!(parse(header().to_bytes(77)), Ok(header()));
+        let bytes = frame(written(77));
+        assert_eq!(parse(written(77)), Ok(header()));
         assert_eq!(Header::parse(&bytes, 1493), Err(DropReason::Truncated));
         assert_eq!(Header::parse(&bytes[..37], 1494), Err(DropReason::Truncated));
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let good = header().to_bytes(1);
+        let good = written(1);
         for bit in 0..good.len() * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -184,11 +177,11 @@ mod tests {
 
     #[test]
     fn options_and_fragments_are_named() {
-        let mut bytes = header().to_bytes(1);
+        let mut bytes = written(1);
         bytes[0] = 0x46;
         assert_eq!(parse(bytes), Err(DropReason::Ipv4Options));
         for (flags, dropped) in [(0x20, true), (0x00, false), (0x40, false)] {
-            let mut bytes = header().to_bytes(1);
+            let mut bytes = written(1);
             bytes[6] = flags;
             [bytes[10], bytes[11]] = [0, 0];
             [bytes[10], bytes[11]] = Sum::ZERO.add(&bytes).checksum();

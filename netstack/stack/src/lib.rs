@@ -40,12 +40,12 @@ mod loopback;
 mod message;
 mod neighbour;
 mod network;
-mod rate;
 mod receive;
 mod router;
 mod shard;
 mod sockets;
 mod steering;
+mod time;
 mod transmit;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use weir_socket::Instant;
 use weir_tcp::NextHop;
 
 use crate::ethernet::Mac;
+use crate::time::NEVER;
 use table::{Index, Key, State, Table};
 
 /// How long an answer counts (RFC 4861 REACHABLE_TIME).
@@ -80,7 +81,7 @@ pub(crate) struct Neighbours {
     recent: [Recent; RECENT],
     /// Entries with `questioned` set: few, and looked at only when the earliest is due.
     questioned: Vec<Index>,
-    next_question_at: Option<Instant>,
+    next_question_at: Instant,
 }
 
 /// What the table said of a sender.
@@ -109,7 +110,12 @@ impl Neighbours {
     /// Room for `capacity` neighbours.
     pub(crate) fn new(capacity: usize, seed: u64) -> Self {
         let questioned = Vec::with_capacity(QUESTIONED_MAX);
-        Self { table: Table::new(capacity, seed), recent: [Recent::NOBODY; RECENT], questioned, next_question_at: None }
+        Self {
+            table: Table::new(capacity, seed),
+            recent: [Recent::NOBODY; RECENT],
+            questioned,
+            next_question_at: NEVER,
+        }
     }
 
     /// Entries in use.
@@ -235,13 +241,14 @@ impl Neighbours {
     }
 
     /// When [`poll_question`](Self::poll_question) has something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Instant {
         self.next_question_at
     }
 
     /// The next question that is due, or the next neighbour that failed to answer; call until none is left.
     pub(crate) fn poll_question(&mut self, now: Instant) -> Option<Result<Question, IpAddr>> {
-        if self.next_question_at.is_none_or(|at| now < at) {
+        if now < self.next_question_at {
             return None;
         }
         let due = self.questioned.iter().find(|&&index| self.table.get(index).retry_at <= now);
@@ -264,8 +271,8 @@ impl Neighbours {
         Some(Err(address))
     }
 
-    fn earliest_question(&self) -> Option<Instant> {
-        self.questioned.iter().map(|&index| self.table.get(index).retry_at).min()
+    fn earliest_question(&self) -> Instant {
+        self.questioned.iter().map(|&index| self.table.get(index).retry_at).min().unwrap_or(NEVER)
     }
 
     /// Puts the entry among the questioned; false when there are too many.
@@ -281,7 +288,7 @@ impl Neighbours {
         entry.questions = 0;
         entry.retry_at = now;
         self.questioned.push(index);
-        self.next_question_at = Some(now);
+        self.next_question_at = now;
         true
     }
 

@@ -15,7 +15,7 @@ use crate::ethernet::{self, Mac};
 use crate::loopback::Looped;
 use crate::message::{Message, Outbox};
 use crate::neighbour::{Confirmed, Neighbours};
-use crate::rate::RateLimit;
+use crate::time::RateLimit;
 
 /// Answers and control frames that wait for the device.
 const REPLIES_MAX: usize = 128;
@@ -142,7 +142,15 @@ impl Network {
     }
 
     /// Gives queued frames to the device, as many as it takes.
+    #[inline]
     pub(crate) fn flush_replies<T: Transmit>(&mut self, device: &mut T) {
+        if !self.replies.is_empty() {
+            self.flush_some_replies(device);
+        }
+    }
+
+    #[cold]
+    fn flush_some_replies<T: Transmit>(&mut self, device: &mut T) {
         while device.room() > 0 {
             let Some((packet, offload)) = self.replies.pop_front() else { return };
             if device.transmit(packet, core::iter::empty(), offload).is_err() {

@@ -215,7 +215,10 @@ impl Shard {
             return Err(DropReason::UdpNoListener);
         }
         match &mut self.control {
-            Some(control) => control.receive(frame.packet),
+            Some(control) => {
+                self.control_at = self.network.now;
+                control.receive(frame.packet)
+            }
             None if self.network.core != 0 => {
                 self.forward(0, frame);
                 Ok(())

@@ -21,10 +21,10 @@ use crate::icmpv6;
 use crate::message::Message;
 use crate::neighbour::Question;
 use crate::network::{Network, Waiting};
-use crate::rate::RateLimit;
 use crate::receive::Origin;
 use crate::router::RouterDiscovery;
 use crate::steering::Steering;
+use crate::time::{NEVER, RateLimit};
 use crate::transmit::Wire;
 
 /// Echo requests answered per second and core, and at once.
@@ -59,6 +59,8 @@ pub struct Shard {
     pub(crate) steering: Steering,
     pub(crate) control: Option<Control>,
     pub(crate) routers: Option<RouterDiscovery>,
+    /// When the control plane has something to do.
+    pub(crate) control_at: Instant,
     /// Whether somebody in this host waits for DHCP.
     pub(crate) asks_dhcp: bool,
     pub(crate) echo_limit: RateLimit,
@@ -109,6 +111,7 @@ impl Shard {
             steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports),
             control: None,
             routers: None,
+            control_at: now,
             asks_dhcp,
             echo_limit: RateLimit::new(ECHO_REPLIES_PER_SECOND, ECHO_REPLIES_BURST),
             error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
@@ -197,9 +200,20 @@ impl Shard {
     }
 
     /// Fires what is due: TCP's timers, questions for neighbours, the control plane. Bounded.
+    #[inline]
     pub fn handle_timers(&mut self) {
         self.engine.handle_timers();
-        self.ask_neighbours();
+        let now = self.network.now;
+        if self.network.neighbours.next_deadline() <= now {
+            self.ask_neighbours();
+        }
+        if self.control_at <= now {
+            self.run_control_plane();
+        }
+    }
+
+    #[cold]
+    fn run_control_plane(&mut self) {
         let change = self.control.as_mut().and_then(|control| control.poll(&mut self.network));
         match change {
             Some(Change::Configured(configuration)) => self.configure_ipv4(Some(configuration)),
@@ -211,19 +225,22 @@ impl Shard {
         if self.routers.as_ref().and_then(RouterDiscovery::next_deadline).is_some_and(|at| at <= now) {
             self.discover_routers();
         }
+        let control = self.control.as_ref().and_then(Control::next_deadline);
+        let routers = self.routers.as_ref().and_then(RouterDiscovery::next_deadline);
+        self.control_at = control.into_iter().chain(routers).min().unwrap_or(NEVER);
     }
 
     /// When [`handle_timers`](Self::handle_timers) has to be called next, or the turn to be repeated at once.
+    #[inline]
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let network = &self.network;
         if self.has_news || !network.loopback.is_empty() || network.has_replies() || network.outbox.len() > 0 {
             return Some(network.now);
         }
-        let control = self.control.as_ref().and_then(Control::next_deadline);
-        let routers = self.routers.as_ref().and_then(RouterDiscovery::next_deadline);
-        let others = [network.neighbours.next_deadline(), control, routers];
-        others.into_iter().chain([self.engine.next_deadline()]).flatten().min()
+        let others = network.neighbours.next_deadline().min(self.control_at);
+        let deadline = self.engine.next_deadline().map_or(others, |deadline| deadline.min(others));
+        (deadline != NEVER).then_some(deadline)
     }
 
     /// Sends what is due until nothing is left or the device has no room.
@@ -238,8 +255,10 @@ impl Shard {
             self.engine.poll_transmit(&mut Wire { network: &mut self.network, device });
         }
         // What was sent may have begun questions.
-        self.ask_neighbours();
-        self.network.flush_replies(device);
+        if self.network.neighbours.next_deadline() <= self.network.now {
+            self.ask_neighbours();
+            self.network.flush_replies(device);
+        }
     }
 
     /// Gives the host an IPv4 address, or takes it away, on this core and all others.
@@ -334,6 +353,7 @@ impl Shard {
     }
 
     /// Asks for neighbours that are due to be asked for, and tells TCP of those that failed.
+    #[cold]
     fn ask_neighbours(&mut self) {
         for _ in 0..QUESTIONS_PER_TURN {
             match self.network.neighbours.poll_question(self.network.now) {

@@ -28,11 +28,11 @@ fn a_destination_is_asked_for_until_it_answers() {
     assert_eq!(neighbours.resolve(address(1), START), Resolution::Pending);
     assert_eq!(neighbours.poll_question(START), Some(Ok(Question { address: address(1), station: None })));
     assert_eq!(neighbours.poll_question(START), None);
-    assert_eq!(neighbours.next_deadline(), Some(START + RETRY_AFTER));
+    assert_eq!(neighbours.next_deadline(), START + RETRY_AFTER);
     assert_eq!(neighbours.resolve(address(1), START), Resolution::Pending);
     assert_eq!(neighbours.confirm(address(1), MAC, START), Confirmed::New);
     assert_eq!(neighbours.resolve(address(1), START), Resolution::Known(MAC));
-    assert_eq!(neighbours.next_deadline(), None);
+    assert_eq!(neighbours.next_deadline(), NEVER);
 }
 
 #[test]

@@ -1,8 +1,11 @@
-//! A limit on how often something is done.
+//! When and how often something is done.
 
 use core::time::Duration;
 
 use weir_socket::Instant;
+
+/// A deadline that never comes.
+pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// Allows one act per interval on average and a number of them at once (the virtual scheduling form of the leaky bucket,
 /// ITU-T I.371): one number of state and no division.
