@@ -82,11 +82,13 @@ impl Header {
     /// Writes the header as it goes on the wire.
     #[inline(always)]
     pub(crate) fn write(self, bytes: &mut [u8; HEADER_BYTES]) {
-        let back = self.source.0 | u64::from(self.ether_type.swap_bytes()) << 48;
-        let [.., s0, s1, s2, s3, s4, s5, t0, t1] = bytes;
-        [*s0, *s1, *s2, *s3, *s4, *s5, *t0, *t1] = back.to_le_bytes();
-        let [d0, d1, d2, d3, d4, d5, ..] = bytes;
-        [*d0, *d1, *d2, *d3, *d4, *d5] = self.destination.octets();
+        // Two stores of eight bytes; the second overwrites what the first has too many.
+        if let Some(front) = bytes.first_chunk_mut::<8>() {
+            *front = self.destination.0.to_le_bytes();
+        }
+        if let Some(back) = bytes.last_chunk_mut::<8>() {
+            *back = (self.source.0 | u64::from(self.ether_type.swap_bytes()) << 48).to_le_bytes();
+        }
     }
 }
 

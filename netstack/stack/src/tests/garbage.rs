@@ -6,6 +6,7 @@ use core::net::Ipv4Addr;
 
 use smoltcp::wire::{ArpOperation, EthernetProtocol, IpProtocol, TcpControl, TcpRepr, TcpSeqNumber};
 use weir_packet::frame::ChecksumStatus;
+use weir_socket::{Sockets, Token};
 
 use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, ethernet, ipv4, ipv6, tcp4};
 use crate::{DropReason, Ipv4Source};
@@ -133,6 +134,8 @@ fn random_frames_and_frames_with_flipped_bits_are_harmless() {
     let samples = samples();
     for ipv4 in [Ipv4Source::Static(super::wire::configuration()), Ipv4Source::Dhcp] {
         let mut host = Host::with(0, 2, ipv4);
+        let listener = host.shard.listen(([0, 0, 0, 0], 80).into(), Token(0)).expect("listening");
+        let mut accepted = 0;
         for round in 0..60_000_u64 {
             let mut frame = samples[random.below(samples.len())].1.clone();
             match random.below(4) {
@@ -149,6 +152,11 @@ fn random_frames_and_frames_with_flipped_bits_are_harmless() {
             let verified = random.below(2) == 0;
             host.receive_as(&frame, if verified { ChecksumStatus::Verified } else { ChecksumStatus::Unverified });
             if round % 16 == 0 {
+                while let Some(flow) = host.shard.accept(listener, Token(1)) {
+                    accepted += 1;
+                    host.shard.close(flow);
+                }
+                while host.shard.poll_event().is_some() {}
                 host.advance(core::time::Duration::from_micros(random.next() % 50_000));
                 host.device.frames.clear();
                 while let Some((_, message)) = host.shard.poll_message() {
@@ -156,6 +164,8 @@ fn random_frames_and_frames_with_flipped_bits_are_harmless() {
                 }
             }
         }
+        host.shard.unlisten(listener);
+        assert_eq!(accepted, 0, "nobody guesses our sequence numbers");
         for _ in 0..1000 {
             host.advance(core::time::Duration::from_millis(500));
             host.device.frames.clear();

@@ -186,3 +186,36 @@ fn a_segment_shorter_than_its_header_is_dropped_before_tcp() {
     host.receive(&ipv4(PEER, US, smoltcp::wire::IpProtocol::Tcp, &[0; 19]));
     assert_eq!(host.drops(DropReason::Truncated), 1);
 }
+
+#[test]
+fn an_open_flow_survives_segments_with_a_flipped_bit() {
+    let mut random = super::garbage::Random(0x5eed_0002);
+    let mut host = Host::new();
+    let listener = host.shard.listen(([0, 0, 0, 0], PORT).into(), Token(1)).expect("listening");
+    let (mut client, flow) = Client::connect(&mut host, listener);
+    let mut expected = Vec::new();
+    for round in 0..3_000_u32 {
+        let payload: Vec<u8> = (0..random.below(64)).map(|_| random.next() as u8).collect();
+        let good = tcp4(PEER, US, &client.segment(TcpControl::Psh, &payload));
+        for _ in 0..4 {
+            // One bit: two may cancel in a sum.
+            let mut bad = good.clone();
+            let at = 14 * 8 + random.below((good.len() - 14) * 8);
+            bad[at / 8] ^= 1 << (at % 8);
+            host.receive(&bad);
+        }
+        client.send(&mut host, &payload);
+        expected.extend_from_slice(&payload);
+        for frame in host.sent() {
+            if frame.len() >= 54 && frame[23] == 6 {
+                read_tcp4(&frame, |_, tcp| assert_ne!(tcp.control, TcpControl::Rst, "round {round}"));
+            }
+        }
+        let got = read(&mut host, flow);
+        assert_eq!(got, core::mem::take(&mut expected), "round {round}");
+        while host.shard.poll_event().is_some() {}
+    }
+    host.shard.abort(flow);
+    host.sent();
+    assert_eq!(host.shard.network.pool.in_use(), 0);
+}
