@@ -105,7 +105,7 @@ impl FieldName {
     /// Whether a proxy leaves it out or writes it anew.
     #[inline(always)]
     pub(crate) const fn is_cut(self) -> bool {
-        self.is_hop_by_hop() || self.is_forwarding() || matches!(self, Self::ContentLength)
+        self.is_hop_by_hop() || self.is_forwarding()
     }
 
     /// Whether it keeps its meaning even if `Connection` names it: a peer cannot make a proxy drop these.

@@ -44,6 +44,7 @@ pub struct Fields<'b> {
     /// One bit for each cut: it tells for whom a proxy before us forwarded, and goes only where ours says so itself.
     forwarding: u16,
     cuts: [Cut; CUTS_MAX],
+    has_length: bool,
 }
 
 /// A run of lines that is not forwarded.
@@ -69,27 +70,34 @@ impl<'b> Fields<'b> {
         self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The fields that a proxy forwards: without those for this connection only (RFC 9110 7.6.1), and without
-    /// Content-Length, which the one who frames the message writes anew.
+    /// Where the first field line begins in the head.
+    #[inline(always)]
+    pub(crate) const fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Whether a Content-Length stands among what [`end_to_end`](Self::end_to_end) gives: the only one, in its shortest form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_length(&self) -> bool {
+        self.has_length
+    }
+
+    /// The fields that a proxy forwards: without those for this connection only (RFC 9110 7.6.1), and without a
+    /// Content-Length that was repeated or has leading zeros ([`has_length`](Self::has_length)).
     ///
     /// They come as runs of whole lines, each line with its CR LF: every one was checked, so what stands next to each other
     /// can be copied in one piece.
     #[inline]
     pub fn end_to_end(&self) -> impl Iterator<Item = &'b [u8]> {
-        self.without(false)
+        self.runs(self.start as usize, false)
     }
 
-    /// The same without `X-Forwarded-*`, which the proxy replaces by its own.
+    /// The same from another place than the first field, and perhaps without `X-Forwarded-*`.
     #[inline]
-    pub fn end_to_end_unforwarded(&self) -> impl Iterator<Item = &'b [u8]> {
-        self.without(true)
-    }
-
-    #[inline]
-    fn without(&self, forwarding: bool) -> impl Iterator<Item = &'b [u8]> {
-        let kept = if forwarding { 0 } else { self.forwarding };
+    pub(crate) fn runs(&self, mut start: usize, cut_forwarding: bool) -> impl Iterator<Item = &'b [u8]> {
+        let kept = if cut_forwarding { 0 } else { self.forwarding };
         let mut index = 0;
-        let mut start = self.start as usize;
         core::iter::from_fn(move || {
             while index < self.cut_count && kept >> index & 1 == 1 {
                 index += 1;
@@ -155,7 +163,7 @@ impl<'b> Meaning<'b> {
     #[inline(always)]
     pub(crate) const fn new(start: usize) -> Self {
         let cuts = [Cut { start: 0, end: 0 }; _];
-        let fields = Fields { head: &[], start: start as u32, cut_count: 0, forwarding: 0, cuts };
+        let fields = Fields { head: &[], start: start as u32, cut_count: 0, forwarding: 0, cuts, has_length: false };
         Self { fields, head_len: 0, host: None, content_length: None, said: 0 }
     }
 
@@ -227,6 +235,9 @@ impl<'b> Meaning<'b> {
         if name.is_cut() {
             self.fields.cut(start, end, name.is_forwarding())?;
         }
+        if name == FieldName::ContentLength && !self.keep_length(value) {
+            self.fields.cut(start, end, false)?;
+        }
         match name {
             FieldName::Host if self.host.is_some() => return Err(Reject::HostRepeated),
             FieldName::Host => self.host = Some(value),
@@ -244,6 +255,14 @@ impl<'b> Meaning<'b> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether a Content-Length can be forwarded as it is.
+    fn keep_length(&mut self, value: &[u8]) -> bool {
+        let is_shortest = matches!(value, [_] | [b'1'..=b'9', ..]);
+        let is_kept = is_shortest && !self.fields.has_length;
+        self.fields.has_length |= is_kept;
+        is_kept
     }
 
     /// RFC 9112 6.3: repeated equal values are one, anything else is not a length.
@@ -296,13 +315,16 @@ impl<'b> Meaning<'b> {
         };
         self.fields.cut_count = 0;
         self.fields.forwarding = 0;
+        self.fields.has_length = false;
         let mut lines = Lines::new(old.head, old.start as usize);
         loop {
             let start = lines.position();
             let Next::Line(line) = lines.next(Reject::FieldValue) else { return Ok(()) };
             let Some(field) = Field::parse(line) else { return Ok(()) };
             let name = field.meaning;
-            if name.is_cut() || (!name.is_protected() && is_nominated(field.name)) {
+            let is_length = name == FieldName::ContentLength;
+            let is_cut = name.is_cut() || (is_length && !self.keep_length(field.value()));
+            if is_cut || (!name.is_protected() && is_nominated(field.name)) {
                 self.fields.cut(start, lines.position(), name.is_forwarding())?;
             }
         }

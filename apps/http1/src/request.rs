@@ -30,6 +30,8 @@ pub struct Request<'b> {
     pub has_host_field: bool,
     /// The client's version.
     pub version: Version,
+    /// No empty line came before it.
+    is_at_front: bool,
     /// All fields.
     pub fields: Fields<'b>,
     /// How the body is delimited.
@@ -62,6 +64,7 @@ impl<'b> Request<'b> {
                 None => return Ok(None),
             };
         }
+        let is_at_front = lines.position() == 0;
         let line = match lines.next(Reject::StartLine) {
             Next::Line(line) => RequestLine::parse(line)?,
             Next::Incomplete => return incomplete(bytes, limits),
@@ -93,6 +96,7 @@ impl<'b> Request<'b> {
             host,
             has_host_field: meaning.host.is_some(),
             version: line.version,
+            is_at_front,
             fields: meaning.fields,
             body,
             content_length: meaning.content_length,
@@ -102,6 +106,21 @@ impl<'b> Request<'b> {
             wants_upgrade: meaning.wants_upgrade(),
             head_len: meaning.head_len,
         }))
+    }
+
+    /// Whether the head begins with this request line as a server takes it, so that it can be forwarded as it is.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_at_front && self.version == Version::Http11 && self.target == Target::Origin
+    }
+
+    /// What a proxy forwards of the head, in runs of whole lines: the request line if it [is plain](Self::is_plain), and the
+    /// [end-to-end fields](Fields::end_to_end) but for `X-Forwarded-*`, which the proxy replaces by its own.
+    #[inline]
+    pub fn forwarded(&self) -> impl Iterator<Item = &'b [u8]> {
+        let start = if self.is_plain() { 0 } else { self.fields.start() };
+        self.fields.runs(start, true)
     }
 
     /// The path without the query.

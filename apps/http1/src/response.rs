@@ -60,6 +60,14 @@ impl<'b> Response<'b> {
         }))
     }
 
+    /// What a proxy forwards of the head, in runs of whole lines: the status line if it is one of HTTP/1.1, and the
+    /// [end-to-end fields](Fields::end_to_end).
+    #[inline]
+    pub fn forwarded(&self) -> impl Iterator<Item = &'b [u8]> {
+        let start = if self.version == Version::Http11 { 0 } else { self.fields.start() };
+        self.fields.runs(start, false)
+    }
+
     /// Whether it is a 1xx, which another response follows; not so 101, which ends HTTP on the connection.
     #[inline]
     #[must_use]

@@ -65,7 +65,7 @@ impl Front {
             outbox: Outbox::default(),
             timer: Timer::new(),
             state: FrontState::Head,
-            client: ClientText::default(),
+            client: ClientText { text: [0; _], len: 0 },
         }
     }
 
@@ -86,16 +86,22 @@ pub(crate) fn connection(is_persistent: bool, version: weir_http1::Version) -> C
     }
 }
 
-/// The client's address as text, written at the first request that needs it.
-#[derive(Default)]
+/// The fields that tell servers for whom a request is forwarded, up to the value of the last one, which is the host:
+/// written at the connection's first request that needs them.
 pub(crate) struct ClientText {
-    /// As long as the longest IPv4 address.
-    text: [u8; 15],
+    text: ForwardingText,
     len: u8,
 }
 
+type ForwardingText = [u8; 80];
+
+const FOR: &[u8] = b"X-Forwarded-For: ";
+const PROTO_AND_HOST: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ";
+
+// An IPv4 address has at most 15 characters; other addresses are not named.
+const _: () = assert!(FOR.len() + 15 + PROTO_AND_HOST.len() <= size_of::<ForwardingText>());
+
 impl ClientText {
-    /// The address; `unknown` for one that is not IPv4.
     #[inline]
     pub(crate) fn get(&mut self, net: &impl Sockets, flow: FlowId) -> &[u8] {
         if self.len == 0 {
@@ -107,6 +113,7 @@ impl ClientText {
     #[cold]
     fn fill(&mut self, net: &impl Sockets, flow: FlowId) {
         let mut writer = HeadWriter::new(&mut self.text);
+        writer.bytes(FOR);
         match net.peer_address(flow).map(|address| address.ip()) {
             Some(IpAddr::V4(address)) => {
                 for (index, octet) in address.octets().into_iter().enumerate() {
@@ -118,6 +125,7 @@ impl ClientText {
             }
             _ => writer.bytes(b"unknown"),
         }
+        writer.bytes(PROTO_AND_HOST);
         self.len = writer.finish().unwrap_or(0) as u8;
     }
 }

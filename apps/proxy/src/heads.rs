@@ -54,50 +54,46 @@ fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&
     Some(Head::Many(chunks))
 }
 
-/// The request as a server gets it: our own framing, the client's fields but for those of its connection.
+/// The request as a server gets it: our own framing, the client's fields but for those of its connection. `forwarding` is
+/// what [`ClientText`](crate::front::ClientText) says.
 #[inline]
-pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_>, server_host: &[u8], client: &[u8]) {
-    writer.bytes(request.method_text);
-    writer.bytes(b" ");
-    writer.bytes(request.path_and_query);
-    writer.bytes(b" HTTP/1.1\r\n");
-    // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
-    if !request.has_host_field {
-        let host = if request.host.is_empty() { server_host } else { request.host };
-        writer.field("Host", host);
+pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_>, server_host: &[u8], forwarding: &[u8]) {
+    if !request.is_plain() {
+        writer.bytes(request.method_text);
+        writer.bytes(b" ");
+        writer.bytes(request.path_and_query);
+        writer.bytes(b" HTTP/1.1\r\n");
     }
-    for lines in request.fields.end_to_end_unforwarded() {
+    for lines in request.forwarded() {
         writer.bytes(lines);
     }
-    writer.bytes(b"X-Forwarded-For: ");
-    writer.bytes(client);
-    writer.bytes(b"\r\nX-Forwarded-Proto: http\r\n");
-    if !request.host.is_empty() {
-        writer.field("X-Forwarded-Host", request.host);
+    // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
+    let host = if request.host.is_empty() { server_host } else { request.host };
+    if !request.has_host_field {
+        writer.field("Host", host);
     }
     match (request.body, request.content_length) {
         (Body::Chunked, _) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
-        (_, Some(length)) => writer.content_length(length),
-        (_, None) => {}
+        (_, Some(length)) if !request.fields.has_length() => writer.content_length(length),
+        _ => {}
     }
-    writer.bytes(b"\r\n");
+    writer.bytes(forwarding);
+    writer.bytes(host);
+    writer.bytes(b"\r\n\r\n");
 }
 
 /// A final response as the client gets it.
 #[inline]
 pub(crate) fn response(writer: &mut HeadWriter<'_>, response: &Response<'_>, framing: Framing, connection: Connection) {
-    writer.bytes(b"HTTP/1.1 ");
-    writer.bytes(response.status_text);
-    writer.bytes(b"\r\n");
-    for lines in response.fields.end_to_end() {
-        writer.bytes(lines);
+    // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
+    if response.status == 204 && response.content_length.is_some() {
+        return without_length(writer, response, connection);
     }
+    lines(writer, response);
     match (response.body, framing) {
         (Body::Chunked, Framing::Keep) | (_, Framing::Chunk { .. }) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
-        // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
-        _ if response.status == 204 => {}
         _ => {
-            if let Some(length) = response.content_length {
+            if let Some(length) = response.content_length.filter(|_| !response.fields.has_length()) {
                 writer.content_length(length);
             }
         }
@@ -108,12 +104,40 @@ pub(crate) fn response(writer: &mut HeadWriter<'_>, response: &Response<'_>, fra
 
 /// A 1xx as the client gets it.
 pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
+    if response.content_length.is_some() {
+        return without_length(writer, response, Connection::Persistent);
+    }
+    lines(writer, response);
+    writer.bytes(b"\r\n");
+}
+
+/// Status line and fields.
+#[inline]
+fn lines(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
+    if response.version == Version::Http10 {
+        status_line(writer, response);
+    }
+    for lines in response.forwarded() {
+        writer.bytes(lines);
+    }
+}
+
+fn status_line(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
     writer.bytes(b"HTTP/1.1 ");
     writer.bytes(response.status_text);
     writer.bytes(b"\r\n");
-    for lines in response.fields.end_to_end() {
-        writer.bytes(lines);
+}
+
+/// A response that cannot have a body and says how long it is all the same.
+#[cold]
+fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, connection: Connection) {
+    status_line(writer, response);
+    for line in response.fields.end_to_end().flat_map(|run| run.split_inclusive(|&byte| byte == b'\n')) {
+        if !line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:")) {
+            writer.bytes(line);
+        }
     }
+    writer.bytes(connection.field());
     writer.bytes(b"\r\n");
 }
 

@@ -186,11 +186,48 @@ fn what_is_for_one_connection_is_not_forwarded() {
         Authorization: b\r\nX-Forwarded-For: c\r\nX-FORWARDED-PORT: 3\r\nAccept: d\r\n\r\n";
     request(text, |request| {
         let kept = request.fields.end_to_end().collect::<Vec<_>>().concat();
-        let expected = "Host: a\r\nAuthorization: b\r\nX-Forwarded-For: c\r\nX-FORWARDED-PORT: 3\r\nAccept: d\r\n";
+        let expected = "Host: a\r\nContent-Length: 0\r\nAuthorization: b\r\nX-Forwarded-For: c\r\nX-FORWARDED-PORT: 3\r\nAccept: d\r\n";
         assert_eq!(core::str::from_utf8(&kept), Ok(expected));
-        let kept = request.fields.end_to_end_unforwarded().collect::<Vec<_>>().concat();
-        assert_eq!(core::str::from_utf8(&kept), Ok("Host: a\r\nAuthorization: b\r\nAccept: d\r\n"));
+        let kept = request.forwarded().collect::<Vec<_>>().concat();
+        let expected = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nAuthorization: b\r\nAccept: d\r\n";
+        assert_eq!(core::str::from_utf8(&kept), Ok(expected));
+        assert!(request.fields.has_length());
     });
+}
+
+#[test]
+fn a_length_is_forwarded_once_and_in_its_shortest_form() {
+    for (fields, kept) in [
+        ("Content-Length: 12\r\n", "Content-Length: 12\r\n"),
+        ("Content-Length: 0\r\n", "Content-Length: 0\r\n"),
+        ("Content-Length: 012\r\n", ""),
+        ("content-length: 12\r\nA: b\r\nContent-Length: 12\r\n", "content-length: 12\r\nA: b\r\n"),
+        ("Connection: a\r\nContent-Length: 12\r\nA: b\r\n", "Content-Length: 12\r\n"),
+        ("Connection: content-length\r\nContent-Length: 012\r\n", ""),
+    ] {
+        let text = format!("POST / HTTP/1.0\r\n{fields}\r\n");
+        request(text.as_bytes(), |request| {
+            assert_eq!(core::str::from_utf8(&request.forwarded().collect::<Vec<_>>().concat()), Ok(kept));
+            assert_eq!(request.fields.has_length(), kept.to_lowercase().contains("length"));
+        });
+    }
+}
+
+#[test]
+fn a_request_line_is_forwarded_as_it_is_only_if_servers_take_it() {
+    for (line, is_plain) in [
+        ("GET /a?b HTTP/1.1\r\n", true),
+        ("GET /a?b HTTP/1.0\r\n", false),
+        ("GET http://a/ HTTP/1.1\r\n", false),
+        ("\r\nGET / HTTP/1.1\r\n", false),
+    ] {
+        request(format!("{line}Host: a\r\n\r\n").as_bytes(), |request| {
+            assert_eq!(request.is_plain(), is_plain);
+            let forwarded = request.forwarded().collect::<Vec<_>>().concat();
+            let expected = if is_plain { format!("{line}Host: a\r\n") } else { "Host: a\r\n".into() };
+            assert_eq!(forwarded, expected.as_bytes());
+        });
+    }
 }
 
 #[test]

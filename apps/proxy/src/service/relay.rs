@@ -1,6 +1,9 @@
 //! Moving bytes between a client and a server.
 
-use weir_http1::{BodyReader, CHUNK_HEAD_BYTES_MAX, HeadWriter, LAST_CHUNK, Piece, Reject, Response, write_chunk_head};
+use weir_http1::{
+    Body, BodyReader, CHUNK_HEAD_BYTES_MAX, HeadLimits, HeadWriter, LAST_CHUNK, Piece, Reject, Response, Version,
+    write_chunk_head,
+};
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Received, Sockets};
 
@@ -9,11 +12,11 @@ use super::serve::Reply;
 use super::{Service, Step};
 use crate::counters::Incident;
 use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
-use crate::front::{Front, FrontState, connection};
+use crate::front::{FrontState, connection};
 use crate::heads;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
-use crate::stream::{HeadBytes, Outbox};
+use crate::stream::{HeadBytes, Inbox, Outbox};
 
 /// What a direction can do next.
 #[derive(PartialEq, Eq)]
@@ -86,13 +89,14 @@ impl<M: MetricsSource> Service<M> {
 
     /// Server to client, until one of them has or takes no more.
     fn relay_response(&mut self, net: &mut impl Sockets, key: Key) -> Result<Flowing, Fault> {
+        let Some(front) = self.fronts.get_mut(key) else { return Ok(Flowing::Waits) };
+        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(Flowing::Waits) };
+        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else {
+            return Ok(Flowing::Waits);
+        };
+        let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch: &mut self.scratch };
         loop {
-            let Some(front) = self.fronts.get_mut(key) else { return Ok(Flowing::Waits) };
-            let FrontState::Exchange(exchange) = &mut front.state else { return Ok(Flowing::Waits) };
-            let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else {
-                return Ok(Flowing::Waits);
-            };
-            if !front.outbox.flush(net, front.flow).map_err(|_| Fault::ClientGone)? {
+            if !to.flush(net)? {
                 return Ok(Flowing::Waits);
             }
             if let ResponseState::Body { reader, .. } = &exchange.response
@@ -103,44 +107,19 @@ impl<M: MetricsSource> Service<M> {
             let chunk = match back.inbox.next(net, back.flow) {
                 Received::Data(chunk) => chunk,
                 Received::Nothing => return Ok(Flowing::Waits),
-                Received::End if end_body(net, exchange, &mut front.outbox, front.flow)? => {
-                    return Ok(Flowing::Complete);
-                }
+                Received::End if to.end_body(net, exchange)? => return Ok(Flowing::Complete),
                 Received::End | Received::Closed(_) => return Err(Fault::ServerGone),
             };
-            if let ResponseState::Head = exchange.response {
-                self.take_response_head(net, key, chunk)?;
-                continue;
+            if let ResponseState::Body { reader, framing, .. } = &mut exchange.response {
+                let rest = to.relay_body(net, reader, framing, chunk)?;
+                back.inbox.keep(rest);
+            } else {
+                let status = to.take_head(net, exchange, &mut back.inbox, chunk, &self.limits)?;
+                let Some(status) = status else { continue };
+                self.counters.response(status);
             }
-            let rest = relay_body(net, exchange, &mut front.outbox, front.flow, chunk)?;
-            back.inbox.keep(rest);
-            front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+            front.timer.set(net, to.flow, net.now() + self.times.inactivity);
         }
-    }
-
-    /// Takes bytes of the response's head, and forwards it when it is complete.
-    #[inline]
-    fn take_response_head(&mut self, net: &mut impl Sockets, key: Key, chunk: Chunk) -> Result<(), Fault> {
-        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
-        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
-        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
-        let limits = self.limits;
-        let collected = HeadBytes::collect(&mut back.inbox, chunk, limits.head_bytes);
-        let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(()) };
-        let parsed = Response::parse(head.bytes(), exchange.method, &limits);
-        let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
-            return head.incomplete(&mut back.inbox).map_err(|_| Fault::NoBuffer);
-        };
-        if response.is_interim() {
-            forward_interim(net, front, &response, &mut self.scratch)?;
-        } else {
-            forward_final(net, front, &response, &mut self.scratch)?;
-            self.counters.response(response.status);
-            front.timer.set(net, front.flow, net.now() + self.times.inactivity);
-        }
-        let head_len = response.head_len;
-        head.used(&mut back.inbox, head_len);
-        Ok(())
     }
 
     /// The response is queued for the client: the connections go their ways.
@@ -153,7 +132,7 @@ impl<M: MetricsSource> Service<M> {
             version: exchange.version,
             is_persistent: exchange.is_persistent && is_request_complete,
             head_only: false,
-            body: if is_request_complete { weir_http1::Body::None } else { weir_http1::Body::UntilClose },
+            body: if is_request_complete { Body::None } else { Body::UntilClose },
         };
         let is_back_persistent =
             matches!(exchange.response, ResponseState::Body { is_back_persistent: true, .. }) && is_request_complete;
@@ -193,100 +172,159 @@ fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
     (part, chunk)
 }
 
-/// A 1xx goes to clients that know them.
-fn forward_interim(
-    net: &mut impl Sockets,
-    front: &mut Front,
-    response: &Response<'_>,
-    scratch: &mut [u8],
-) -> Result<(), Fault> {
-    let FrontState::Exchange(exchange) = &front.state else { return Ok(()) };
-    if exchange.version == weir_http1::Version::Http10 {
-        return Ok(());
-    }
-    let head = heads::write(net, scratch, |writer| heads::interim(writer, response)).ok_or(Fault::NoBuffer)?;
-    for chunk in head.chunks() {
-        front.outbox.send(net, front.flow, chunk).map_err(|_| Fault::ClientGone)?;
-    }
-    Ok(())
-}
-
-/// The head of the final response: from here on, the client knows what to expect.
-#[inline]
-fn forward_final(
-    net: &mut impl Sockets,
-    front: &mut Front,
-    response: &Response<'_>,
-    scratch: &mut [u8],
-) -> Result<(), Fault> {
-    let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
-    // Upgrade is not forwarded, so no server has a reason to switch protocols.
-    if response.status == 101 {
-        return Err(Fault::BadResponse);
-    }
-    let framing = heads::framing(response.body, exchange.version);
-    let ends_with_connection =
-        framing == Framing::Strip || (framing == Framing::Keep && response.body == weir_http1::Body::UntilClose);
-    // An early response: what is left of the request may never come, and then the connection has no next request.
-    exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
-    let ending = connection(exchange.is_persistent, exchange.version);
-    let head = heads::write(net, scratch, |writer| heads::response(writer, response, framing, ending));
-    let head = head.ok_or(Fault::NoBuffer)?;
-    exchange.head = Head::None;
-    exchange.response = ResponseState::Body {
-        reader: BodyReader::new(response.body),
-        framing,
-        is_back_persistent: response.is_persistent,
-    };
-    for chunk in head.chunks() {
-        front.outbox.send(net, front.flow, chunk).map_err(|_| Fault::ClientGone)?;
-    }
-    Ok(())
-}
-
-/// Forwards the part of a chunk that belongs to the body; the rest comes back.
-#[inline]
-fn relay_body(
-    net: &mut impl Sockets,
-    exchange: &mut Exchange,
-    outbox: &mut Outbox,
+/// Where a response goes.
+struct Client<'f> {
     flow: FlowId,
-    chunk: Chunk,
-) -> Result<Chunk, Fault> {
-    let ResponseState::Body { reader, framing, .. } = &mut exchange.response else { return Ok(chunk) };
-    match framing {
-        Framing::Keep => {
-            let followed = follow(reader, &chunk).map_err(|_| Fault::BadResponse)?;
-            let (part, rest) = split(chunk, followed.used);
-            outbox.send(net, flow, part).map_err(|_| Fault::ClientGone)?;
-            Ok(rest)
-        }
-        Framing::Strip => strip(net, reader, outbox, flow, chunk),
-        Framing::Chunk { is_first } => {
-            let head = chunk_head(net, chunk.len(), core::mem::replace(is_first, false)).ok_or(Fault::NoBuffer)?;
-            outbox.send(net, flow, head).map_err(|_| Fault::ClientGone)?;
-            outbox.send(net, flow, chunk).map_err(|_| Fault::ClientGone)?;
-            Ok(Chunk::from_static(b""))
-        }
-    }
+    outbox: &'f mut Outbox,
+    /// For heads that are longer than a buffer.
+    scratch: &'f mut [u8],
 }
 
-/// Forwards the content of a chunked body without its coding.
-fn strip(
-    net: &mut impl Sockets,
-    reader: &mut BodyReader,
-    outbox: &mut Outbox,
-    flow: FlowId,
-    mut chunk: Chunk,
-) -> Result<Chunk, Fault> {
-    while !chunk.is_empty() {
-        match reader.read(&chunk).map_err(|_| Fault::BadResponse)? {
-            Piece::Data(len) => outbox.send(net, flow, chunk.split_to(len)).map_err(|_| Fault::ClientGone)?,
-            Piece::Framing(len) => chunk.advance(len),
-            Piece::End => break,
+impl Client<'_> {
+    #[inline]
+    fn send(&mut self, net: &mut impl Sockets, chunk: Chunk) -> Result<(), Fault> {
+        self.outbox.send(net, self.flow, chunk).map_err(|_| Fault::ClientGone)
+    }
+
+    /// Whether nothing waits any more.
+    #[inline]
+    fn flush(&mut self, net: &mut impl Sockets) -> Result<bool, Fault> {
+        self.outbox.flush(net, self.flow).map_err(|_| Fault::ClientGone)
+    }
+
+    /// Takes bytes of the response's head, and forwards it when it is complete; the status of a final one.
+    #[inline]
+    fn take_head(
+        &mut self,
+        net: &mut impl Sockets,
+        exchange: &mut Exchange,
+        inbox: &mut Inbox,
+        chunk: Chunk,
+        limits: &HeadLimits,
+    ) -> Result<Option<u16>, Fault> {
+        let collected = HeadBytes::collect(inbox, chunk, limits.head_bytes);
+        let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(None) };
+        let parsed = Response::parse(head.bytes(), exchange.method, limits);
+        let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
+            return head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer);
+        };
+        let (head_len, status) = (response.head_len, response.status);
+        if response.is_interim() {
+            self.interim(net, exchange, &response)?;
+            head.used(inbox, head_len);
+            return Ok(None);
+        }
+        self.final_head(net, exchange, &response)?;
+        head.used(inbox, head_len);
+        Ok(Some(status))
+    }
+
+    /// A 1xx goes to clients that know them.
+    #[cold]
+    fn interim(&mut self, net: &mut impl Sockets, exchange: &Exchange, response: &Response<'_>) -> Result<(), Fault> {
+        if exchange.version == Version::Http10 {
+            return Ok(());
+        }
+        let head = heads::write(net, self.scratch, |writer| heads::interim(writer, response)).ok_or(Fault::NoBuffer)?;
+        self.send_head(net, head)
+    }
+
+    /// The head of the final response: from here on, the client knows what to expect.
+    #[inline]
+    fn final_head(
+        &mut self,
+        net: &mut impl Sockets,
+        exchange: &mut Exchange,
+        response: &Response<'_>,
+    ) -> Result<(), Fault> {
+        // Upgrade is not forwarded, so no server has a reason to switch protocols.
+        if response.status == 101 {
+            return Err(Fault::BadResponse);
+        }
+        let framing = heads::framing(response.body, exchange.version);
+        let ends_with_connection =
+            framing == Framing::Strip || (framing == Framing::Keep && response.body == Body::UntilClose);
+        // An early response: what is left of the request may never come, and then the connection has no next request.
+        exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
+        let ending = connection(exchange.is_persistent, exchange.version);
+        let head = heads::write(net, self.scratch, |writer| heads::response(writer, response, framing, ending));
+        let head = head.ok_or(Fault::NoBuffer)?;
+        exchange.head = Head::None;
+        exchange.response = ResponseState::Body {
+            reader: BodyReader::new(response.body),
+            framing,
+            is_back_persistent: response.is_persistent,
+        };
+        self.send_head(net, head)
+    }
+
+    #[inline]
+    fn send_head(&mut self, net: &mut impl Sockets, head: Head) -> Result<(), Fault> {
+        match head {
+            Head::None => Ok(()),
+            Head::One(chunk) => self.send(net, chunk),
+            Head::Many(chunks) => chunks.into_iter().try_for_each(|chunk| self.send(net, chunk)),
         }
     }
-    Ok(chunk)
+
+    /// Forwards the part of a chunk that belongs to the body; the rest comes back.
+    #[inline]
+    fn relay_body(
+        &mut self,
+        net: &mut impl Sockets,
+        reader: &mut BodyReader,
+        framing: &mut Framing,
+        chunk: Chunk,
+    ) -> Result<Chunk, Fault> {
+        match framing {
+            Framing::Keep => {
+                let followed = follow(reader, &chunk).map_err(|_| Fault::BadResponse)?;
+                let (part, rest) = split(chunk, followed.used);
+                self.send(net, part)?;
+                Ok(rest)
+            }
+            Framing::Strip => self.strip(net, reader, chunk),
+            Framing::Chunk { is_first } => {
+                let is_first = core::mem::replace(is_first, false);
+                self.send_chunked(net, chunk, is_first)?;
+                Ok(Chunk::from_static(b""))
+            }
+        }
+    }
+
+    /// Forwards the content of a chunked body without its coding.
+    fn strip(&mut self, net: &mut impl Sockets, reader: &mut BodyReader, mut chunk: Chunk) -> Result<Chunk, Fault> {
+        while !chunk.is_empty() {
+            match reader.read(&chunk).map_err(|_| Fault::BadResponse)? {
+                Piece::Data(len) => self.send(net, chunk.split_to(len))?,
+                Piece::Framing(len) => chunk.advance(len),
+                Piece::End => break,
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Forwards content with the chunked coding put on.
+    fn send_chunked(&mut self, net: &mut impl Sockets, chunk: Chunk, is_first: bool) -> Result<(), Fault> {
+        let head = chunk_head(net, chunk.len(), is_first).ok_or(Fault::NoBuffer)?;
+        self.send(net, head)?;
+        self.send(net, chunk)
+    }
+
+    /// The server ended its connection. True: that is how the body ends.
+    #[cold]
+    fn end_body(&mut self, net: &mut impl Sockets, exchange: &Exchange) -> Result<bool, Fault> {
+        let ResponseState::Body { reader: BodyReader::UntilClose, framing, .. } = &exchange.response else {
+            return Ok(false);
+        };
+        if let Framing::Chunk { is_first } = framing {
+            if !is_first {
+                self.send(net, Chunk::from_static(b"\r\n"))?;
+            }
+            self.send(net, Chunk::from_static(LAST_CHUNK))?;
+        }
+        Ok(true)
+    }
 }
 
 fn chunk_head(net: &mut impl Sockets, len: usize, is_first: bool) -> Option<Chunk> {
@@ -296,18 +334,4 @@ fn chunk_head(net: &mut impl Sockets, len: usize, is_first: bool) -> Option<Chun
     let len = writer.finish()?;
     packet.truncate(len);
     Some(packet.freeze())
-}
-
-/// The server ended its connection. True: that is how the body ends.
-fn end_body(net: &mut impl Sockets, exchange: &mut Exchange, outbox: &mut Outbox, flow: FlowId) -> Result<bool, Fault> {
-    let ResponseState::Body { reader: BodyReader::UntilClose, framing, .. } = &exchange.response else {
-        return Ok(false);
-    };
-    if let Framing::Chunk { is_first } = framing {
-        if !is_first {
-            outbox.send(net, flow, Chunk::from_static(b"\r\n")).map_err(|_| Fault::ClientGone)?;
-        }
-        outbox.send(net, flow, Chunk::from_static(LAST_CHUNK)).map_err(|_| Fault::ClientGone)?;
-    }
-    Ok(true)
 }

@@ -16,7 +16,7 @@ fn a_request_goes_to_a_server_and_its_response_comes_back() {
          X-Forwarded-Proto: http\r\nX-Forwarded-Host: example.com\r\n\r\n"
     );
     world.send(server, b"HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nKeep-Alive: 5\r\nX: y\r\n\r\nhello");
-    assert_eq!(world.got(client), "HTTP/1.1 200 Fine\r\nserver: x\r\nX: y\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(world.got(client), "HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nX: y\r\n\r\nhello");
     assert_eq!(world.gauge("weir_server_connections_idle"), 1);
     world.end(client);
     world.finish();
@@ -55,7 +55,8 @@ fn what_strangers_say_about_forwarding_is_replaced() {
     let server = world.accept();
     assert_eq!(
         world.got(server),
-        "GET / HTTP/1.1\r\nHost: 10.0.0.13:8080\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: 10.0.0.13:8080\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Host: 10.0.0.13:8080\r\n\r\n"
     );
     world.finish();
 }
@@ -84,7 +85,7 @@ fn bodies_of_any_framing_pass_in_any_pieces() {
             let server = world.accept();
             let got = world.got(server);
             let (head, body) = got.split_once("\r\n\r\n").expect("a head");
-            assert!(format!("{head}\r\n").ends_with(framing), "{head}");
+            assert!(head.contains(framing), "{head}");
             let sent = core::str::from_utf8(request).expect("text").split_once("\r\n\r\n").expect("a head").1;
             assert_eq!(body, sent);
 
@@ -158,8 +159,8 @@ fn responses_without_a_body() {
     world.send(server, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
     assert_eq!(world.got(client), "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
     world.send(client, GET);
-    world.send(server, b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 204 No Content\r\n\r\n");
+    world.send(server, b"HTTP/1.1 204 No Content\r\nA: b\r\nContent-Length: 0\r\nC: d\r\n\r\n");
+    assert_eq!(world.got(client), "HTTP/1.1 204 No Content\r\nA: b\r\nC: d\r\n\r\n");
     world.send(client, GET);
     world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -287,7 +288,7 @@ fn a_zero_length_is_forwarded_as_one() {
     let mut world = World::new();
     world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     let server = world.accept();
-    assert!(world.got(server).ends_with("Content-Length: 0\r\n\r\n"));
+    assert!(world.got(server).contains("\r\nContent-Length: 0\r\n"));
     world.finish();
 }
 
