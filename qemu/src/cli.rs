@@ -98,9 +98,9 @@ pub struct Source {
 pub struct Run {
     /// The configuration; without it, a balancer in front of two built-in servers.
     pub file: Option<PathBuf>,
-    /// Virtual processors.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
-    pub cores: u32,
+    /// Virtual processors [default: 2 on a tap, 1 otherwise, since user networking has one queue pair].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    pub cores: Option<u32>,
     /// Port of this machine that leads to the first listener (with --net user) [default: 8080 if free].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
@@ -255,7 +255,7 @@ mod tests {
     fn what_follows_two_dashes_is_for_qemu() {
         let cli = Cli::try_parse_from(["weir", "run", "--cores", "4", "--", "-trace", "x"]).unwrap();
         let Command::Run(run) = cli.command else { panic!("not run") };
-        assert_eq!((run.cores, run.file), (4, None));
+        assert_eq!((run.cores, run.file), (Some(4), None));
         assert_eq!(run.machine.qemu, ["-trace", "x"]);
     }
 

@@ -17,6 +17,7 @@ pub(super) fn run(options: cli::Run) -> Outcome {
         Some(path) => Source::read(path)?,
         None => Source::parse(weir_config::DEMO.to_owned(), "demo")?,
     };
+    let cores = options.cores.unwrap_or(if options.machine.net == Net::User { 1 } else { 2 });
     let ports = public_ports(&source.config);
     let (nic, urls) = match &options.machine.net {
         Net::User => user_nic(&source.config, &ports, &options)?,
@@ -24,13 +25,13 @@ pub(super) fn run(options: cli::Run) -> Outcome {
             if options.port.is_some() {
                 return Err(Failure::usage("--port is for --net user").help("on a tap the guest has its own address"));
             }
-            (tap_nic(name, options.cores, &options.machine)?, tap_urls(&source.config, &ports))
+            (tap_nic(name, cores, &options.machine)?, tap_urls(&source.config, &ports))
         }
     };
     session::run(Plan {
         source,
         image: options.source,
-        cores: options.cores,
+        cores,
         nic,
         urls,
         host_cpus: None,

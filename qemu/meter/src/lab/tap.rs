@@ -1,0 +1,40 @@
+//! The wire: a TAP interface in our own namespace.
+
+use weir_host::machine::Nic;
+
+use super::{Failed, HOST, command_line};
+
+const NAME: &str = "meter0";
+
+/// The interface, with the host's address on it.
+#[derive(Debug)]
+pub struct Tap {
+    queues: u32,
+}
+
+impl Tap {
+    /// Makes it, for as many queue pairs.
+    ///
+    /// # Errors
+    /// When there is no `ip`, no `/dev/net/tun`, or no right to use them.
+    pub fn new(queues: u32) -> Result<Self, Failed> {
+        let multi_queue = if queues > 1 { " multi_queue" } else { "" };
+        command_line(&format!("ip tuntap add {NAME} mode tap{multi_queue}"))?;
+        let tap = Self { queues };
+        command_line(&format!("ip address add {HOST}/24 dev {NAME}"))?;
+        command_line(&format!("ip link set {NAME} up"))?;
+        Ok(tap)
+    }
+
+    /// The network device for the guest.
+    #[must_use]
+    pub fn nic(&self) -> Nic {
+        Nic::Tap { name: NAME.into(), queues: self.queues }
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let _ = command_line(&format!("ip link delete {NAME}"));
+    }
+}

@@ -1,0 +1,206 @@
+//! Figures as text: Markdown tables, so that they can go into the documentation as they are.
+
+use std::fmt::Write;
+
+use crate::profile;
+use crate::symbols::Symbols;
+use crate::tally::{Counts, Special, Tally};
+
+/// Header of the table of [`summary_row`].
+pub const SUMMARY_HEADER: &str =
+    "| per request | instructions | locked | barriers | device accesses | idle | req/s (context) |\n\
+     | --- | --- | --- | --- | --- | --- | --- |";
+
+/// Shared lines that are listed by name.
+const LINES_LISTED: usize = 20;
+
+/// Special instructions and device accesses that are listed by place.
+const PLACES_LISTED: usize = 12;
+
+/// A measurement, ready to be told.
+#[derive(Debug)]
+pub struct Measurement {
+    /// What was measured.
+    pub title: String,
+    /// Requests answered in the meantime.
+    pub requests: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests per second.
+    pub rate: f64,
+    /// What the guest did.
+    pub work: Tally,
+}
+
+impl Measurement {
+    fn per_request(&self, count: u64) -> f64 {
+        count as f64 / self.requests.max(1) as f64
+    }
+}
+
+/// One line of the summary. Device accesses are those to ports and those to device memory.
+#[must_use]
+pub fn summary_row(measurement: &Measurement) -> String {
+    let Counts { instructions, locked, barriers, ports, devices, halts, .. } = measurement.work.total();
+    let each = |count| measurement.per_request(count);
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} |",
+        measurement.title,
+        grouped(each(instructions).round() as u64),
+        short(each(locked)),
+        short(each(barriers)),
+        short(each(ports + devices)),
+        short(each(halts)),
+        grouped(measurement.rate.round() as u64),
+    )
+}
+
+/// Each vCPU's share of the work, and what it does per request.
+#[must_use]
+pub fn balance(measurement: &Measurement) -> String {
+    let mut text = String::from(
+        "| vCPU | share | instructions | locked | barriers | ports | msr | device memory | idle |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    let all = measurement.work.total().instructions.max(1) as f64;
+    for (vcpu, counts) in measurement.work.by_vcpu().iter().enumerate() {
+        let each = |count| short(measurement.per_request(count));
+        let _ = writeln!(
+            text,
+            "| {vcpu} | {:.1} % | {} | {} | {} | {} | {} | {} | {} |",
+            100.0 * counts.instructions as f64 / all,
+            each(counts.instructions),
+            each(counts.locked),
+            each(counts.barriers),
+            each(counts.ports),
+            each(counts.msrs),
+            each(counts.devices),
+            each(counts.halts),
+        );
+    }
+    text
+}
+
+/// The functions with most instructions, then where the special instructions and device accesses are.
+#[must_use]
+pub fn profile(measurement: &Measurement, symbols: &Symbols, rows_max: usize) -> String {
+    let mut text = String::from(
+        "| function | instructions per request | share | locked per request |\n| --- | --- | --- | --- |\n",
+    );
+    let rows = profile::by_function(&measurement.work, symbols);
+    let all = measurement.work.total().instructions.max(1) as f64;
+    for row in rows.iter().take(rows_max) {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {:.1} % | {} |",
+            row.function,
+            short(measurement.per_request(row.counts.instructions)),
+            100.0 * row.counts.instructions as f64 / all,
+            short(measurement.per_request(row.counts.locked)),
+        );
+    }
+    for (title, special) in [
+        ("locked instructions", Special::Locked),
+        ("barriers", Special::Barrier),
+        ("port accesses", Special::Port),
+        ("msr accesses", Special::Msr),
+    ] {
+        text += &places(measurement, title, &profile::specials(&measurement.work, symbols, special));
+    }
+    text + &places(measurement, "device memory accesses", &profile::devices(&measurement.work, symbols))
+}
+
+fn places(measurement: &Measurement, title: &str, places: &[(String, u64)]) -> String {
+    let mut text = String::new();
+    if !places.is_empty() {
+        let _ = writeln!(text, "\n{title} per request, by place:");
+    }
+    for (place, count) in places.iter().take(PLACES_LISTED) {
+        let _ = writeln!(text, "{:>10}  {place}", short(measurement.per_request(*count)));
+    }
+    text
+}
+
+/// The cache lines that several vCPUs shared.
+#[must_use]
+pub fn lines(measurement: &Measurement, symbols: &Symbols) -> String {
+    let work = &measurement.work;
+    let mut text = format!("{} cache lines were written by one vCPU and touched by another\n", work.lines_total);
+    for line in work.lines.iter().take(LINES_LISTED) {
+        let _ = writeln!(text, "  {}", profile::describe_line(line, symbols));
+    }
+    if work.lines_total > LINES_LISTED {
+        let _ = writeln!(text, "  and {} more", work.lines_total - LINES_LISTED);
+    }
+    text
+}
+
+/// Three digits that count: `1234`, `12.3`, `0.0123`, `0`.
+fn short(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        value if value < 0.0001 => "<0.0001".into(),
+        value if value < 0.1 => format!("{value:.4}"),
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 100.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+/// `12345` as `12,345`.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measurement() -> Measurement {
+        let work = serde_json::from_str(
+            r#"{"vcpus":2,"halts":[1,1],"unplaced":[0,0],
+                "blocks":[[4096,[2,4],[[1,"locked"]],[300,100]],[8192,[1],[[0,"port"]],[200000,0]]],
+                "devices":[[0,8192,"bell",30]],
+                "lines":[[64,1,2,[[0,4096,1,9],[1,8192,0,7]]]],"lines_total":1}"#,
+        )
+        .unwrap();
+        Measurement { title: "httpd".into(), requests: 100, errors: 0, rate: 12_345.6, work }
+    }
+
+    #[test]
+    fn the_summary_is_a_row() {
+        assert_eq!(summary_row(&measurement()), "| httpd | 2,008 | 4.00 | 0 | 2000 | 0.0200 | 12,346 |");
+    }
+
+    #[test]
+    fn vcpus_stand_beside_one_another() {
+        let text = balance(&measurement());
+        assert!(text.contains("| 0 | 99.9 % | 2006 | 3.00 | 0 | 2000 | 0 | 0.30 | 0.0100 |"), "{text}");
+        assert!(text.contains("| 1 | 0.1 % | 2.00 | 1.00 | 0 | 0 | 0 | 0 | 0.0100 |"), "{text}");
+    }
+
+    #[test]
+    fn the_profile_names_places() {
+        let text = profile(&measurement(), &Symbols::default(), 25);
+        assert!(text.contains("| `(no symbol)` | 2008 | 100.0 % | 4.00 |"), "{text}");
+        assert!(text.contains("locked instructions per request, by place:\n      4.00  0x1002\n"), "{text}");
+        assert!(text.contains("      0.30  bell from 0x2000\n"), "{text}");
+        assert!(!text.contains("barriers per request, by place"), "{text}");
+        assert!(lines(&measurement(), &Symbols::default()).starts_with("1 cache lines were"));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.0, 0.00001, 0.01234, 0.3, 4.0, 15.25, 25_300.4].map(short);
+        assert_eq!(texts, ["0", "<0.0001", "0.0123", "0.30", "4.00", "15.2", "25300"]);
+        assert_eq!([1, 999, 1000, 1_234_567].map(grouped), ["1", "999", "1,000", "1,234,567"]);
+    }
+}
