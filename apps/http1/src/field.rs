@@ -116,6 +116,12 @@ impl FieldName {
     }
 }
 
+/// The value by which connections are kept, compared by words. It has no control character but HTAB.
+#[inline(always)]
+pub(crate) fn is_keep_alive(value: &[u8]) -> bool {
+    matches!(value, [.., v, e] if value.len() == 10 && lower_word(value) == KEEP_ALIVE && (v | 0x20, e | 0x20) == (b'v', b'e'))
+}
+
 /// The members of a comma-separated list (RFC 9110 5.6.1), without white space around them and without empty ones.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim_all).filter(|member| !member.is_empty())

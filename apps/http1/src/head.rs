@@ -185,7 +185,7 @@ impl<'b> Meaning<'b> {
             left -= 1;
             let Some(field) = Field::parse(line) else { return Err(Reject::FieldName) };
             if field.meaning != FieldName::Other {
-                self.add(&field, version, start, lines.position())?;
+                self.add(field.meaning, field.untrimmed, version, (start, lines.position()))?;
             }
         }
         self.head_len = lines.position();
@@ -228,10 +228,16 @@ impl<'b> Meaning<'b> {
         self.says(Said::UpgradeOption)
     }
 
-    /// A field with a meaning, whose line goes from `start` to `end`.
+    /// A field with a meaning, whose line goes from `start` to `end`. By value: a reference would put every field into memory.
     #[inline(never)]
-    fn add(&mut self, field: &Field<'b>, version: Version, start: usize, end: usize) -> Result<(), Reject> {
-        let (name, value) = (field.meaning, field.value());
+    fn add(
+        &mut self,
+        name: FieldName,
+        untrimmed: &'b [u8],
+        version: Version,
+        (start, end): (usize, usize),
+    ) -> Result<(), Reject> {
+        let value = field::trim(untrimmed);
         if name.is_cut() {
             self.fields.cut(start, end, name.is_forwarding())?;
         }
@@ -288,7 +294,7 @@ impl<'b> Meaning<'b> {
 
     fn add_connection(&mut self, value: &[u8]) {
         // What nearly every client and server says, if anything.
-        if value.eq_ignore_ascii_case(b"keep-alive") {
+        if field::is_keep_alive(value) {
             self.say(Said::KeepAlive);
             return;
         }

@@ -86,8 +86,8 @@ impl<'b> Lines<'b> {
 pub(crate) struct Field<'b> {
     pub name: &'b [u8],
     pub meaning: FieldName,
-    /// White space still around it.
-    untrimmed: &'b [u8],
+    /// The value with white space still around it.
+    pub untrimmed: &'b [u8],
 }
 
 impl<'b> Field<'b> {
