@@ -172,12 +172,6 @@ impl Vm {
     pub fn order(&mut self, order: Order) {
         let _ = self.qmp.send(order);
     }
-
-    /// Process id of QEMU.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Vm {
