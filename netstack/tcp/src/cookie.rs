@@ -53,9 +53,14 @@ impl Cookies {
         Some(if value > clock { value.wrapping_sub(0x40) } else { value })
     }
 
+    /// Whether a cookie that was sent may still come back.
+    pub fn are_in_use(&self, now: Instant) -> bool {
+        self.last_sent.is_some_and(|sent| now.since_ns(sent) <= 2 * PERIOD_NS)
+    }
+
     /// The handshake that `segment` completes, if it carries one of our cookies.
     pub fn open(&self, segment: &Segment, tuple: &Tuple, secrets: &Secrets, now: Instant) -> Option<Handshake> {
-        if now.since_ns(self.last_sent?) > 2 * PERIOD_NS {
+        if !self.are_in_use(now) {
             return None;
         }
         let (iss, irs) = (segment.ack - 1, segment.seq - 1);

@@ -54,6 +54,8 @@ counters! {
     SynCookiesSent => "syn_cookies_sent",
     /// Flows opened by a cookie.
     SynCookiesReceived => "syn_cookies_received",
+    /// Segments dropped because they carry no valid cookie, while cookies are being sent.
+    SynCookiesFailed => "syn_cookies_failed",
     /// SYN-ACKs sent again.
     SynAckRetransmitted => "syn_ack_retransmitted",
     /// Half-open handshakes forgotten: the ACK never came.

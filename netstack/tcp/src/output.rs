@@ -1,12 +1,13 @@
 //! Segments on their way out: header, options, checksum.
 
-use weir_packet::{Chunk, Packet};
+use weir_packet::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Packet, RangeError};
 
 use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
 
 use crate::checksum::Checksum;
 use crate::counters::Counter;
 use crate::flow::reassembly::SACK_BLOCKS_MAX;
+use crate::flow::send_queue::{Chunks, Cursor, Pieces};
 use crate::link::{Ecn, EmitError, Link, NextHop, Outbound};
 use crate::segment::{Flags, HEADER_BYTES, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
@@ -73,15 +74,81 @@ pub(crate) fn mss_of_mtu(mtu: u16, is_v4: bool) -> u16 {
     mtu.saturating_sub(headers).max(1)
 }
 
-/// Sends one segment. `mss` is what the device shall cut the payload to when it is longer.
+/// The payload of a segment.
+pub(crate) struct Payload<'a> {
+    pieces: Pieces<'a>,
+    /// Copied behind the header: cheaper than a descriptor when it is short, and the only way when it is in crumbs.
+    is_copied: bool,
+    /// What the device shall cut the payload to when it is longer.
+    mss: u32,
+}
+
+/// Pieces in one segment: what any device takes at once.
+const PIECES_MAX: usize = 16;
+/// Payloads up to so many bytes are copied.
+const COPY_BYTES: u32 = 256;
+/// What fits behind the header in one buffer.
+const COPY_BYTES_MAX: u32 = (BUFFER_BYTES - HEADROOM_BYTES - 60) as u32;
+
+impl<'a> Payload<'a> {
+    /// `len` bytes from `at`, or fewer when they lie in too many pieces.
+    #[inline]
+    pub fn new(chunks: &'a Chunks, at: Cursor, len: u32, mss: u32) -> Self {
+        let pieces = Pieces::new(chunks, at, len, PIECES_MAX);
+        if pieces.bytes() == len {
+            return Self { pieces, is_copied: len <= COPY_BYTES, mss };
+        }
+        let crumbs = Pieces::new(chunks, at, len.min(mss).min(COPY_BYTES_MAX), usize::MAX);
+        let is_copied = crumbs.bytes() >= pieces.bytes();
+        Self { pieces: if is_copied { crumbs } else { pieces }, is_copied, mss }
+    }
+
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.pieces.bytes()
+    }
+}
+
+/// Sends a segment with payload.
 #[inline]
-pub(crate) fn emit<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone>(
+pub(crate) fn emit<L: Link>(
     link: &mut L,
     shared: &Shared,
     route: Route<'_>,
     header: &Header,
-    payload: P,
-    (payload_len, mss): (u32, u32),
+    payload: Payload<'_>,
+) -> Result<(), Blocked> {
+    let Payload { pieces, is_copied, mss } = payload;
+    if !is_copied {
+        return emit_with(link, shared, route, header, |_| Ok(()), (pieces, mss));
+    }
+    let copy = |head: &mut Packet| {
+        let mut pieces = pieces;
+        pieces.try_for_each(|piece| head.extend_from_slice(&piece))
+    };
+    emit_with(link, shared, route, header, copy, (core::iter::empty(), mss))
+}
+
+/// Sends a segment without payload.
+#[inline]
+pub(crate) fn emit_bare<L: Link>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &Header,
+) -> Result<(), Blocked> {
+    emit_with(link, shared, route, header, |_| Ok(()), (core::iter::empty(), 0))
+}
+
+/// Builds the head, `append`s to it, and sends it with `payload` behind.
+#[inline]
+fn emit_with<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &Header,
+    append: impl FnOnce(&mut Packet) -> Result<(), RangeError>,
+    (payload, mss): (P, u32),
 ) -> Result<(), Blocked> {
     if link.room() <= payload.len() {
         return Err(Blocked::Room);
@@ -93,14 +160,14 @@ pub(crate) fn emit<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone>(
         Some(_) => mss_of_mtu(link.mtu(destination), route.tuple.remote.is_v4()).min(shared.config.mss_max),
         None => 0,
     };
-    if write(&mut head, route.tuple, header, link_mss).is_err() {
+    if write(&mut head, route.tuple, header, link_mss).and_then(|()| append(&mut head)).is_err() {
         return Err(Blocked::Room);
     }
-    let checksum = Checksum::pseudo_header(route.address_sum, head.len() + payload_len as usize);
+    let payload_len = payload.payload_len();
+    let mut checksum = Checksum::pseudo_header(route.address_sum, head.len() + payload_len as usize);
     let checksum = if link.transmit_checksum() {
         checksum.partial()
     } else {
-        let mut checksum = checksum;
         checksum.add(&head);
         payload.clone().for_each(|piece| checksum.add(&piece));
         checksum.finish()
@@ -123,6 +190,25 @@ pub(crate) fn emit<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone>(
     }
 }
 
+/// Bytes in all chunks of an iterator.
+trait PayloadLen {
+    fn payload_len(&self) -> u32;
+}
+
+impl PayloadLen for Pieces<'_> {
+    #[inline]
+    fn payload_len(&self) -> u32 {
+        self.bytes()
+    }
+}
+
+impl PayloadLen for core::iter::Empty<Chunk> {
+    #[inline]
+    fn payload_len(&self) -> u32 {
+        0
+    }
+}
+
 /// Counts a segment that was sent.
 #[inline]
 pub(crate) fn count(shared: &mut Shared, flags: Flags) {
@@ -133,11 +219,11 @@ pub(crate) fn count(shared: &mut Shared, flags: Flags) {
 }
 
 #[inline]
-fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), weir_packet::RangeError> {
+fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
     let options = &header.options;
     let header_len = HEADER_BYTES + options.len();
     let bytes = head.extend(header_len)?;
-    let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(weir_packet::RangeError)?;
+    let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RangeError)?;
     let mut fields = TcpPacket::new_unchecked(&mut fixed[..]);
     fields.set_src_port(tuple.local_port);
     fields.set_dst_port(tuple.remote_port);

@@ -230,6 +230,10 @@ impl Engine {
     fn ack_for_listener(&mut self, tuple: Tuple, hash: u32, segment: Segment, listener: ListenerId) {
         let opened = self.cookies.open(&segment, &tuple, &self.shared.secrets, self.shared.now);
         let Some(handshake) = opened.filter(|_| !segment.flags.has(Flags::SYN)) else {
+            if self.cookies.are_in_use(self.shared.now) {
+                // It may have overtaken the ACK that carries the cookie: a RST would end a good handshake.
+                return self.shared.count(Counter::SynCookiesFailed);
+            }
             self.shared.count(Counter::DropNoFlow);
             return self.reset_stray(Reply::reset(tuple, &segment));
         };

@@ -1,12 +1,10 @@
 //! What goes out, in the order of its weight: answers that no flow sends, acknowledgements, data.
 
-use weir_packet::Chunk;
-
 use super::Engine;
 use crate::counters::Counter;
 use crate::flow::{Outcome, Queued, State};
 use crate::link::Link;
-use crate::output::{Blocked, count, emit};
+use crate::output::{Blocked, count, emit_bare};
 use crate::time::{MILLISECOND_NS, Nanoseconds};
 
 /// After so long, flows without a neighbour try again unasked.
@@ -32,7 +30,7 @@ impl Engine {
 
     fn send_replies<L: Link>(&mut self, link: &mut L) -> Result<(), Blocked> {
         while let Some(reply) = self.replies.first() {
-            let sent = emit(link, &self.shared, reply.route(), &reply.header, core::iter::empty::<Chunk>(), (0, 0));
+            let sent = emit_bare(link, &self.shared, reply.route(), &reply.header);
             if sent == Err(Blocked::Room) {
                 return sent;
             }

@@ -8,7 +8,7 @@ use super::send_queue::SendQueue;
 use super::{Common, Outcome};
 use crate::counters::{Counter, FlowState};
 use crate::link::{Ecn, Link};
-use crate::output::{Blocked, Header, OutOptions, SynOptions, count, emit};
+use crate::output::{Blocked, Header, OutOptions, SynOptions, count, emit_bare};
 use crate::secrets::Derived;
 use crate::segment::{Flags, Segment, Timestamp};
 use crate::seq::SeqNumber;
@@ -186,7 +186,7 @@ impl Opening {
             return Ok(());
         }
         let header = self.header(shared);
-        let sent = emit(link, shared, common.route(), &header, core::iter::empty::<Chunk>(), (0, 0));
+        let sent = emit_bare(link, shared, common.route(), &header);
         if sent == Err(Blocked::Room) {
             common.output = true;
             return sent;

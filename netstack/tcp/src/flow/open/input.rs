@@ -14,6 +14,9 @@ use crate::time::{Nanoseconds, SECOND_NS};
 /// RFC 7323, 5.5: a timestamp that is older than this says nothing any more.
 const TS_RECENT_AGE_MAX_NS: u64 = 24 * 24 * 3_600 * SECOND_NS;
 
+/// Between two answers to unacceptable segments that take no sequence number.
+const REFUSAL_INTERVAL_NS: u64 = SECOND_NS / 2;
+
 /// What a step says about the segment.
 pub(super) enum Step {
     Continue,
@@ -84,7 +87,7 @@ impl Open {
     /// First step. Cuts the segment to the window, after RFC 7323, 5.3 has had its say.
     fn check_sequence(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Step {
         if self.negotiated.timestamps && !segment.flags.has(Flags::RST) && !self.passes_paws(segment, shared) {
-            return self.refuse(segment, common);
+            return self.refuse(segment, common, shared);
         }
         let window = self.rcv.edge - self.rcv.nxt;
         let (start, end) = (segment.seq, segment.seq + segment.sequence_len());
@@ -98,7 +101,7 @@ impl Open {
         };
         if !acceptable {
             shared.count(if end <= first { Counter::OldData } else { Counter::OutOfWindow });
-            return self.refuse(segment, common);
+            return self.refuse(segment, common, shared);
         }
         self.note_timestamp(segment, shared);
         let had_text = segment.len > 0;
@@ -109,9 +112,14 @@ impl Open {
         Step::Continue
     }
 
-    /// An unacceptable segment is answered with an ACK, unless it is a RST.
-    fn refuse(&mut self, segment: &Segment, common: &mut Common) -> Step {
-        if !segment.flags.has(Flags::RST) {
+    /// An unacceptable segment is answered with an ACK, unless it is a RST. One that takes no sequence number may be such an
+    /// answer itself: those are answered now and then, or two ends that disagree would answer each other for ever.
+    fn refuse(&mut self, segment: &Segment, common: &mut Common, shared: &Shared) -> Step {
+        if segment.flags.has(Flags::RST) {
+            return Step::Done(Outcome::Keep);
+        }
+        if segment.sequence_len() > 0 || shared.now.since_ns(self.refused_at) >= REFUSAL_INTERVAL_NS {
+            self.refused_at = shared.now;
             self.acknowledge_now(common);
         }
         Step::Done(Outcome::Keep)

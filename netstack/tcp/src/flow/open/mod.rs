@@ -70,6 +70,8 @@ pub(crate) struct Open {
     /// Since when the peer has not acknowledged anything new.
     stalled_since: Instant,
     heard_at: Instant,
+    /// When an unacceptable segment was answered last.
+    refused_at: Instant,
     keepalive_probes: u8,
 }
 
@@ -245,6 +247,7 @@ impl Open {
             tuning: Tuning { from: nxt, due: shared.now },
             stalled_since: shared.now,
             heard_at: shared.now,
+            refused_at: Instant::default(),
             keepalive_probes: 0,
         };
         shared.transition(None, Some(FlowState::Established));

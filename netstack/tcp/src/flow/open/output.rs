@@ -1,16 +1,13 @@
 //! What a flow sends, and in which order: probes, what was lost, new data, the FIN, and an acknowledgement if none of these
 //! carried it.
 
-use weir_packet::Chunk;
-
 use super::{Acknowledge, Common, Fin, LossTimer, Open, Probe, TailProbe};
 use crate::congestion::Congestion;
 use crate::counters::Counter;
 use crate::flow::recovery::Phase;
 use crate::flow::scoreboard::{Record, Standing};
-use crate::flow::send_queue::Pieces;
 use crate::link::{Ecn, Link};
-use crate::output::{Blocked, Header, MTU_MIN_V4, MTU_MIN_V6, OutOptions, count, emit, mss_of_mtu};
+use crate::output::{Blocked, Header, MTU_MIN_V4, MTU_MIN_V6, OutOptions, Payload, count, emit, emit_bare, mss_of_mtu};
 use crate::segment::{Flags, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -18,8 +15,6 @@ use crate::time::{NEVER, Nanoseconds};
 
 /// Bytes that a flow sends before the next one has its turn.
 const QUANTUM_BYTES: u32 = 64 * 1024;
-/// Pieces of payload in one segment: what any device takes at once.
-const PIECES_MAX: usize = 16;
 
 /// What is to be sent next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,9 +179,8 @@ impl Open {
     ) -> Result<u32, Blocked> {
         let Some(index) = shared.records.allocate() else { return Err(Blocked::Room) };
         let at = self.queue.unsent();
-        let pieces = Pieces::new(&shared.chunks, at, len, PIECES_MAX);
-        // Fewer bytes when they lie in too many pieces.
-        let (taken, fin) = (pieces.bytes(), fin && pieces.bytes() == len);
+        let payload = Payload::new(&shared.chunks, at, len, self.snd.mss);
+        let (taken, fin) = (payload.len(), fin && payload.len() == len);
         let mut flags = if taken == self.queue.unsent_len() { Flags::ACK.with(Flags::PSH) } else { Flags::ACK };
         if fin {
             flags = flags.with(Flags::FIN);
@@ -196,8 +190,7 @@ impl Open {
         }
         let seq = self.snd.nxt;
         let header = self.header(seq, flags, self.data_ecn(), shared);
-        let sent = emit(link, shared, common.route(), &header, pieces, (taken, self.snd.mss));
-        if let Err(blocked) = sent {
+        if let Err(blocked) = emit(link, shared, common.route(), &header, payload) {
             shared.records.release(index);
             return Err(blocked);
         }
@@ -258,8 +251,7 @@ impl Open {
     ) -> Result<u32, Blocked> {
         let Record { at, seq, fin, len: whole, .. } = shared.records[record];
         let payload_len = shared.records[record].payload_len().min(len);
-        let pieces = Pieces::new(&shared.chunks, at, payload_len, PIECES_MAX);
-        let taken = pieces.bytes();
+        let taken = Payload::new(&shared.chunks, at, payload_len, self.snd.mss).len();
         let with_fin = fin && taken == shared.records[record].payload_len() && len >= whole.min(taken + 1);
         let part = taken + u32::from(with_fin);
         if part == 0 {
@@ -269,8 +261,8 @@ impl Open {
         let flags = if with_fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
         // A retransmission is never marked as capable of ECN (RFC 3168, 6.1.5).
         let header = self.header(seq, flags, Ecn::NotCapable, shared);
-        let pieces = Pieces::new(&shared.chunks, at, taken, PIECES_MAX);
-        if let Err(blocked) = emit(link, shared, common.route(), &header, pieces, (taken, self.snd.mss)) {
+        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss);
+        if let Err(blocked) = emit(link, shared, common.route(), &header, payload) {
             if let Some(rest) = rest {
                 shared.records.release(rest);
             }
@@ -318,7 +310,7 @@ impl Open {
                 *block = Some((start.0, end.0));
             }
         }
-        emit(link, shared, common.route(), &header, core::iter::empty::<Chunk>(), (0, self.snd.mss))?;
+        emit_bare(link, shared, common.route(), &header)?;
         self.was_acknowledged(common);
         count(shared, header.flags);
         Ok(())

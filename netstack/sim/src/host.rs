@@ -1,0 +1,148 @@
+//! A host: an engine, its pool, and the applications of its flows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use weir_packet::Pool;
+use weir_packet::frame::ChecksumStatus;
+use weir_socket::{ConnectError, Event, FlowId, Instant, ListenerId, Readiness, Token};
+use weir_tcp::{Config, Engine, Inbound, NextHop};
+
+use crate::application::{FlowApplication, FlowPlan};
+use crate::network::{Delivery, Port};
+use crate::random::Random;
+
+/// One end of the world. Host 0 connects, host 1 listens.
+pub struct Host {
+    side: usize,
+    pub(crate) engine: Engine,
+    pub(crate) pool: Pool,
+    random: Random,
+    pub(crate) applications: Vec<FlowApplication>,
+    by_flow: BTreeMap<FlowId, usize>,
+    /// Applications that look again at a time, in nanoseconds.
+    looks: BTreeSet<(u64, usize)>,
+    pub(crate) unreceived: u64,
+}
+
+impl Host {
+    pub(crate) fn new(side: usize, config: Config, buffers: usize, random: Random) -> Self {
+        let pool = Pool::with_capacity(buffers).expect("memory for the pool");
+        Self {
+            side,
+            engine: Engine::new(config, pool.clone()),
+            pool,
+            random,
+            applications: Vec::new(),
+            by_flow: BTreeMap::new(),
+            looks: BTreeSet::new(),
+            unreceived: 0,
+        }
+    }
+
+    pub(crate) fn listen(&mut self, local: SocketAddr) -> ListenerId {
+        self.engine.listen(local, Token(0)).expect("a free address")
+    }
+
+    pub(crate) fn connect(&mut self, number: usize, plan: &FlowPlan) -> Result<(), ConnectError> {
+        let flow = self.engine.connect(plan.client, plan.server, Token(1))?;
+        self.engine.set_nagle(flow, plan.nagle);
+        self.adopt(number, flow);
+        Ok(())
+    }
+
+    fn adopt(&mut self, number: usize, flow: FlowId) {
+        self.by_flow.insert(flow, self.applications.len());
+        self.applications.push(FlowApplication::new(number, self.side, flow));
+    }
+
+    /// Takes what arrives, in buffers of the host's pool; what finds none is lost.
+    pub(crate) fn receive(&mut self, delivery: &Delivery) {
+        if let Some(error) = delivery.icmp_error() {
+            return self.engine.handle_icmp_error(error);
+        }
+        let Delivery::Segment { source, destination, ecn, bytes, .. } = delivery else { return };
+        let mut packet = None;
+        for part in bytes.chunks(1_800) {
+            let Some(mut next) = self.pool.allocate() else {
+                self.unreceived += 1;
+                return;
+            };
+            next.extend_from_slice(part).expect("a buffer of 2 KiB");
+            match &mut packet {
+                None => packet = Some(next),
+                Some(first) => first.append(next),
+            }
+        }
+        let Some(packet) = packet else { return };
+        self.engine.handle_segment(Inbound {
+            source: *source,
+            destination: *destination,
+            next_hop: NextHop(1),
+            ecn: *ecn,
+            checksum: ChecksumStatus::Unverified,
+            packet,
+        });
+    }
+
+    /// One turn of the core, but for what arrived.
+    pub(crate) fn turn(&mut self, now: Instant, plans: &[FlowPlan], mut port: Port<'_>) -> Result<(), String> {
+        self.engine.set_now(now);
+        self.engine.handle_timers();
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Acceptable { listener, .. } => self.accept(listener, plans, now)?,
+                Event::Flow { flow, ready, .. } => {
+                    if let Some(&at) = self.by_flow.get(&flow) {
+                        self.look(at, ready, plans, now)?;
+                    }
+                }
+            }
+        }
+        while let Some(&(due, at)) = self.looks.first() {
+            if due > now.as_nanos() {
+                break;
+            }
+            self.looks.pop_first();
+            self.look(at, Readiness::NONE, plans, now)?;
+        }
+        self.engine.poll_transmit(&mut port);
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: ListenerId, plans: &[FlowPlan], now: Instant) -> Result<(), String> {
+        while let Some(flow) = self.engine.accept(listener, Token(2)) {
+            let peer = self.engine.peer_address(flow);
+            let number = plans.iter().position(|plan| Some(plan.client) == peer);
+            let number = number.ok_or_else(|| format!("a flow from nobody: {peer:?}"))?;
+            // A cookie that comes twice opens a second flow: the price of having no memory.
+            if self.applications.iter().any(|application| application.plan == number) {
+                self.engine.abort(flow);
+                continue;
+            }
+            self.engine.set_nagle(flow, plans[number].nagle);
+            self.adopt(number, flow);
+            self.look(self.applications.len() - 1, Readiness::NONE, plans, now)?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, at: usize, ready: Readiness, plans: &[FlowPlan], now: Instant) -> Result<(), String> {
+        let application = &mut self.applications[at];
+        let plan = &plans[application.plan];
+        let again = application.look(plan, &mut self.engine, &self.pool, &mut self.random, ready)?;
+        let is_short = self.pool.free() < self.pool.capacity() / 4;
+        // Without buffers to write into, it looks again soon.
+        let again = again.or((is_short && application.done.is_none()).then_some(20));
+        if let Some(pause_ms) = again {
+            self.looks.insert((now.as_nanos() + pause_ms * 1_000_000, at));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
+        let look = self.looks.first().map(|&(due, _)| due);
+        let engine = self.engine.next_deadline().map(Instant::as_nanos);
+        [look, engine].into_iter().flatten().min()
+    }
+}

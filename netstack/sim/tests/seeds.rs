@@ -1,0 +1,37 @@
+//! Hundreds of worlds. `SEED=17 cargo test -p weir-sim --test seeds one_seed -- --nocapture` replays one, with all segments;
+//! `SEEDS=20000 cargo test --release -p weir-sim --test seeds many_seeds` runs more of them.
+
+use weir_sim::{Scenario, World};
+
+fn run(seed: u64, verbose: bool) -> Result<weir_sim::Report, String> {
+    World::new(Scenario::of_seed(seed)).verbose(verbose).run().map_err(|failure| failure.to_string())
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn many_seeds() {
+    let failures: Vec<String> = (0..number("SEEDS").unwrap_or(300)).filter_map(|seed| run(seed, false).err()).collect();
+    let first: String = failures.first().cloned().unwrap_or_default();
+    let seeds: Vec<&str> = failures.iter().filter_map(|failure| failure.split(':').next()).collect();
+    assert!(failures.is_empty(), "{} fail: {seeds:?}\n{first}", failures.len());
+}
+
+#[test]
+fn one_seed() {
+    let Some(seed) = number("SEED") else { return };
+    println!("{:#?}", Scenario::of_seed(seed));
+    match run(seed, true) {
+        Ok(report) => println!("{report:#?}"),
+        Err(failure) => panic!("{failure}"),
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    for seed in [1, 2, 3, 17, 99] {
+        assert_eq!(run(seed, false), run(seed, false));
+    }
+}
