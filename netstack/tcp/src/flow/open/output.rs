@@ -56,8 +56,8 @@ impl Open {
         if self.acknowledge == Acknowledge::Now {
             self.send_control(self.snd.nxt, common, shared, link)?;
         }
-        if self.sent.is_empty() && common.timers.loss == NEVER {
-            self.arm_persist(common, shared);
+        if common.timers.loss == NEVER {
+            self.arm_loss_timer(common, shared);
         }
         Ok(false)
     }
@@ -71,7 +71,10 @@ impl Open {
     #[inline]
     fn next(&mut self, common: &Common, shared: &mut Shared, burst_max: u32) -> Next {
         if let Some(probe) = self.probe {
-            return self.next_probe(probe, shared);
+            match self.next_probe(probe, shared) {
+                Next::Nothing => self.probe = None,
+                next => return next,
+            }
         }
         if let Some(record) = self.sent.first_lost() {
             return self.next_retransmission(record, shared, burst_max);
@@ -83,25 +86,21 @@ impl Open {
         self.next_new(unsent, common, shared, burst_max)
     }
 
-    fn next_probe(&mut self, probe: Probe, shared: &Shared) -> Next {
-        match probe {
-            Probe::Window => Next::Probe,
-            Probe::Tail => {
-                let (unsent, room) = (self.queue.unsent_len(), self.window_room());
-                if unsent > 0 && room > 0 {
-                    let len = unsent.min(room).min(self.snd.mss);
-                    return Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
-                }
-                match self.sent.last() {
-                    Some(record) if shared.records[record].standing == Standing::Outstanding => {
-                        Next::Retransmission { record, len: shared.records[record].len }
-                    }
-                    _ => {
-                        self.probe = None;
-                        Next::Nothing
-                    }
-                }
+    /// What a probe carries; nothing when there is no need for it any more.
+    fn next_probe(&self, probe: Probe, shared: &Shared) -> Next {
+        if probe == Probe::Window {
+            return Next::Probe;
+        }
+        let (unsent, room) = (self.queue.unsent_len(), self.window_room());
+        if unsent > 0 && room > 0 {
+            let len = unsent.min(room).min(self.snd.mss);
+            return Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
+        }
+        match self.sent.last() {
+            Some(record) if shared.records[record].standing == Standing::Outstanding => {
+                Next::Retransmission { record, len: shared.records[record].len }
             }
+            _ => Next::Nothing,
         }
     }
 
@@ -370,9 +369,11 @@ impl Open {
         }
     }
 
-    /// RFC 9293, 3.8.6.1: the window is closed and nothing is on its way.
-    fn arm_persist(&mut self, common: &mut Common, shared: &Shared) {
-        if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
+    /// Whatever is queued or on its way has a timer. With a closed window and nothing on its way, it is RFC 9293, 3.8.6.1's.
+    fn arm_loss_timer(&mut self, common: &mut Common, shared: &Shared) {
+        if !self.sent.is_empty() {
+            self.restart_loss_timer(common, shared);
+        } else if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
             self.loss_timer = LossTimer::Persist;
             common.timers.loss = shared.now.plus_ns(self.rto_ns());
         }

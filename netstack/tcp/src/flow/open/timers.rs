@@ -23,7 +23,7 @@ impl Open {
             common.output = true;
             let outcome = match self.loss_timer {
                 LossTimer::Retransmission => self.retransmission_timeout(common, shared),
-                LossTimer::TailProbe => self.tail_probe_timeout(shared),
+                LossTimer::TailProbe => self.tail_probe_timeout(common, shared),
                 LossTimer::Reordering => self.reordering_timeout(common, shared),
                 LossTimer::Persist => self.persist_timeout(common, shared),
             };
@@ -59,9 +59,11 @@ impl Open {
     }
 
     /// RFC 8985, 7.3. The retransmission timer takes over.
-    fn tail_probe_timeout(&mut self, shared: &mut Shared) -> Outcome {
+    fn tail_probe_timeout(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
         shared.count(Counter::TailLossProbes);
         self.probe = Some(Probe::Tail);
+        self.loss_timer = LossTimer::Retransmission;
+        common.timers.loss = shared.now.plus_ns(self.rto_ns());
         Outcome::Keep
     }
 
