@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use weir_config::Addressing;
 use weir_drivers::net::QueuePair;
 use weir_hal::CoreId;
-use weir_kernel::{cores, error, memory, time};
+use weir_kernel::{cores, error, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
@@ -200,8 +200,11 @@ impl Core {
         if deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
             return;
         }
-        let common = Arc::clone(&self.common);
-        let Some(bed) = common.beds.get(self.id.index()) else { return };
+        if let Some(fault) = self.pair.take_fault() {
+            warn!("core {}: the network device lies: {fault}", self.id);
+            cores::wake(CoreId::BOOT);
+        }
+        let Some(bed) = self.common.beds.get(self.id.index()) else { return };
         bed.lie_down();
         if self.links.is_idle() && !self.pair.arm() {
             self.turns.halts += 1;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use weir_drivers::net::{NetDevice, Options};
 use weir_drivers::pci::{self, Found, Function, Window};
@@ -9,7 +10,7 @@ use weir_drivers::virtio::{DeviceType, PciTransport};
 use weir_drivers::{DeviceError, rng};
 use weir_hal::{CoreId, MsiMessage};
 use weir_kernel::memory::Machine;
-use weir_kernel::{entropy, interrupts, pci as config_space, warn};
+use weir_kernel::{cores, entropy, interrupts, pci as config_space, warn};
 
 /// Bytes asked of the entropy device.
 const ENTROPY_BYTES: usize = 64;
@@ -64,14 +65,31 @@ pub fn open_network(found: &[Found], cores: usize) -> Result<NetDevice, NetworkE
     };
     let options = Options { pairs_max: cores, ..Options::default() };
     let opened = transport.and_then(|transport| NetDevice::open(transport, &Machine, options, &mut interrupt));
-    opened.map_err(NetworkError::Device)
+    let device = opened.map_err(NetworkError::Device)?;
+    if device.report.vectors < device.report.pairs {
+        SHARED_MESSAGES.store(device.report.vectors, Ordering::Relaxed);
+    }
+    Ok(device)
 }
 
 /// The message that ends the halt of the core that owns pair `pair`.
 fn interrupt(pair: usize) -> Option<MsiMessage> {
     let core = CoreId(u16::try_from(pair).ok()?);
-    // The halt ends by the interrupt itself; the core then looks at its queues.
-    interrupts::allocate(core, |_| {}, pair).ok()
+    interrupts::allocate(core, pass_on, pair).ok()
+}
+
+/// Messages that the device has, when there are fewer than pairs; zero while each pair has its own.
+static SHARED_MESSAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// The interrupt of message `message`. The halt of its own core ends by the interrupt itself; cores that share the
+/// message are woken.
+fn pass_on(message: usize) {
+    let messages = SHARED_MESSAGES.load(Ordering::Relaxed);
+    if messages == 0 {
+        return;
+    }
+    let sharers = (message + messages..cores::running()).step_by(messages);
+    sharers.filter_map(|core| u16::try_from(core).ok()).for_each(|core| cores::wake(CoreId(core)));
 }
 
 fn transports(found: &[Found], wanted: DeviceType) -> impl Iterator<Item = Result<PciTransport, DeviceError>> {
