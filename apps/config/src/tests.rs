@@ -33,7 +33,7 @@ fn the_demo_is_a_balancer_in_front_of_two_built_in_servers() {
     assert_eq!(config.network.addressing, Addressing::Dhcp);
     assert_eq!(config.admin.map(|admin| admin.listen.port()), Some(9000));
     let names: alloc::vec::Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
-    assert_eq!(names, ["web", "left", "right"]);
+    assert_eq!(names, ["web", "one", "two"]);
     assert_eq!(config.listeners[0].routes[0].action, Action::Pool(0));
     assert_eq!(config.pools[0].servers.len(), 2);
     assert_eq!(config.timeouts, Timeouts::default());
@@ -316,9 +316,9 @@ fn explain_names_everything_that_was_understood() {
         "admin: metrics on http://0.0.0.0:9000/metrics",
         "listener web: http on 0.0.0.0:80",
         "  any host, / -> pool demo",
-        "  any host, /hello -> status 200 with 16 bytes",
+        "  any host, /hello -> status 200 with 15 bytes",
         "  any host, / -> built-in page demo",
-        "  right: 127.0.0.1:8082, weight 1",
+        "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s",
         "tuning: idle adaptive, panic reboot",
     ] {
