@@ -111,10 +111,7 @@ mod tests {
         assert_eq!(row.counts, Counts { instructions: 73, locked: 30, devices: 13, ..Counts::default() });
         assert_eq!(row.instructions_by_vcpu, [31, 42]);
         assert_eq!(specials(&tally(), &nameless, Special::Locked), [("0x1002".into(), 30)]);
-        assert_eq!(
-            devices(&tally(), &nameless),
-            [("clock from 0x1".into(), 9), ("bell from 0x2000".into(), 4)]
-        );
+        assert_eq!(devices(&tally(), &nameless), [("clock from 0x1".into(), 9), ("bell from 0x2000".into(), 4)]);
     }
 
     #[test]

@@ -7,8 +7,7 @@ use crate::symbols::Symbols;
 use crate::tally::{Counts, Special, Tally};
 
 /// Header of the table of [`summary_row`].
-pub const SUMMARY_HEADER: &str =
-    "| per request | instructions | locked | barriers | device accesses | idle | req/s (context) |\n\
+pub const SUMMARY_HEADER: &str = "| per request | instructions | locked | barriers | device accesses | idle | req/s (context) |\n\
      | --- | --- | --- | --- | --- | --- | --- |";
 
 /// Shared lines that are listed by name.

@@ -116,15 +116,7 @@ mod tests {
         // ret; mov rax, [rdi]; cpuid; rep movsb; vzeroupper (VEX); only prefixes; nothing
         all(
             None,
-            &[
-                &[0xc3],
-                &[0x48, 0x8b, 0x07],
-                &[0x0f, 0xa2],
-                &[0xf3, 0xa4],
-                &[0xc5, 0xf8, 0x77],
-                &[0x66, 0x48],
-                &[],
-            ],
+            &[&[0xc3], &[0x48, 0x8b, 0x07], &[0x0f, 0xa2], &[0xf3, 0xa4], &[0xc5, 0xf8, 0x77], &[0x66, 0x48], &[]],
         );
     }
 }

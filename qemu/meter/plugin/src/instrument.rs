@@ -4,7 +4,6 @@
 //! threads of their own: the tables are behind mutexes, which only translation, device accesses and shared lines take.
 
 use std::ffi::{CStr, c_uint, c_void};
-use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -46,7 +45,7 @@ unsafe impl Sync for Counters {}
 impl Counters {
     fn of_slot(&self, slot: usize) -> Counter {
         assert!(slot < SLOTS_MAX, "a block with a counter that nobody made");
-        Counter { score: self.0, offset: slot * mem::size_of::<u64>() }
+        Counter { score: self.0, offset: slot * size_of::<u64>() }
     }
 }
 
@@ -54,7 +53,7 @@ impl Instrument {
     /// Makes the instrument and asks QEMU to call it.
     pub fn start(id: PluginId, arguments: &Arguments) -> Result<&'static Self, String> {
         // SAFETY: called while the plugin is installed, as QEMU wants it; a size has no further conditions.
-        let scoreboard = unsafe { api::qemu_plugin_scoreboard_new(SLOTS_MAX * mem::size_of::<u64>()) };
+        let scoreboard = unsafe { api::qemu_plugin_scoreboard_new(SLOTS_MAX * size_of::<u64>()) };
         let instrument = Self {
             counters: Counters(scoreboard),
             blocks: Mutex::default(),

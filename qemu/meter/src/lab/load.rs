@@ -96,9 +96,8 @@ mod tests {
         let good = "Running 2s test @ http://10.77.0.2/\n  1 threads and 32 connections\n  Thread Stats   Avg\n    \
                     Latency     1.00ms\n  90012 requests in 2.10s, 16.1MB read\nRequests/sec:  42861.90\n";
         assert_eq!(read_wrk(good), Some(Outcome { requests: 90_012, errors: 0, rate: 42_861.9 }));
-        let bad = format!(
-            "{good}  Socket errors: connect 1, read 2, write 0, timeout 4\n  Non-2xx or 3xx responses: 10\n"
-        );
+        let bad =
+            format!("{good}  Socket errors: connect 1, read 2, write 0, timeout 4\n  Non-2xx or 3xx responses: 10\n");
         assert_eq!(read_wrk(&bad).unwrap().errors, 17);
     }
 

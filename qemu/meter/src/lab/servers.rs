@@ -1,9 +1,11 @@
 //! The servers behind the proxy: nginx, as in the figures for other balancers.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use weir_host::tether;
@@ -13,8 +15,11 @@ use super::{Failed, HOST};
 /// The answer to every request: 64 bytes.
 const BODY: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 
-/// What nginx says when its sockets are open.
-const READY: &str = "start worker";
+/// What nginx says next after it has opened its sockets: how many files the system allows it.
+const READY: &str = "getrlimit";
+
+/// Time to become ready.
+const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server that ends with this value.
 #[derive(Debug)]
@@ -47,20 +52,27 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
+        let lines = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
         let server = Self { child, _folder: folder };
-        let mut said = String::new();
-        // It either says so or ends.
-        while let Some(Ok(line)) = lines.next() {
-            if line.contains(READY) {
-                // Somebody has to read on, so that it never waits for a reader.
-                thread::spawn(move || lines.for_each(drop));
-                return Ok(server);
-            }
-            said += &line;
-        }
-        Err(format!("nginx ended before it was ready: {said}").into())
+        wait_until_ready(lines).map_err(|said| format!("nginx is not ready within {READY_LIMIT:?}: {said}"))?;
+        Ok(server)
     }
+}
+
+/// Reads in a thread of its own, and goes on behind the line, so that nginx never waits for a reader. The error is what it
+/// said instead.
+fn wait_until_ready(lines: impl Iterator<Item = io::Result<String>> + Send + 'static) -> Result<(), String> {
+    let (sender, said) = mpsc::channel();
+    thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+    let deadline = Instant::now() + READY_LIMIT;
+    let mut before = String::new();
+    while let Ok(line) = said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if line.contains(READY) {
+            return Ok(());
+        }
+        before = before + "\n" + &line;
+    }
+    Err(before)
 }
 
 impl Drop for Server {
