@@ -20,8 +20,9 @@ pub struct Host {
     random: Random,
     pub(crate) applications: Vec<FlowApplication>,
     by_flow: BTreeMap<FlowId, usize>,
-    /// Applications that look again at a time, in nanoseconds.
+    /// Applications that look again at a time, in nanoseconds; each at one.
     looks: BTreeSet<(u64, usize)>,
+    look_at: BTreeMap<usize, u64>,
     pub(crate) unreceived: u64,
 }
 
@@ -36,6 +37,7 @@ impl Host {
             applications: Vec::new(),
             by_flow: BTreeMap::new(),
             looks: BTreeSet::new(),
+            look_at: BTreeMap::new(),
             unreceived: 0,
         }
     }
@@ -104,6 +106,7 @@ impl Host {
                 break;
             }
             self.looks.pop_first();
+            self.look_at.remove(&at);
             self.look(at, Readiness::NONE, plans, now)?;
         }
         self.engine.poll_transmit(&mut port);
@@ -135,7 +138,13 @@ impl Host {
         // Without buffers to write into, it looks again soon.
         let again = again.or((is_short && application.done.is_none()).then_some(20));
         if let Some(pause_ms) = again {
-            self.looks.insert((now.as_nanos() + pause_ms * 1_000_000, at));
+            let due = now.as_nanos() + pause_ms * 1_000_000;
+            if self.look_at.get(&at).is_none_or(|&earlier| earlier > due) {
+                if let Some(later) = self.look_at.insert(at, due) {
+                    self.looks.remove(&(later, at));
+                }
+                self.looks.insert((due, at));
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weir_tcp::{Config, CongestionAlgorithm};
+use weir_tcp::{Config, CongestionAlgorithm, Keepalive};
 
 use crate::application::{Ending, FlowPlan};
 use crate::network::Conditions;
@@ -74,6 +74,8 @@ fn config(random: &mut Random) -> Config {
         congestion: random.pick(&[CongestionAlgorithm::Cubic, CongestionAlgorithm::NewReno]),
         ecn: random.chance_ppm(500_000),
         user_timeout: Duration::from_secs(900),
+        // A RST that is lost tells nobody: without keepalive, a flow with nothing to send would never hear of its end.
+        keepalive: Some(Keepalive { idle: Duration::from_secs(120), interval: Duration::from_secs(20), probes: 30 }),
         syn_retries: 12,
         syn_ack_retries: 12,
         ..Config::default()

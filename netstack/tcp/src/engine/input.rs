@@ -107,7 +107,7 @@ impl Engine {
 
     /// SYN-RECEIVED of a passive open.
     fn segment_for_half_open(&mut self, index: u32, segment: Segment) {
-        let half_open = *self.half_open.get(index);
+        let mut half_open = *self.half_open.get(index);
         let HalfOpen { handshake, tuple, .. } = half_open;
         self.half_open.get_mut(index).next_hop = segment.next_hop;
         let (nxt, window) = (handshake.irs + 1, u32::from(syn_window(&self.shared.limits)));
@@ -137,10 +137,18 @@ impl Engine {
         if !segment.flags.has(Flags::ACK) {
             return self.shared.count(Counter::NoAck);
         }
-        if segment.ack != handshake.iss + 1 {
-            return self.reset_stray(Reply::reset(tuple, &segment));
+        if segment.ack == handshake.iss + 1 {
+            return self.establish_passive(Some(index), half_open, segment);
         }
-        self.establish_passive(Some(index), half_open, segment);
+        // A SYN that came twice may have been answered with a cookie first, and from memory later.
+        match self.cookies.open(&segment, &tuple, &self.shared.secrets, self.shared.now) {
+            Some(handshake) => {
+                half_open.handshake = handshake;
+                self.establish_passive(Some(index), half_open, segment);
+            }
+            None if self.cookies.are_in_use(self.shared.now) => self.shared.count(Counter::SynCookiesFailed),
+            None => self.reset_stray(Reply::reset(tuple, &segment)),
+        }
     }
 
     /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
