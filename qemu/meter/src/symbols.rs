@@ -47,7 +47,7 @@ impl Symbols {
             list.push(Symbol { start: symbol.address(), len: symbol.size(), name: demangle(name) });
         }
         for list in [&mut symbols.functions, &mut symbols.variables] {
-            list.sort_by(|a, b| (a.start, a.len).cmp(&(b.start, b.len)));
+            list.sort_by_key(|symbol| (symbol.start, symbol.len));
         }
         Ok(symbols)
     }
