@@ -11,7 +11,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::Packet;
+use crate::{Packet, Pool};
 
 /// A pair of cache lines, so that neighbours are not fetched together by the adjacent-line prefetcher.
 #[repr(align(128))]
@@ -88,6 +88,15 @@ impl<T: Send> Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    /// Elements that wait for the receiver. Reads the receiver's line: for once per burst.
+    #[must_use]
+    pub fn queued(&mut self) -> usize {
+        self.head_seen = self.shared.head.0.load(Ordering::Acquire);
+        self.tail.wrapping_sub(self.head_seen) as usize
+    }
+}
+
 impl<T: Send> Receiver<T> {
     /// The oldest element, if any.
     #[inline]
@@ -140,7 +149,7 @@ impl<T> fmt::Debug for Receiver<T> {
 /// [`crate::Pool::welcome`] makes it a packet again; if it never does, it is leaked, but never freed on the wrong core.
 pub struct Foreign(core::mem::ManuallyDrop<Packet>);
 
-// SAFETY: away from home only `bytes`, `parts` and `is_chain` look at it, which read; the reference count and the free list are
+// SAFETY: away from home only `bytes`, `parts`, `copy_into` and `is_chain` look at it, which read; the reference count and the free list are
 // touched only after `Pool::welcome` saw that the pool is its own, and a pool never leaves its core.
 unsafe impl Send for Foreign {}
 
@@ -174,6 +183,16 @@ impl Foreign {
         self.0.frame_len()
     }
 
+    /// A copy in buffers of `pool`, with the usual headroom in front; none, counted by the pool, when it has too few.
+    #[must_use]
+    pub fn copy_into(&self, pool: &Pool) -> Option<Packet> {
+        let mut copy = pool.allocate()?;
+        for part in self.parts() {
+            copy = append_bytes(pool, copy, part)?;
+        }
+        Some(copy)
+    }
+
     /// The packet again, for the pool that it came from ([`crate::Pool::welcome`]).
     pub(crate) fn into_packet(self) -> Packet {
         core::mem::ManuallyDrop::into_inner(self.0)
@@ -183,6 +202,24 @@ impl Foreign {
     pub(crate) fn belongs_to(&self, core: core::ptr::NonNull<crate::pool::PoolCore>) -> bool {
         self.0.pool() == core
     }
+}
+
+/// Appends a copy of `bytes` to a frame that is being gathered, with further buffers of `pool` as it needs them; none,
+/// counted by the pool, when it has too few.
+#[must_use]
+pub fn append_bytes(pool: &Pool, mut frame: Packet, mut bytes: &[u8]) -> Option<Packet> {
+    if !frame.is_chain() && bytes.len() <= frame.tailroom() {
+        frame.extend_from_slice(bytes).ok()?;
+        return Some(frame);
+    }
+    while !bytes.is_empty() {
+        let mut next = pool.allocate()?;
+        let (front, rest) = bytes.split_at(bytes.len().min(next.tailroom()));
+        next.extend_from_slice(front).ok()?;
+        frame.append(next);
+        bytes = rest;
+    }
+    Some(frame)
 }
 
 impl fmt::Debug for Foreign {

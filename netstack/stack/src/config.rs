@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 use weir_packet::frame::Capabilities;
 
 use crate::address::{Ipv4Configuration, Ipv6Configuration};
-use crate::steering::EPHEMERAL_PORTS;
+use crate::steering::{EPHEMERAL_PORTS, PassiveOwner};
 
 /// Neighbours that a core remembers, unless configured otherwise.
 const NEIGHBOURS_MAX: usize = 1_024;
@@ -49,6 +49,8 @@ pub struct ShardConfig {
     pub ipv4: Ipv4Source,
     /// Where the IPv6 address beside the link-local one comes from.
     pub ipv6: Ipv6Source,
+    /// Who owns the flows that clients open: the same on all cores.
+    pub passive: PassiveOwner,
     /// Source ports of flows that we open, dealt out among the cores.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Neighbours to remember, at most 4096.
@@ -68,6 +70,7 @@ impl ShardConfig {
             tcp: weir_tcp::Config::default(),
             ipv4: Ipv4Source::Dhcp,
             ipv6: Ipv6Source::Router,
+            passive: PassiveOwner::Arrival,
             ephemeral_ports: EPHEMERAL_PORTS,
             neighbours_max: NEIGHBOURS_MAX,
         }

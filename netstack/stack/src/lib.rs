@@ -56,4 +56,4 @@ pub use config::{Ipv4Source, Ipv6Source, ShardConfig};
 pub use counters::{Counters, DropReason, Event};
 pub use message::Message;
 pub use shard::{Shard, ShardEvent};
-pub use steering::EPHEMERAL_PORTS;
+pub use steering::{EPHEMERAL_PORTS, PassiveOwner};

@@ -139,7 +139,7 @@ impl Shard {
             return Err(DropReason::Truncated);
         }
         if origin == Origin::Wire
-            && let Some(owner) = self.steering.other_owner(ports.destination)
+            && let Some(owner) = self.steering.other_owner(source, ports)
         {
             let ends = (SocketAddr::new(destination, ports.destination), SocketAddr::new(source, ports.source));
             if !self.engine.owns(ends.0, ends.1) {
@@ -198,7 +198,8 @@ impl Shard {
         if self.network.cores == 1 || !self.error_limit.allow(self.network.now) {
             return Err(DropReason::IcmpErrorStray);
         }
-        match self.steering.other_owner(error.local.port()) {
+        let ports = Ports { source: error.remote.port(), destination: error.local.port() };
+        match self.steering.other_owner(error.remote.ip(), ports) {
             Some(owner) => self.network.tell(owner, Message::IcmpError(error)),
             None => self.network.tell_others(|| Message::IcmpError(error)),
         }

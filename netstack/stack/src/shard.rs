@@ -7,7 +7,6 @@ use core::time::Duration;
 
 use weir_packet::Pool;
 use weir_packet::frame::{RxFrame, Transmit};
-use weir_packet::handoff::Foreign;
 use weir_socket::{Instant, ListenerId};
 use weir_tcp::{Engine, IcmpError, IcmpErrorKind, Unreachable};
 
@@ -108,7 +107,7 @@ impl Shard {
         let mut shard = Self {
             network: Network::new(place, config.device, pool.clone(), config.neighbours_max, seed_table),
             engine: Engine::new(tcp, pool),
-            steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports),
+            steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports).with_passive(config.passive),
             control: None,
             routers: None,
             control_at: now,
@@ -157,7 +156,7 @@ impl Shard {
         match message {
             Message::Frame { frame, checksum, home } => {
                 self.network.count(Event::FrameTakenOver);
-                let copy = self.copy(&frame);
+                let copy = frame.copy_into(&self.network.pool);
                 // Only now does it go home: its bytes were ours to read.
                 let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
                 match copy {
@@ -392,21 +391,6 @@ impl Shard {
             self.engine.handle_segment(segment);
             self.has_news = true;
         }
-    }
-
-    fn copy(&self, frame: &Foreign) -> Option<weir_packet::Packet> {
-        let mut copy = self.network.pool.allocate()?;
-        let mut tail: Option<weir_packet::Packet> = None;
-        for part in frame.parts() {
-            let room = tail.as_mut().unwrap_or(&mut copy);
-            if part.len() > room.tailroom() {
-                let full = tail.replace(self.network.pool.allocate()?);
-                full.into_iter().for_each(|packet| copy.append(packet));
-            }
-            tail.as_mut().unwrap_or(&mut copy).extend_from_slice(part).ok()?;
-        }
-        tail.into_iter().for_each(|packet| copy.append(packet));
-        Some(copy)
     }
 
     pub(crate) fn report_conflict(&mut self, event: ShardEvent) {

@@ -1,8 +1,12 @@
-//! Who owns a flow, computable by every core without asking: the port policy.
+//! Who owns a flow, computable by every core without asking.
 //!
 //! Flows that we open have a source port from the ephemeral range, and the range is dealt out to the cores like cards:
 //! `owner(port) = (port - first) mod cores`. The answer of a backend may arrive on any queue; its destination port names
-//! the core that has to see it. Flows that clients open belong to the core on which their SYN arrived.
+//! the core that has to see it.
+//!
+//! Flows that clients open belong to the core on which their SYN arrived, as long as every core has a queue pair of its
+//! own. When cores have none, nothing arrives at them: then all cores share a key, and the keyed hash of the client's
+//! address and of both ports names the owner ([`PassiveOwner`]).
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -11,11 +15,22 @@ use core::time::Duration;
 
 use weir_socket::Instant;
 
+use crate::ipv4::Ports;
+
 /// Source ports of flows that we open, unless configured otherwise (as Linux has it).
 pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// How long a destination without free source port is not searched again: a full search looks at every port.
 const EXHAUSTED_FOR: Duration = Duration::from_millis(10);
+
+/// Who owns a flow that a client opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassiveOwner {
+    /// The core on which its first segment arrived: for as many queue pairs as cores.
+    Arrival,
+    /// The core that a hash with this key names: for fewer queue pairs than cores. Secret, and the same on all cores.
+    Hash([u64; 2]),
+}
 
 /// The ephemeral ports and this core's share of them.
 #[derive(Debug)]
@@ -29,6 +44,8 @@ pub(crate) struct Steering {
     cursor: u16,
     /// Ports of the range that are listened on: they belong to passive flows, on every core.
     listened: Vec<u16>,
+    /// The key of the passive flows' owners; none: arrival decides.
+    key: Option<[u64; 2]>,
     exhausted: Option<(SocketAddr, Instant)>,
 }
 
@@ -41,20 +58,34 @@ impl Steering {
         let len = (*ports.end()).saturating_sub(first).saturating_add(1);
         let share = len.saturating_sub(core).div_ceil(cores);
         let cursor = (random % u64::from(share.max(1))) as u16;
-        Self { core, cores, first, len, share, cursor, listened: Vec::new(), exhausted: None }
+        Self { core, cores, first, len, share, cursor, listened: Vec::new(), key: None, exhausted: None }
     }
 
-    /// The core that owns the flow with local port `port`, if the port names another than this one.
+    /// With another owner of passive flows than arrival.
+    pub(crate) fn with_passive(mut self, passive: PassiveOwner) -> Self {
+        self.key = match passive {
+            PassiveOwner::Hash(key) if self.cores > 1 => Some(key),
+            PassiveOwner::Hash(_) | PassiveOwner::Arrival => None,
+        };
+        self
+    }
+
+    /// The core that owns the flow of a segment that `source` sent to us, if that is another than this one.
     #[inline(always)]
-    pub(crate) fn other_owner(&self, port: u16) -> Option<usize> {
-        let offset = port.wrapping_sub(self.first);
-        if offset >= self.len { None } else { self.other_owner_of(port, offset) }
+    pub(crate) fn other_owner(&self, source: IpAddr, ports: Ports) -> Option<usize> {
+        let offset = ports.destination.wrapping_sub(self.first);
+        if offset >= self.len && self.key.is_none() { None } else { self.other_owner_of(source, ports, offset) }
     }
 
     #[inline]
-    fn other_owner_of(&self, port: u16, offset: u16) -> Option<usize> {
-        let owner = offset % self.cores;
-        (owner != self.core && !self.listened.contains(&port)).then_some(usize::from(owner))
+    fn other_owner_of(&self, source: IpAddr, ports: Ports, offset: u16) -> Option<usize> {
+        let owner = if offset < self.len && !self.listened.contains(&ports.destination) {
+            offset % self.cores
+        } else {
+            let ends = u32::from(ports.source) << 16 | u32::from(ports.destination);
+            (u64::from(hash(self.key?, source, ends)) * u64::from(self.cores) >> 32) as u16
+        };
+        (owner != self.core).then_some(usize::from(owner))
     }
 
     /// Takes `port` out of the ephemeral ports, if it is one: there is a listener.
@@ -99,12 +130,35 @@ impl Steering {
     }
 }
 
+/// A keyed hash of a client's address and of both ports; what a client can choose does not tell it the owner.
+#[inline]
+fn hash([first, second]: [u64; 2], source: IpAddr, ports: u32) -> u32 {
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let ports = u64::from(ports);
+    let mixed = match source {
+        IpAddr::V4(v4) => fold(u64::from(v4.to_bits()) << 32 ^ ports ^ first, second | 1),
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            fold(fold((bits >> 64) as u64 ^ first, bits as u64 ^ second) ^ ports ^ first, second | 1)
+        }
+    };
+    // Once more, so that every bit of the input reaches the upper bits, which choose the core.
+    (fold(mixed ^ second, first | 1) >> 32) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
 
     const NOW: Instant = Instant::from_nanos(0);
+
+    fn owner(steering: &Steering, port: u16) -> Option<usize> {
+        steering.other_owner(remote().ip(), Ports { source: 80, destination: port })
+    }
 
     fn remote() -> SocketAddr {
         "10.0.0.9:80".parse().expect("an address")
@@ -130,9 +184,9 @@ mod tests {
                 let ports = all_ports(&mut steering);
                 assert_eq!(ports.len(), steering.ports());
                 for &port in &ports {
-                    assert_eq!(steering.other_owner(port), None);
+                    assert_eq!(owner(&steering, port), None);
                     let next = Steering::new((core + 1) % cores, cores, &EPHEMERAL_PORTS, 1);
-                    assert_eq!(next.other_owner(port), (cores > 1).then_some(core));
+                    assert_eq!(owner(&next, port), (cores > 1).then_some(core));
                     assert!(union.insert(port), "{port} has two owners");
                 }
             }
@@ -150,13 +204,13 @@ mod tests {
     #[test]
     fn a_listened_port_of_the_range_is_neither_forwarded_nor_allocated() {
         let mut steering = Steering::new(0, 2, &(40_000..=40_003), 0);
-        assert_eq!(steering.other_owner(40_001), Some(1));
+        assert_eq!(owner(&steering, 40_001), Some(1));
         steering.claim(40_001);
         steering.claim(40_002);
-        assert_eq!(steering.other_owner(40_001), None);
+        assert_eq!(owner(&steering, 40_001), None);
         assert_eq!(all_ports(&mut steering), BTreeSet::from([40_000]));
         steering.release(40_001);
-        assert_eq!(steering.other_owner(40_001), Some(1));
+        assert_eq!(owner(&steering, 40_001), Some(1));
     }
 
     #[test]
@@ -173,5 +227,33 @@ mod tests {
         let other = "10.0.0.10:80".parse().expect("an address");
         assert!(steering.allocate(remote().ip(), other, NOW, |_| true).is_some());
         assert!(steering.allocate(remote().ip(), remote(), NOW + EXHAUSTED_FOR, |_| true).is_some());
+    }
+
+    #[test]
+    fn every_core_names_the_same_owner_of_a_passive_flow_and_the_shares_are_even() {
+        let key = PassiveOwner::Hash([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+        let all: Vec<_> = (0..5).map(|core| Steering::new(core, 5, &EPHEMERAL_PORTS, 0).with_passive(key)).collect();
+        let mut shares = [0; 5];
+        for client in 0..5_000_u32 {
+            let source = if client % 2 == 0 {
+                IpAddr::V4((0x0a00_0000 + client / 64).into())
+            } else {
+                IpAddr::V6((0xfe80_u128 << 112 | u128::from(client / 64)).into())
+            };
+            let ports = Ports { source: 1024 + client as u16, destination: 80 };
+            let named = |core: usize| all[core].other_owner(source, ports).unwrap_or(core);
+            assert!((1..5).all(|core| named(core) == named(0)));
+            shares[named(0)] += 1;
+        }
+        assert!(shares.iter().all(|share| (850..1150).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn a_listened_port_of_the_range_goes_to_the_owner_of_a_passive_flow() {
+        let mut steering = Steering::new(0, 2, &(40_000..=40_003), 0).with_passive(PassiveOwner::Hash([!7 << 3, !0 / 5]));
+        assert_eq!(owner(&steering, 40_001), Some(1));
+        steering.claim(40_001);
+        let owners = (1..100).map(|source| steering.other_owner(remote().ip(), Ports { source, destination: 40_001 }));
+        assert!(owners.clone().any(|owner| owner.is_none()) && owners.clone().any(|owner| owner == Some(1)));
     }
 }
