@@ -55,15 +55,30 @@ pub fn read(path: &Path) -> Result<Vec<u8>, BaseError> {
 /// # Errors
 /// When there is no source tree, no cargo, or the build fails.
 pub fn build() -> Result<PathBuf, BaseError> {
+    build_in("image", &[])
+}
+
+/// Builds the same program, with tables that lead from its addresses to functions and lines of the source. They are for
+/// tools on the host, and too large for an image.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_lines() -> Result<PathBuf, BaseError> {
+    build_in("image-lines", &[("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")])
+}
+
+/// Builds into a folder of its own below the target folder.
+fn build_in(folder: &str, settings: &[(&str, &str)]) -> Result<PathBuf, BaseError> {
     let workspace = find_workspace().ok_or(BaseError::NoSourceTree)?;
     let target_dir =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from).join("image");
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from).join(folder);
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
         .current_dir(&workspace)
         .args(["build", "--release", "--package", PACKAGE, "--features", "bare", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         // The encoded form wins over every other place that flags may come from.
         .env("CARGO_ENCODED_RUSTFLAGS", guest_flags(&workspace))
+        .envs(settings.iter().copied())
         .status()
         .map_err(BaseError::NoCargo)?;
     if !status.success() {

@@ -8,7 +8,7 @@
 //! - [`meter`] talks to it while the guest runs: [`Meter::mark`](meter::Meter::mark), then some work, then
 //!   [`Meter::read`](meter::Meter::read);
 //! - [`tally`] is what it answers: the difference of two tallies is the work between them;
-//! - [`symbols`] and [`profile`] say which function did it, [`report`] prints it.
+//! - [`symbols`] and [`names`] give names to addresses, [`profile`] says which function did it, [`report`] prints it.
 //!
 //! The program `weir-meter` puts this into a laboratory of its own ([`lab`]): network namespace, TAP, backends, load.
 //!
@@ -19,6 +19,7 @@
 
 pub mod lab;
 pub mod meter;
+pub mod names;
 pub mod plugin;
 pub mod profile;
 pub mod report;

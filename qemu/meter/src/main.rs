@@ -24,6 +24,7 @@ use weir_meter::lab::load::Load;
 use weir_meter::lab::servers::Server;
 use weir_meter::lab::tap::Tap;
 use weir_meter::lab::{self, Failed, namespace};
+use weir_meter::names::Names;
 use weir_meter::plugin;
 use weir_meter::report::{self, Measurement};
 use weir_meter::symbols::Symbols;
@@ -76,6 +77,9 @@ struct Options {
     /// Show so many functions, and the places of locked instructions and device accesses.
     #[arg(long, value_name = "ROWS", num_args = 0..=1, default_missing_value = "25")]
     profile: Option<usize>,
+    /// Show so many lines of the source.
+    #[arg(long, value_name = "ROWS", num_args = 0..=1, default_missing_value = "40")]
+    lines: Option<usize>,
     /// Do not count device accesses, which makes the guest faster.
     #[arg(long)]
     no_devices: bool,
@@ -105,7 +109,8 @@ fn prepare(options: &Options) -> Failed {
         Err(error) => return error.into(),
     }
     if options.base.is_none() && options.elf.is_none() {
-        match base::build() {
+        let explains = options.profile.is_some() || options.lines.is_some() || options.shared;
+        match if explains { base::build_with_lines() } else { base::build() } {
             Ok(path) => variables.push((BASE, path.into())),
             Err(error) => return error.into(),
         }
@@ -132,7 +137,7 @@ fn measure_all(options: &Options) -> Result<(), Failed> {
         for &port in &options.port {
             for &load in &options.load {
                 let measurement = measure(options, &mut guest, cores, port, load)?;
-                println!("{}", tell(options, &measurement, &image.symbols));
+                println!("{}", tell(options, &measurement, &image.names));
                 rows.push(report::summary_row(&measurement));
             }
         }
@@ -144,13 +149,13 @@ fn measure_all(options: &Options) -> Result<(), Failed> {
 /// What is booted, and its names.
 struct Image {
     bytes: Vec<u8>,
-    symbols: Symbols,
+    names: Names,
 }
 
 impl Image {
     fn read(options: &Options) -> Result<Self, Failed> {
-        let base = options.base.clone().or_else(|| env::var_os(BASE).map(PathBuf::from));
-        let base = base.map(|path| base::read(&path)).transpose()?;
+        let base_path = options.base.clone().or_else(|| env::var_os(BASE).map(PathBuf::from));
+        let base = base_path.as_deref().map(base::read).transpose()?;
         let bytes = match (&options.elf, &base) {
             (Some(path), _) => fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?,
             (None, Some(base)) => {
@@ -163,7 +168,11 @@ impl Image {
             (None, None) => return Err("no guest was built".into()),
         };
         let symbols = Symbols::read(base.as_deref().unwrap_or(&bytes))?;
-        Ok(Self { bytes, symbols })
+        let names = match base_path.as_ref().or(options.elf.as_ref()) {
+            Some(path) => Names::with_lines(symbols, path),
+            None => Names::from_symbols(symbols),
+        };
+        Ok(Self { bytes, names })
     }
 }
 
@@ -184,10 +193,11 @@ fn measure(options: &Options, guest: &mut Guest, cores: u32, port: u16, load: Lo
         errors: outcome.errors,
         rate: outcome.rate,
         work,
+        has_devices: !options.no_devices,
     })
 }
 
-fn tell(options: &Options, measurement: &Measurement, symbols: &Symbols) -> String {
+fn tell(options: &Options, measurement: &Measurement, names: &Names) -> String {
     let mut text = format!("## {}\n\n", measurement.title);
     text += &format!("{} requests, {} errors\n\n", measurement.requests, measurement.errors);
     text += &report::balance(measurement);
@@ -195,10 +205,13 @@ fn tell(options: &Options, measurement: &Measurement, symbols: &Symbols) -> Stri
         text += "\nThe plugin had too few counters: all figures are too low.\n";
     }
     if let Some(rows) = options.profile {
-        text += &format!("\n{}", report::profile(measurement, symbols, rows));
+        text += &format!("\n{}", report::profile(measurement, names, rows));
+    }
+    if let Some(rows) = options.lines {
+        text += &format!("\n{}", report::source_lines(measurement, names, rows));
     }
     if options.shared {
-        text += &format!("\n{}", report::lines(measurement, symbols));
+        text += &format!("\n{}", report::lines(measurement, names));
     }
     text
 }

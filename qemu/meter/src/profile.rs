@@ -1,75 +1,104 @@
 //! Who did it: a tally by function.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::symbols::Symbols;
+use crate::names::{self, Names};
 use crate::tally::{Counts, Line, Special, Tally};
-
-/// Name of what no symbol covers.
-const UNKNOWN: &str = "(no symbol)";
 
 /// One function's part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The function.
     pub function: String,
-    /// What it did. Halts belong to no function.
+    /// What it did itself. Halts belong to no function.
     pub counts: Counts,
-    /// How often each vCPU executed its instructions.
-    pub instructions_by_vcpu: Vec<u64>,
+    /// Its instructions together with those of functions inlined into it.
+    pub with_inlined: u64,
 }
 
-/// The functions, those with most instructions first.
-///
-/// A block belongs to the function of its first instruction.
+/// The functions, those with most instructions of their own first.
 #[must_use]
-pub fn by_function(tally: &Tally, symbols: &Symbols) -> Vec<Row> {
-    let name = |address| symbols.function(address).map_or(UNKNOWN, |place| place.name);
-    let mut rows: HashMap<&str, Row> = HashMap::new();
-    let empty = |function: &str| Row {
-        function: function.to_owned(),
-        counts: Counts::default(),
-        instructions_by_vcpu: vec![0; tally.vcpus],
-    };
-    for block in &tally.blocks {
-        let function = name(block.start);
-        let row = rows.entry(function).or_insert_with(|| empty(function));
-        let one = block.counts();
-        row.counts += one.times(block.runs_total());
-        for (sum, runs) in row.instructions_by_vcpu.iter_mut().zip(&block.runs) {
-            *sum += one.instructions * runs;
+pub fn by_function(tally: &Tally, names: &Names) -> Vec<Row> {
+    let mut rows: HashMap<String, Row> = HashMap::new();
+    for (at, counts) in by_instruction(tally) {
+        let frames = names.frames(at);
+        let own = &frames[names::own(&frames)].function;
+        // A function that is inlined into itself counts once.
+        let all: BTreeSet<&String> = frames.iter().map(|frame| &frame.function).collect();
+        for function in all {
+            let empty = || Row { function: function.clone(), counts: Counts::default(), with_inlined: 0 };
+            let row = rows.entry(function.clone()).or_insert_with(empty);
+            row.with_inlined += counts.instructions;
+            if function == own {
+                row.counts += counts;
+            }
         }
-    }
-    for access in &tally.devices {
-        let function = name(access.at);
-        rows.entry(function).or_insert_with(|| empty(function)).counts.devices += access.count;
     }
     let mut rows: Vec<Row> = rows.into_values().collect();
     rows.sort_by(|a, b| (b.counts.instructions, &a.function).cmp(&(a.counts.instructions, &b.function)));
     rows
 }
 
+/// The source lines, those with most instructions first.
+#[must_use]
+pub fn by_line(tally: &Tally, names: &Names) -> Vec<(String, u64)> {
+    let mut lines: HashMap<String, u64> = HashMap::new();
+    for (at, counts) in by_instruction(tally) {
+        let frame = names.own_frame(at);
+        *lines.entry(frame.line()).or_default() += counts.instructions;
+    }
+    sorted(lines.into_iter().collect())
+}
+
+/// The packages, those with most instructions first.
+#[must_use]
+pub fn by_package(tally: &Tally, names: &Names) -> Vec<(String, u64)> {
+    let mut packages: HashMap<String, u64> = HashMap::new();
+    for (at, counts) in by_instruction(tally) {
+        *packages.entry(names.own_frame(at).package().to_owned()).or_default() += counts.instructions;
+    }
+    sorted(packages.into_iter().collect())
+}
+
+/// What each instruction amounts to, by its address.
+fn by_instruction(tally: &Tally) -> BTreeMap<u64, Counts> {
+    let mut all: BTreeMap<u64, Counts> = BTreeMap::new();
+    for block in &tally.blocks {
+        let runs = block.runs_total();
+        for at in block.addresses() {
+            all.entry(at).or_default().instructions += runs;
+        }
+        for (at, special) in block.specials() {
+            *all.entry(at).or_default().special_mut(special) += runs;
+        }
+    }
+    for access in &tally.devices {
+        all.entry(access.at).or_default().devices += access.count;
+    }
+    all
+}
+
 /// Special instructions of a kind by place (`function+0x12`), most executed first.
 #[must_use]
-pub fn specials(tally: &Tally, symbols: &Symbols, special: Special) -> Vec<(String, u64)> {
+pub fn specials(tally: &Tally, names: &Names, special: Special) -> Vec<(String, u64)> {
     let places = tally.by_address(special).into_iter();
-    sorted(places.map(|(at, count)| (symbols.describe(at), count)).collect())
+    sorted(places.map(|(at, count)| (names.describe(at), count)).collect())
 }
 
 /// Device accesses by device and place, most frequent first.
 #[must_use]
-pub fn devices(tally: &Tally, symbols: &Symbols) -> Vec<(String, u64)> {
+pub fn devices(tally: &Tally, names: &Names) -> Vec<(String, u64)> {
     let mut counts = BTreeMap::new();
     for access in &tally.devices {
-        *counts.entry(format!("{} from {}", access.device, symbols.describe(access.at))).or_default() += access.count;
+        *counts.entry(format!("{} from {}", access.device, names.describe(access.at))).or_default() += access.count;
     }
     sorted(counts.into_iter().collect())
 }
 
 /// A shared cache line in words: the variable or the address, and who does what to it.
 #[must_use]
-pub fn describe_line(line: &Line, symbols: &Symbols) -> String {
-    let variable = (line.address..line.address + 64).step_by(8).find_map(|address| symbols.variable(address));
+pub fn describe_line(line: &Line, names: &Names) -> String {
+    let variable = (line.address..line.address + 64).step_by(8).find_map(|address| names.variable(address));
     let memory = match variable {
         Some(place) => format!("{:#x} ({})", line.address, place.name),
         None => format!("{:#x}", line.address),
@@ -78,7 +107,7 @@ pub fn describe_line(line: &Line, symbols: &Symbols) -> String {
     accesses.sort_by_key(|access| std::cmp::Reverse(access.count));
     let accesses = accesses.iter().take(6).map(|access| {
         let verb = if access.is_store == 1 { "writes" } else { "reads" };
-        format!("cpu{} {verb} {}x at {}", access.vcpu, access.count, symbols.describe(access.at))
+        format!("cpu{} {verb} {}x at {}", access.vcpu, access.count, names.describe(access.at))
     });
     format!("{memory}: {}", accesses.collect::<Vec<_>>().join("; "))
 }
@@ -104,20 +133,27 @@ mod tests {
 
     #[test]
     fn blocks_add_up_and_devices_are_told_by_place() {
-        let nameless = Symbols::default();
+        let nameless = Names::default();
         let rows = by_function(&tally(), &nameless);
         let [row] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!(row.function, UNKNOWN);
+        assert_eq!(row.function, "(no symbol)");
         assert_eq!(row.counts, Counts { instructions: 73, locked: 30, devices: 13, ..Counts::default() });
-        assert_eq!(row.instructions_by_vcpu, [31, 42]);
+        assert_eq!(row.with_inlined, 73);
         assert_eq!(specials(&tally(), &nameless, Special::Locked), [("0x1002".into(), 30)]);
         assert_eq!(devices(&tally(), &nameless), [("clock from 0x1".into(), 9), ("bell from 0x2000".into(), 4)]);
     }
 
     #[test]
+    fn blocks_that_overlap_add_up_by_instruction() {
+        let by_address = by_instruction(&tally());
+        let instructions = |at: u64| by_address[&at].instructions;
+        assert_eq!([0x1000, 0x1002, 0x1004, 0x2001].map(instructions), [30, 30, 5, 4]);
+    }
+
+    #[test]
     fn a_shared_line_tells_who_and_where() {
         let line: Line = serde_json::from_str("[128,1,3,[[1,4096,0,2],[0,8192,1,7]]]").unwrap();
-        let text = describe_line(&line, &Symbols::default());
+        let text = describe_line(&line, &Names::default());
         assert_eq!(text, "0x80: cpu0 writes 7x at 0x2000; cpu1 reads 2x at 0x1000");
     }
 }

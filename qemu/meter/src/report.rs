@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::names::Names;
 use crate::profile;
-use crate::symbols::Symbols;
+
 use crate::tally::{Counts, Special, Tally};
 
 /// Header of the table of [`summary_row`].
@@ -12,6 +13,9 @@ pub const SUMMARY_HEADER: &str = "| per request | instructions | locked | barrie
 
 /// Shared lines that are listed by name.
 const LINES_LISTED: usize = 20;
+
+/// Packages with a smaller share, in percent, are left out.
+const SHARE_MIN: f64 = 0.05;
 
 /// Special instructions and device accesses that are listed by place.
 const PLACES_LISTED: usize = 12;
@@ -29,6 +33,8 @@ pub struct Measurement {
     pub rate: f64,
     /// What the guest did.
     pub work: Tally,
+    /// Whether accesses to device memory were counted.
+    pub has_devices: bool,
 }
 
 impl Measurement {
@@ -48,7 +54,7 @@ pub fn summary_row(measurement: &Measurement) -> String {
         grouped(each(instructions).round() as u64),
         short(each(locked)),
         short(each(barriers)),
-        short(each(ports + devices)),
+        if measurement.has_devices { short(each(ports + devices)) } else { "not counted".into() },
         short(each(halts)),
         grouped(measurement.rate.round() as u64),
     )
@@ -80,21 +86,28 @@ pub fn balance(measurement: &Measurement) -> String {
     text
 }
 
-/// The functions with most instructions, then where the special instructions and device accesses are.
+/// The packages, then the functions with most instructions, then where the special instructions and device accesses are.
 #[must_use]
-pub fn profile(measurement: &Measurement, symbols: &Symbols, rows_max: usize) -> String {
-    let mut text = String::from(
-        "| function | instructions per request | share | locked per request |\n| --- | --- | --- | --- |\n",
-    );
-    let rows = profile::by_function(&measurement.work, symbols);
+pub fn profile(measurement: &Measurement, names: &Names, rows_max: usize) -> String {
+    let mut text = String::from("| package | instructions per request | share |\n| --- | --- | --- |\n");
     let all = measurement.work.total().instructions.max(1) as f64;
+    for (package, count) in profile::by_package(&measurement.work, names) {
+        let share = 100.0 * count as f64 / all;
+        if share >= SHARE_MIN {
+            let _ = writeln!(text, "| {package} | {} | {share:.1} % |", short(measurement.per_request(count)));
+        }
+    }
+    text +=
+        "\n| function | instructions per request | share | with inlined | locked |\n| --- | --- | --- | --- | --- |\n";
+    let rows = profile::by_function(&measurement.work, names);
     for row in rows.iter().take(rows_max) {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {:.1} % | {} |",
+            "| `{}` | {} | {:.1} % | {} | {} |",
             row.function,
             short(measurement.per_request(row.counts.instructions)),
             100.0 * row.counts.instructions as f64 / all,
+            short(measurement.per_request(row.with_inlined)),
             short(measurement.per_request(row.counts.locked)),
         );
     }
@@ -104,9 +117,19 @@ pub fn profile(measurement: &Measurement, symbols: &Symbols, rows_max: usize) ->
         ("port accesses", Special::Port),
         ("msr accesses", Special::Msr),
     ] {
-        text += &places(measurement, title, &profile::specials(&measurement.work, symbols, special));
+        text += &places(measurement, title, &profile::specials(&measurement.work, names, special));
     }
-    text + &places(measurement, "device memory accesses", &profile::devices(&measurement.work, symbols))
+    text + &places(measurement, "device memory accesses", &profile::devices(&measurement.work, names))
+}
+
+/// The source lines with most instructions.
+#[must_use]
+pub fn source_lines(measurement: &Measurement, names: &Names, rows_max: usize) -> String {
+    let mut text = String::from("instructions per request, by line:\n");
+    for (line, count) in profile::by_line(&measurement.work, names).iter().take(rows_max) {
+        let _ = writeln!(text, "{:>10}  {line}", short(measurement.per_request(*count)));
+    }
+    text
 }
 
 fn places(measurement: &Measurement, title: &str, places: &[(String, u64)]) -> String {
@@ -122,11 +145,11 @@ fn places(measurement: &Measurement, title: &str, places: &[(String, u64)]) -> S
 
 /// The cache lines that several vCPUs shared.
 #[must_use]
-pub fn lines(measurement: &Measurement, symbols: &Symbols) -> String {
+pub fn lines(measurement: &Measurement, names: &Names) -> String {
     let work = &measurement.work;
     let mut text = format!("{} cache lines were written by one vCPU and touched by another\n", work.lines_total);
     for line in work.lines.iter().take(LINES_LISTED) {
-        let _ = writeln!(text, "  {}", profile::describe_line(line, symbols));
+        let _ = writeln!(text, "  {}", profile::describe_line(line, names));
     }
     if work.lines_total > LINES_LISTED {
         let _ = writeln!(text, "  and {} more", work.lines_total - LINES_LISTED);
@@ -171,7 +194,7 @@ mod tests {
                 "lines":[[64,1,2,[[0,4096,1,9],[1,8192,0,7]]]],"lines_total":1}"#,
         )
         .unwrap();
-        Measurement { title: "httpd".into(), requests: 100, errors: 0, rate: 12_345.6, work }
+        Measurement { title: "httpd".into(), requests: 100, errors: 0, rate: 12_345.6, work, has_devices: true }
     }
 
     #[test]
@@ -188,12 +211,12 @@ mod tests {
 
     #[test]
     fn the_profile_names_places() {
-        let text = profile(&measurement(), &Symbols::default(), 25);
-        assert!(text.contains("| `(no symbol)` | 2008 | 100.0 % | 4.00 |"), "{text}");
+        let text = profile(&measurement(), &Names::default(), 25);
+        assert!(text.contains("| `(no symbol)` | 2008 | 100.0 % | 2008 | 4.00 |"), "{text}");
         assert!(text.contains("locked instructions per request, by place:\n      4.00  0x1002\n"), "{text}");
         assert!(text.contains("      0.30  bell from 0x2000\n"), "{text}");
         assert!(!text.contains("barriers per request, by place"), "{text}");
-        assert!(lines(&measurement(), &Symbols::default()).starts_with("1 cache lines were"));
+        assert!(lines(&measurement(), &Names::default()).starts_with("1 cache lines were"));
     }
 
     #[test]

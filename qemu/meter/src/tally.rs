@@ -145,19 +145,25 @@ impl Block {
     /// What one run of it amounts to.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let count = |wanted| self.specials.iter().filter(|(_, special)| *special == wanted).count() as u64;
-        Counts {
-            instructions: self.lens.len() as u64,
-            locked: count(Special::Locked),
-            barriers: count(Special::Barrier),
-            ports: count(Special::Port),
-            msrs: count(Special::Msr),
-            ..Counts::default()
+        let mut counts = Counts { instructions: self.lens.len() as u64, ..Counts::default() };
+        for (_, special) in &self.specials {
+            *counts.special_mut(*special) += 1;
         }
+        counts
     }
 }
 
 impl Counts {
+    /// The sum for a kind of instruction.
+    pub fn special_mut(&mut self, special: Special) -> &mut u64 {
+        match special {
+            Special::Locked => &mut self.locked,
+            Special::Barrier => &mut self.barriers,
+            Special::Port => &mut self.ports,
+            Special::Msr => &mut self.msrs,
+        }
+    }
+
     /// The same work so many times.
     #[must_use]
     pub fn times(self, runs: u64) -> Self {
