@@ -5,16 +5,19 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use weir_config::PanicPolicy;
-use weir_drivers::net::NetDevice;
+use weir_drivers::net::{NetDevice, ParkedPair};
 use weir_hal::CoreId;
 use weir_kernel::panic::{self, Policy};
-use weir_kernel::{BootInfo, cores, entropy, error, hooks, memory, power, warn};
+use weir_kernel::{BootInfo, cores, entropy, error, hooks, memory, power};
+use weir_stack::PassiveOwner;
 
 use crate::board::Board;
 use crate::configuration::{self, Chosen};
 use crate::plan::Plan;
+use crate::relay::{self, Outlet};
 use crate::seat::{self, Common, Seat};
 use crate::sleep::Bed;
+use crate::wire::ParkedWire;
 use crate::{devices, mesh};
 
 /// Exit code, with QEMU's debug exit device, of an image that cannot begin.
@@ -34,36 +37,34 @@ pub fn run(boot: &'static BootInfo) -> ! {
     let found = devices::scan();
     devices::gather_entropy(&found);
     let device = devices::open_network(&found, cores).unwrap_or_else(|error| give_up(&error));
-    if device.report.pairs < cores {
-        warn!(
-            "cores: {} of {cores} serve, as the network device has {} queue pairs",
-            device.report.pairs, device.report.pairs_of_device
-        );
-    }
-    seat_cores(chosen, device).unwrap_or_else(|error| give_up(&error));
+    seat_cores(chosen, device, cores).unwrap_or_else(|error| give_up(&error));
     seat::wait(CoreId::BOOT)
 }
 
 /// Divides memory and the device's queue pairs among the cores.
-fn seat_cores(chosen: Chosen, device: NetDevice) -> Result<(), CannotStart> {
+fn seat_cores(chosen: Chosen, device: NetDevice, cores: usize) -> Result<(), CannotStart> {
     let NetDevice { pairs, control, report } = device;
-    let plan =
-        Plan::new(memory::free_bytes(), pairs.len(), chosen.config.limits.connections).map_err(CannotStart::Memory)?;
-    let mut links = mesh::connect(pairs.len());
+    let plan = Plan::new(memory::free_bytes(), cores, chosen.config.limits.connections).map_err(CannotStart::Memory)?;
+    let passive = if pairs.len() < cores {
+        let [first, second, ..] = random_seed()?;
+        PassiveOwner::Hash([first, second])
+    } else {
+        PassiveOwner::Arrival
+    };
     let common = Arc::new(Common {
         config: chosen.config,
         archive: chosen.archive,
         plan,
-        board: Board::new(pairs.len()),
-        beds: (0..pairs.len()).map(|_| Bed::default()).collect(),
+        board: Board::new(cores),
+        beds: (0..cores).map(|_| Bed::default()).collect(),
         report,
+        passive,
     });
-    let mut seats: Vec<Seat> = Vec::with_capacity(pairs.len());
-    for pair in pairs {
+    let mut seats: Vec<Seat> = Vec::with_capacity(cores);
+    for (wire, links) in wires(pairs, cores).into_iter().zip(mesh::connect(cores)) {
         let pool_memory = memory::large_alloc(plan.pool_bytes).ok_or(CannotStart::Fragmented)?.into_slice();
-        let seed = random_seed().map_err(|_| CannotStart::NoEntropy)?;
-        let links = if links.is_empty() { break } else { links.remove(0) };
-        seats.push(Seat { pair, links, pool_memory, seed, control: None, common: Arc::clone(&common) });
+        let seed = random_seed()?;
+        seats.push(Seat { wire, links, pool_memory, seed, control: None, common: Arc::clone(&common) });
     }
     if let Some(first) = seats.first_mut() {
         first.control = Some(control);
@@ -74,9 +75,23 @@ fn seat_cores(chosen: Chosen, device: NetDevice) -> Result<(), CannotStart> {
     Ok(())
 }
 
-fn random_seed() -> Result<[u64; 4], entropy::NoEntropy> {
+/// A way to the wire for each core: the first ones get the pairs, the others share them evenly.
+fn wires(pairs: Vec<ParkedPair>, cores: usize) -> Vec<ParkedWire> {
+    let mut relays = Vec::new();
+    let mut outlets: Vec<Vec<Outlet>> = pairs.iter().map(|_| Vec::new()).collect();
+    for core in pairs.len()..cores {
+        let (number, to) = (core as u16, core % pairs.len());
+        let (relay, outlet) = relay::connect(number, *pairs[to].capabilities());
+        relays.push(ParkedWire::Relay(relay, to as u16));
+        outlets[to].push(outlet);
+    }
+    let own = pairs.into_iter().zip(outlets).map(|(pair, outlets)| ParkedWire::Pair(pair, outlets));
+    own.chain(relays).collect()
+}
+
+fn random_seed() -> Result<[u64; 4], CannotStart> {
     let mut bytes = [0; 32];
-    entropy::fill(&mut bytes)?;
+    entropy::fill(&mut bytes).map_err(|_| CannotStart::NoEntropy)?;
     let mut words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     Ok([(); 4].map(|()| words.next().unwrap_or_default()))
 }

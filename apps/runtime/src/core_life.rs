@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 
 use weir_config::Addressing;
-use weir_drivers::net::QueuePair;
 use weir_hal::CoreId;
 use weir_kernel::{cores, error, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
@@ -15,7 +14,8 @@ use crate::control::Control;
 use crate::mesh::Links;
 use crate::metrics::{self, Figures};
 use crate::seat::{Common, Seat};
-use crate::sleep::{self, Sleeper};
+use crate::sleep::{Calls, Sleeper};
+use crate::wire::Wire;
 
 /// Frames taken from the device in one turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -23,16 +23,19 @@ const FRAMES_PER_TURN: usize = 64;
 const MESSAGES_PER_TURN: usize = 64;
 /// Events given to the application in one turn.
 const EVENTS_PER_TURN: usize = 256;
+/// How long buffers may stay with the core that sends for this one before this one looks for them, in nanoseconds.
+const FETCH_PERIOD_NS: u64 = 10_000_000;
 /// How old the published counters of a busy core may become, in nanoseconds.
 const PUBLISH_PERIOD_NS: u64 = 10_000_000;
 
 /// Everything that belongs to one core.
 struct Core {
     id: CoreId,
-    pair: QueuePair,
+    wire: Wire,
     shard: Shard,
     service: Service<Figures>,
     links: Links<Message>,
+    calls: Calls,
     sleeper: Sleeper,
     control: Option<Control>,
     common: Arc<Common>,
@@ -79,10 +82,11 @@ pub fn live(id: CoreId, seat: Seat) -> ! {
 
 impl Core {
     fn new(id: CoreId, seat: Seat) -> Self {
-        let Seat { pair, links, pool_memory, seed, control, common } = seat;
+        let Seat { wire, links, pool_memory, seed, control, common } = seat;
         let pool = Seat::pool(pool_memory);
-        let pair = pair.start(pool.clone());
-        let mut config = ShardConfig::new(id.index(), links.cores(), seed, *pair.capabilities());
+        let wire = wire.start(pool.clone());
+        let mut config = ShardConfig::new(id.index(), links.cores(), seed, *wire.capabilities());
+        config.passive = common.passive;
         config.tcp = weir_tcp::Config::for_memory(common.plan.table_bytes);
         config.ipv4 = ipv4_source(common.config.network.addressing);
         if let Some(mtu) = common.config.network.mtu_bytes {
@@ -101,8 +105,8 @@ impl Core {
         let service = Service::new(setup, figures).expect("the plan leaves memory for the connections");
         let control = control.map(|net| Control::new(net, Arc::clone(&common)));
         let sleeper = Sleeper::new(common.config.tuning.idle);
-        let (published_ns, turns) = (0, Turns::default());
-        Self { id, pair, shard, service, links, sleeper, control, common, published_ns, is_news: true, turns }
+        let (calls, published_ns, turns) = (Calls::default(), 0, Turns::default());
+        Self { id, wire, shard, service, links, calls, sleeper, control, common, published_ns, is_news: true, turns }
     }
 
     fn begin(&mut self) {
@@ -119,14 +123,18 @@ impl Core {
         let frames = self.take_frames();
         self.shard.handle_timers();
         let events = self.serve();
-        self.pair.reclaim();
-        self.shard.poll_transmit(&mut self.pair);
-        self.pair.flush();
+        self.wire.reclaim();
+        let relayed = self.wire.serve_others(&mut self.calls);
+        self.shard.poll_transmit(&mut self.wire);
+        self.wire.flush(&mut self.calls);
         let sent = self.give_messages();
+        if !self.calls.is_empty() {
+            self.wake_sleepers();
+        }
         if let Some(control) = &mut self.control {
             control.tick(now_ns, &mut self.shard);
         }
-        messages | frames | events | sent
+        messages | frames | events | relayed | sent
     }
 
     fn take_messages(&mut self) -> bool {
@@ -145,12 +153,12 @@ impl Core {
     fn take_frames(&mut self) -> bool {
         let mut taken = 0;
         while taken < FRAMES_PER_TURN
-            && let Some(frame) = self.pair.receive()
+            && let Some(frame) = self.wire.receive()
         {
             self.shard.handle_frame(frame);
             taken += 1;
         }
-        self.pair.refill();
+        self.wire.refill();
         taken > 0
     }
 
@@ -166,61 +174,60 @@ impl Core {
         served > 0
     }
 
-    /// Carries messages to the rings, and wakes who sleeps before one.
+    /// Carries messages to the rings.
     fn give_messages(&mut self) -> bool {
         let mut any = false;
         while let Some((target, message)) = self.shard.poll_message() {
             any = true;
+            self.calls.add(target);
             if let Err(message) = self.links.send(target, message) {
                 self.shard.refuse_message(target, message);
                 // The ring has to be emptied first; the rest waits for the next turn.
                 break;
             }
         }
-        if any {
-            self.wake_sleepers();
-        }
         any
     }
 
     #[cold]
     fn wake_sleepers(&mut self) {
-        sleep::sent();
-        for (id, bed) in (0..).map(CoreId).zip(&self.common.beds) {
-            if id != self.id && bed.is_taken() {
-                cores::wake(id);
-                self.turns.wakes += 1;
+        let wakes = &mut self.turns.wakes;
+        self.calls.answer(&self.common.beds, |core| {
+            if let Ok(core) = u16::try_from(core) {
+                cores::wake(CoreId(core));
+                *wakes += 1;
             }
-        }
+        });
     }
 
     /// Halts until a frame, a message or a deadline.
     fn sleep(&mut self, now_ns: u64) {
-        let deadline_ns = self.deadline_ns();
+        let deadline_ns = self.deadline_ns(now_ns);
         if deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
             return;
         }
-        if let Some(fault) = self.pair.take_fault() {
+        if let Some(fault) = self.wire.take_fault() {
             warn!("core {}: the network device lies: {fault}", self.id);
             cores::wake(CoreId::BOOT);
         }
         let Some(bed) = self.common.beds.get(self.id.index()) else { return };
         bed.lie_down();
-        if self.links.is_idle() && !self.pair.arm() {
+        if self.links.is_idle() && !self.wire.arm() {
             self.turns.halts += 1;
-            cores::idle(deadline_ns, || !self.links.is_idle());
+            cores::idle(deadline_ns, || !self.links.is_idle() || !self.wire.is_idle());
         }
         bed.get_up();
-        self.pair.disarm();
+        self.wire.disarm();
         self.sleeper.has_slept(time::now_ns().saturating_sub(now_ns));
     }
 
     /// When the core has to be awake at the latest.
-    fn deadline_ns(&self) -> Option<u64> {
+    fn deadline_ns(&self, now_ns: u64) -> Option<u64> {
         let shard = self.shard.next_deadline().map(Instant::as_nanos);
         let publish = self.is_news.then_some(self.published_ns + PUBLISH_PERIOD_NS);
         let control = self.control.as_ref().map(Control::next_tick_ns);
-        [shard, publish, control].into_iter().flatten().min()
+        let fetch = self.wire.is_owed().then_some(now_ns + FETCH_PERIOD_NS);
+        [shard, publish, control, fetch].into_iter().flatten().min()
     }
 
     /// Publishes the counters if there is news and the last time is long enough ago.
@@ -239,7 +246,7 @@ impl Core {
         self.common.board.publish(self.id.index(), |to| {
             metrics::service(to, self.service.counters());
             metrics::stack(to, &self.shard);
-            metrics::device(to, &self.pair);
+            metrics::device(to, &self.wire);
             metrics::core(to, &self.turns, self.links.full(), heap);
         });
     }

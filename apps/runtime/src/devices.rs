@@ -67,6 +67,7 @@ pub fn open_network(found: &[Found], cores: usize) -> Result<NetDevice, NetworkE
     let opened = transport.and_then(|transport| NetDevice::open(transport, &Machine, options, &mut interrupt));
     let device = opened.map_err(NetworkError::Device)?;
     if device.report.vectors < device.report.pairs {
+        PAIRS.store(device.report.pairs, Ordering::Relaxed);
         SHARED_MESSAGES.store(device.report.vectors, Ordering::Relaxed);
     }
     Ok(device)
@@ -80,6 +81,8 @@ fn interrupt(pair: usize) -> Option<MsiMessage> {
 
 /// Messages that the device has, when there are fewer than pairs; zero while each pair has its own.
 static SHARED_MESSAGES: AtomicUsize = AtomicUsize::new(0);
+/// The pairs that share them.
+static PAIRS: AtomicUsize = AtomicUsize::new(0);
 
 /// The interrupt of message `message`. The halt of its own core ends by the interrupt itself; cores that share the
 /// message are woken.
@@ -88,7 +91,7 @@ fn pass_on(message: usize) {
     if messages == 0 {
         return;
     }
-    let sharers = (message + messages..cores::running()).step_by(messages);
+    let sharers = (message + messages..PAIRS.load(Ordering::Relaxed)).step_by(messages);
     sharers.filter_map(|core| u16::try_from(core).ok()).for_each(|core| cores::wake(CoreId(core)));
 }
 

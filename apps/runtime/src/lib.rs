@@ -9,8 +9,8 @@
 //! control       core 0 besides: addresses, the device's health, the power button, the ready line
 //! ```
 //!
-//! What cores share is made here and listed here: the [`mesh`] of rings, the [`board`] of counters, and a flag per core that
-//! says it sleeps ([`sleep`]). Nothing else is shared.
+//! What cores share is made here and listed here: the [`mesh`] of rings, the rings of those who have no queue pair
+//! ([`relay`]), the [`board`] of counters, and a flag per core that says it sleeps ([`sleep`]). Nothing else is shared.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,7 +28,9 @@ mod devices;
 mod mesh;
 mod metrics;
 mod plan;
+mod relay;
 mod seat;
 mod sleep;
+mod wire;
 
 pub use boot::run;

@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use weir_drivers::net::QueuePair;
 use weir_kernel::memory::heap::HeapUsage;
 use weir_proxy::MetricsSource;
 use weir_stack::Shard;
@@ -12,6 +11,7 @@ use weir_tcp::FlowState;
 use crate::board::{Kind, Publisher};
 use crate::core_life::Turns;
 use crate::seat::Common;
+use crate::wire::Wire;
 
 /// The page of all cores, for `/metrics`.
 pub struct Figures(pub Arc<Common>);
@@ -63,12 +63,18 @@ pub fn stack(to: &mut Publisher<'_>, shard: &Shard) {
     }
 }
 
-/// The queue pair.
-pub fn device(to: &mut Publisher<'_>, pair: &QueuePair) {
-    pair.counters().for_each(|name, value| to.labelled(Kind::Counter, "weir_device_total", ("event", name), value));
-    let gauges = pair.gauges();
+/// The queue pair, and what goes through it for other cores. Every core has the same names.
+pub fn device(to: &mut Publisher<'_>, wire: &Wire) {
+    wire.counters().for_each(|name, value| to.labelled(Kind::Counter, "weir_device_total", ("event", name), value));
+    let gauges = wire.gauges();
     to.gauge("weir_device_receive_buffers", gauges.receive_buffers as u64);
     to.gauge("weir_device_transmit_frames", gauges.transmit_frames as u64);
+    let relayed = wire.relayed();
+    let mut event = |name, value| to.labelled(Kind::Counter, "weir_relay_total", ("event", name), value);
+    event("given", relayed.given);
+    event("sent", relayed.sent);
+    event("drop_no_buffer", relayed.drop_no_buffer);
+    event("drop_refused", relayed.drop_refused);
 }
 
 /// The core itself.

@@ -5,18 +5,19 @@ use alloc::vec::Vec;
 
 use spin::Mutex;
 use weir_config::Config;
-use weir_drivers::net::{NetControl, ParkedPair, Report};
+use weir_drivers::net::{NetControl, Report};
 use weir_hal::CoreId;
 use weir_httpd::Archive;
 use weir_kernel::cores;
 use weir_packet::Pool;
-use weir_stack::Message;
+use weir_stack::{Message, PassiveOwner};
 
 use crate::board::Board;
 use crate::core_life;
 use crate::mesh::Links;
 use crate::plan::Plan;
 use crate::sleep::Bed;
+use crate::wire::ParkedWire;
 
 /// What all cores see and no core changes, but for its own lines of board and beds.
 pub struct Common {
@@ -32,12 +33,14 @@ pub struct Common {
     pub beds: Vec<Bed>,
     /// The device.
     pub report: Report,
+    /// Who owns the flows that clients open.
+    pub passive: PassiveOwner,
 }
 
 /// What one core begins with.
 pub struct Seat {
-    /// Its queue pair.
-    pub pair: ParkedPair,
+    /// Its way to the wire.
+    pub wire: ParkedWire,
     /// Its ends of the rings.
     pub links: Links<Message>,
     /// Memory of its packet pool.
@@ -60,7 +63,7 @@ pub fn give(id: CoreId, seat: Seat) {
     }
 }
 
-/// What a core does first: wait for its seat, then live. A core for which there is no queue waits for ever, halted.
+/// What a core does first: wait for its seat, then live.
 pub fn wait(id: CoreId) -> ! {
     loop {
         let seat = SEATS.get(id.index()).and_then(|place| place.lock().take());

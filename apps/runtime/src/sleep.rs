@@ -10,7 +10,7 @@
 //! sleeper                               sender
 //!   bed.lie_down()   flag = true          put a message into the ring
 //!   full barrier                          full barrier
-//!   look into the rings again             bed.is_taken()?  then wake it
+//!   look into the rings again             calls.answer: is the bed taken? then wake it
 //!   halt
 //! ```
 //!
@@ -19,6 +19,7 @@
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use weir_config::IdlePolicy;
+use weir_kernel::cores::CORES_MAX;
 
 /// Longest window of polling, in nanoseconds.
 const WINDOW_NS_MAX: u64 = 200_000;
@@ -87,15 +88,44 @@ impl Bed {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the core sleeps or is about to. After [`sent`], a core that does not see what was sent is seen here.
-    pub fn is_taken(&self) -> bool {
+    /// Whether the core sleeps or is about to. Behind a barrier, a core that does not see what was sent is seen here.
+    fn is_taken(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// To be called once after messages were put into rings and before beds are looked at.
-pub fn sent() {
-    fence(Ordering::SeqCst);
+/// The cores that something was put into a ring for, in this turn.
+#[derive(Debug, Default)]
+pub struct Calls([u64; CORES_MAX / 64]);
+
+impl Calls {
+    /// Something is in a ring for `core`.
+    #[inline]
+    pub fn add(&mut self, core: usize) {
+        if let Some(word) = self.0.get_mut(core / 64) {
+            *word |= 1 << (core % 64);
+        }
+    }
+
+    /// Whether no core is called.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; CORES_MAX / 64]
+    }
+
+    /// Wakes those of the called who sleep; to be called after everything is in its ring. Forgets them all.
+    pub fn answer(&mut self, beds: &[Bed], mut wake: impl FnMut(usize)) {
+        fence(Ordering::SeqCst);
+        for (index, word) in self.0.iter_mut().enumerate() {
+            while *word != 0 {
+                let core = index * 64 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                if beds.get(core).is_some_and(Bed::is_taken) {
+                    wake(core);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,5 +158,17 @@ mod tests {
         assert!(sleeper.should_halt(0));
         sleeper.has_slept(1_000);
         assert!(!sleeper.should_halt(0));
+    }
+
+    #[test]
+    fn only_the_called_who_sleep_are_woken_and_each_once() {
+        let beds: [Bed; 200] = [(); 200].map(|()| Bed::default());
+        let mut calls = Calls::default();
+        [3, 64, 64, 199, 5, 1000].into_iter().for_each(|core| calls.add(core));
+        [3, 4, 64, 199].into_iter().for_each(|core: usize| beds[core].lie_down());
+        let mut woken = alloc::vec::Vec::new();
+        calls.answer(&beds, |core| woken.push(core));
+        assert_eq!(woken, [3, 64, 199]);
+        assert!(calls.is_empty());
     }
 }

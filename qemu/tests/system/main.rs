@@ -11,6 +11,7 @@ mod http;
 mod lab;
 mod metrics;
 mod namespace;
+mod plane;
 mod proxy;
 mod robust;
 mod serve;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     if !arguments.list {
         namespace::enter_if_outside();
     }
-    let groups = [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, robust::TESTS];
+    let groups = [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, plane::TESTS, robust::TESTS];
     let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

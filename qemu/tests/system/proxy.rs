@@ -26,13 +26,13 @@ pub const TESTS: Tests = &[
 ];
 
 /// Ports of the two servers on the host.
-const PORTS: [u16; 2] = [8001, 8002];
+pub const PORTS: [u16; 2] = [8001, 8002];
 
 /// Requests sent to servers.
 const SERVER_REQUESTS: &str = "weir_server_requests_total";
 
 /// A balancer over the ports of the host.
-fn balancer(tap: &Tap, ports: &[u16]) -> String {
+pub fn balancer(tap: &Tap, ports: &[u16]) -> String {
     let mut config = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\npool = \"p\"\n\n\
                       [[pool]]\nname = \"p\"\nbalance = \"round-robin\"\n"
         .to_owned();
