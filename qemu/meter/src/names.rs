@@ -121,7 +121,10 @@ impl Names {
         if frames[0].file.is_empty() {
             return self.symbols.describe(address);
         }
-        let through: Vec<&str> = frames.iter().take(FRAMES_TOLD).map(|frame| frame.name.as_str()).collect();
+        let mut through: Vec<&str> = frames.iter().map(|frame| frame.name.as_str()).collect();
+        // Layers that hand a call on often have one name.
+        through.dedup();
+        through.truncate(FRAMES_TOLD);
         format!("{} {}", frames[0].line(), through.join(" < "))
     }
 
@@ -143,10 +146,14 @@ pub fn own(frames: &[Frame]) -> usize {
     frames.iter().position(|frame| !frame.is_standard).unwrap_or(frames.len().saturating_sub(1))
 }
 
-/// A path without what stands for the place of the source tree, or of other people's packages.
+/// A path without what stands for the place of the source tree, of other people's packages, or of the standard library.
 fn own_part(path: &str) -> &str {
     let path = path.strip_prefix(OWN_PREFIX).unwrap_or(path);
-    let in_registry = path.split_once(REGISTRY).and_then(|(_, rest)| rest.split_once('/'));
+    if let Some((_, rest)) = path.split_once(STANDARD_LIBRARY) {
+        return rest;
+    }
+    // A path may stand behind the folder that the compiler ran in, which is such a path, too.
+    let in_registry = path.rsplit_once(REGISTRY).and_then(|(_, rest)| rest.split_once('/'));
     in_registry.map_or(path, |(_, rest)| rest)
 }
 
@@ -187,6 +194,12 @@ mod tests {
             Frame::from_source("emit<u8>", "cargo/registry/src/some.host-12/smoltcp-0.14.0/src/wire/tcp.rs", 3);
         assert_eq!(foreign.function, "emit (smoltcp-0.14.0/src/wire/tcp.rs)");
         assert_eq!(foreign.package(), "smoltcp-0.14.0");
+        let folder = "cargo/registry/src/some.host-12/smoltcp-0.14.0/";
+        assert_eq!(
+            Frame::from_source("emit", &format!("{folder}{folder}src/macros.rs"), 3).package(),
+            "smoltcp-0.14.0"
+        );
+        assert_eq!(Frame::from_source("add", "/rustc/0123/library/core/src/num/mod.rs", 1).package(), "core");
         let symbol = Frame::from_symbol("memcpy");
         assert_eq!((symbol.line().as_str(), symbol.package()), ("memcpy", "(assembly and the compiler's own)"));
     }

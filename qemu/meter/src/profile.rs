@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::names::{self, Names};
 use crate::tally::{Counts, Line, Special, Tally};
 
+/// Bytes of a cache line.
+const LINE_LEN: u64 = 64;
+
 /// One function's part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -95,21 +98,60 @@ pub fn devices(tally: &Tally, names: &Names) -> Vec<(String, u64)> {
     sorted(counts.into_iter().collect())
 }
 
-/// A shared cache line in words: the variable or the address, and who does what to it.
+/// Shared cache lines that the same places access most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineGroup {
+    /// How many lines.
+    pub lines: usize,
+    /// Accesses to them since they were shared.
+    pub accesses: u64,
+    /// The address of one of them, with the variable that lies there.
+    pub example: String,
+    /// Who accesses that one, and where: those with most accesses.
+    pub places: Vec<String>,
+}
+
+/// The shared lines in groups, those with most accesses first.
 #[must_use]
-pub fn describe_line(line: &Line, names: &Names) -> String {
-    let variable = (line.address..line.address + 64).step_by(8).find_map(|address| names.variable(address));
-    let memory = match variable {
-        Some(place) => format!("{:#x} ({})", line.address, place.name),
-        None => format!("{:#x}", line.address),
+pub fn line_groups(tally: &Tally, names: &Names) -> Vec<LineGroup> {
+    let mut groups: HashMap<Vec<String>, LineGroup> = HashMap::new();
+    for line in &tally.lines {
+        let places = line_places(line, names);
+        let key = places.iter().map(|(place, _)| place.clone()).collect();
+        let group = groups.entry(key).or_insert_with(|| LineGroup {
+            lines: 0,
+            accesses: 0,
+            example: memory(line.address, names),
+            places: places.iter().map(|(place, count)| format!("{count} {place}")).collect(),
+        });
+        group.lines += 1;
+        group.accesses += line.accesses.iter().map(|access| access.count).sum::<u64>();
+    }
+    let mut groups: Vec<LineGroup> = groups.into_values().collect();
+    groups.sort_by(|a, b| (b.accesses, &a.example).cmp(&(a.accesses, &b.example)));
+    groups
+}
+
+/// The busiest loads and the busiest stores of each vCPU.
+fn line_places(line: &Line, names: &Names) -> Vec<(String, u64)> {
+    let mut busiest: BTreeMap<(usize, u8), (u64, u64)> = BTreeMap::new();
+    for access in &line.accesses {
+        let entry = busiest.entry((access.vcpu, access.is_store)).or_default();
+        *entry = (*entry).max((access.count, access.at));
+    }
+    let describe = |((vcpu, is_store), (count, at)): ((usize, u8), (u64, u64))| {
+        let verb = if is_store == 1 { "stores" } else { "loads" };
+        (format!("{verb} by vCPU {vcpu} at {}", names.describe(at)), count)
     };
-    let mut accesses: Vec<_> = line.accesses.iter().collect();
-    accesses.sort_by_key(|access| std::cmp::Reverse(access.count));
-    let accesses = accesses.iter().take(6).map(|access| {
-        let verb = if access.is_store == 1 { "writes" } else { "reads" };
-        format!("cpu{} {verb} {}x at {}", access.vcpu, access.count, names.describe(access.at))
-    });
-    format!("{memory}: {}", accesses.collect::<Vec<_>>().join("; "))
+    busiest.into_iter().map(describe).collect()
+}
+
+fn memory(address: u64, names: &Names) -> String {
+    let variable = (address..address + LINE_LEN).step_by(8).find_map(|address| names.variable(address));
+    match variable {
+        Some(place) => format!("{address:#x} ({})", place.name),
+        None => format!("{address:#x}"),
+    }
 }
 
 fn sorted(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
@@ -151,9 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_line_tells_who_and_where() {
-        let line: Line = serde_json::from_str("[128,1,3,[[1,4096,0,2],[0,8192,1,7]]]").unwrap();
-        let text = describe_line(&line, &Names::default());
-        assert_eq!(text, "0x80: cpu0 writes 7x at 0x2000; cpu1 reads 2x at 0x1000");
+    fn lines_with_the_same_accesses_are_one_group() {
+        let mut tally = tally();
+        tally.lines = serde_json::from_str(
+            "[[128,1,3,[[1,4096,0,2],[0,8192,1,7],[0,8000,1,1]]],[192,1,3,[[1,4096,0,1],[0,8192,1,5]]],
+              [0,3,0,[[0,1,1,1],[1,1,1,1]]]]",
+        )
+        .unwrap();
+        let groups = line_groups(&tally, &Names::default());
+        let [first, second] = groups.as_slice() else { panic!("{groups:?}") };
+        assert_eq!((first.lines, first.accesses, first.example.as_str()), (2, 16, "0x80"));
+        assert_eq!(first.places, ["7 stores by vCPU 0 at 0x2000", "2 loads by vCPU 1 at 0x1000"]);
+        assert_eq!((second.lines, second.example.as_str()), (1, "0x0"));
     }
 }

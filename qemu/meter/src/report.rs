@@ -1,9 +1,10 @@
 //! Figures as text: Markdown tables, so that they can go into the documentation as they are.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 use crate::names::Names;
-use crate::profile;
+use crate::profile::{self, Row};
 
 use crate::tally::{Counts, Special, Tally};
 
@@ -11,8 +12,8 @@ use crate::tally::{Counts, Special, Tally};
 pub const SUMMARY_HEADER: &str = "| per request | instructions | locked | barriers | device accesses | idle | req/s (context) |\n\
      | --- | --- | --- | --- | --- | --- | --- |";
 
-/// Shared lines that are listed by name.
-const LINES_LISTED: usize = 20;
+/// Kinds of shared lines that are listed.
+const GROUPS_LISTED: usize = 20;
 
 /// Packages with a smaller share, in percent, are left out.
 const SHARE_MIN: f64 = 0.05;
@@ -86,7 +87,7 @@ pub fn balance(measurement: &Measurement) -> String {
     text
 }
 
-/// The packages, then the functions with most instructions, then where the special instructions and device accesses are.
+/// The packages; the functions with most instructions of their own, and with what was inlined into them; then where the special instructions and device accesses are.
 #[must_use]
 pub fn profile(measurement: &Measurement, names: &Names, rows_max: usize) -> String {
     let mut text = String::from("| package | instructions per request | share |\n| --- | --- | --- |\n");
@@ -97,20 +98,11 @@ pub fn profile(measurement: &Measurement, names: &Names, rows_max: usize) -> Str
             let _ = writeln!(text, "| {package} | {} | {share:.1} % |", short(measurement.per_request(count)));
         }
     }
-    text +=
-        "\n| function | instructions per request | share | with inlined | locked |\n| --- | --- | --- | --- | --- |\n";
-    let rows = profile::by_function(&measurement.work, names);
-    for row in rows.iter().take(rows_max) {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {:.1} % | {} | {} |",
-            row.function,
-            short(measurement.per_request(row.counts.instructions)),
-            100.0 * row.counts.instructions as f64 / all,
-            short(measurement.per_request(row.with_inlined)),
-            short(measurement.per_request(row.counts.locked)),
-        );
-    }
+    let mut rows = profile::by_function(&measurement.work, names);
+    text += &format!("\n{}", functions(measurement, rows.iter().take(rows_max)));
+    rows.sort_by_key(|row| Reverse(row.with_inlined));
+    let with_inlined = rows.iter().filter(|row| row.with_inlined > row.counts.instructions).take(rows_max);
+    text += &format!("\nThe same, by what was inlined:\n\n{}", functions(measurement, with_inlined));
     for (title, special) in [
         ("locked instructions", Special::Locked),
         ("barriers", Special::Barrier),
@@ -132,6 +124,25 @@ pub fn source_lines(measurement: &Measurement, names: &Names, rows_max: usize) -
     text
 }
 
+fn functions<'a>(measurement: &Measurement, rows: impl Iterator<Item = &'a Row>) -> String {
+    let mut text = String::from(
+        "| function | instructions per request | share | with inlined | locked |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let all = measurement.work.total().instructions.max(1) as f64;
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {:.1} % | {} | {} |",
+            row.function,
+            short(measurement.per_request(row.counts.instructions)),
+            100.0 * row.counts.instructions as f64 / all,
+            short(measurement.per_request(row.with_inlined)),
+            short(measurement.per_request(row.counts.locked)),
+        );
+    }
+    text
+}
+
 fn places(measurement: &Measurement, title: &str, places: &[(String, u64)]) -> String {
     let mut text = String::new();
     if !places.is_empty() {
@@ -143,16 +154,20 @@ fn places(measurement: &Measurement, title: &str, places: &[(String, u64)]) -> S
     text
 }
 
-/// The cache lines that several vCPUs shared.
+/// The cache lines that several vCPUs shared, those with the same accesses together.
 #[must_use]
 pub fn lines(measurement: &Measurement, names: &Names) -> String {
     let work = &measurement.work;
     let mut text = format!("{} cache lines were written by one vCPU and touched by another\n", work.lines_total);
-    for line in work.lines.iter().take(LINES_LISTED) {
-        let _ = writeln!(text, "  {}", profile::describe_line(line, names));
+    let groups = profile::line_groups(work, names);
+    for group in groups.iter().take(GROUPS_LISTED) {
+        let _ = writeln!(text, "\n  {} with {} accesses, such as {}", group.lines, group.accesses, group.example);
+        for access in &group.places {
+            let _ = writeln!(text, "    {access}");
+        }
     }
-    if work.lines_total > LINES_LISTED {
-        let _ = writeln!(text, "  and {} more", work.lines_total - LINES_LISTED);
+    if groups.len() > GROUPS_LISTED {
+        let _ = writeln!(text, "\n  and {} more kinds", groups.len() - GROUPS_LISTED);
     }
     text
 }
