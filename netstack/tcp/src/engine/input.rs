@@ -315,6 +315,7 @@ impl Engine {
             return;
         }
         let newer_timestamp = match (record.ts_recent(), segment.options.timestamp) {
+            (Some(recent), Some(timestamp)) if timestamp.value == recent => None,
             (Some(recent), Some(timestamp)) => Some(SeqNumber(timestamp.value) > SeqNumber(recent)),
             _ => None,
         };

@@ -42,13 +42,24 @@ fn rfc_1337_a_reset_ends_nothing() {
 #[test]
 fn rfc_6191_a_syn_with_a_newer_timestamp_opens_again() {
     let mut d = waiting(true);
-    d.peer("S 5:5(0) win 65535 <mss 1460,sackOK,ws 7,ts 110 0>");
+    d.peer("S 5:5(0) win 65535 <mss 1460,sackOK,ws 7,ts 109 0>");
     let seen = d.next().unwrap();
-    assert_eq!(seen.flags, ".", "not newer: acknowledged, {seen}");
+    assert_eq!(seen.flags, ".", "older: acknowledged, {seen}");
     d.peer("S 5:5(0) win 65535 <mss 1460,sackOK,ws 7,ts 111 0>");
     d.expect("S. 0:0(0) ack 6");
     d.peer(". 6:6(0) ack 1 <ts 112 0>");
     d.accept();
+    assert_eq!((d.engine.gauges().time_wait, d.count(Counter::TimeWaitReused)), (0, 1));
+}
+
+/// A client that comes back within one tick of its clock: the sequence number decides.
+#[test]
+fn rfc_6191_a_syn_with_the_same_timestamp_and_a_newer_sequence_number_opens_again() {
+    let mut d = waiting(true);
+    d.peer("S 2:2(0) win 65535 <mss 1460,sackOK,ws 7,ts 110 0>");
+    assert_eq!(d.next().unwrap().flags, ".");
+    d.peer("S 3:3(0) win 65535 <mss 1460,sackOK,ws 7,ts 110 0>");
+    d.expect("S. 0:0(0) ack 4");
     assert_eq!((d.engine.gauges().time_wait, d.count(Counter::TimeWaitReused)), (0, 1));
 }
 
