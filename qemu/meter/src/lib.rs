@@ -12,9 +12,11 @@
 //!
 //! The program `weir-meter` puts this into a laboratory of its own ([`lab`]): network namespace, TAP, backends, load.
 //!
-//! What is not seen: the work of devices (QEMU's own threads) and of the host; what KVM would do instead of TCG. Instructions
-//! of a block that is left early by an exception count as executed. QEMU 10 counts a whole `rep movsb` as one instruction,
-//! QEMU 9 each of its turns.
+//! What is not seen: the work of devices (QEMU's own threads) and of the host; what KVM would do instead of TCG. What is not
+//! exact: of a block that is left early, by an exception or an access to device memory, the rest counts as executed, too. QEMU
+//! 10 counts a whole `rep movsb` as one instruction, QEMU 9 each of its turns. A guest that is slower (because more is
+//! counted, or the host is busy) finds larger bursts in its queues and needs fewer instructions for each request; a guest
+//! with time to spare polls, and that is work, too. Compare figures of the same options on the same machine.
 #![forbid(unsafe_code)]
 
 pub mod lab;
