@@ -73,14 +73,13 @@ impl Demux {
     /// The target under `hash` for which `is_it` holds.
     #[inline(always)]
     pub fn find(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<Target> {
-        if let Some(position) = self.table.position(hash, &is_it) {
-            return Some(self.table.entries[position].target());
+        if let Some((_, target)) = self.table.position(hash, &is_it) {
+            return Some(target);
         }
         if self.old.used == 0 {
             return None;
         }
-        let position = self.old.position(hash, &is_it)?;
-        Some(self.old.entries[position].target())
+        Some(self.old.position(hash, &is_it)?.1)
     }
 
     /// Adds a target that is not there yet. False when memory for the table cannot be had: nothing was added.
@@ -97,9 +96,9 @@ impl Demux {
 
     /// Removes a target.
     pub fn remove(&mut self, hash: u32, target: Target) {
-        if let Some(position) = self.table.position(hash, |found| found == target) {
+        if let Some((position, _)) = self.table.position(hash, |found| found == target) {
             self.table.remove(position);
-        } else if let Some(position) = self.old.position(hash, |found| found == target) {
+        } else if let Some((position, _)) = self.old.position(hash, |found| found == target) {
             self.old.remove(position);
         }
     }
@@ -107,7 +106,7 @@ impl Demux {
     /// Lets `hash` name another target than before.
     pub fn replace(&mut self, hash: u32, from: Target, to: Target) {
         for table in [&mut self.table, &mut self.old] {
-            if let Some(position) = table.position(hash, |found| found == from) {
+            if let Some((position, _)) = table.position(hash, |found| found == from) {
                 table.entries[position] = Entry::new(hash, to);
                 return;
             }
@@ -164,8 +163,9 @@ impl Table {
         Some(Self { entries, used: 0 })
     }
 
+    /// Where the target is for which `is_it` holds, and which it is.
     #[inline(always)]
-    fn position(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<usize> {
+    fn position(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<(usize, Target)> {
         let mask = self.entries.len().wrapping_sub(1);
         let mut position = hash as usize & mask;
         loop {
@@ -173,8 +173,11 @@ impl Table {
             if entry.is_free() {
                 return None;
             }
-            if entry.hash == hash && is_it(entry.target()) {
-                return Some(position);
+            if entry.hash == hash {
+                let target = entry.target();
+                if is_it(target) {
+                    return Some((position, target));
+                }
             }
             position = (position + 1) & mask;
         }

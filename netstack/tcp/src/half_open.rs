@@ -105,7 +105,13 @@ impl SynCache {
         Some(index)
     }
 
+    #[inline(always)]
     pub fn next_deadline(&self) -> Instant {
+        if self.entries.len() == 0 { NEVER } else { self.earliest() }
+    }
+
+    #[inline(never)]
+    fn earliest(&self) -> Instant {
         let heads = self.queues.iter().filter(|queue| queue.0 != NONE);
         heads.map(|queue| self.entries[queue.0].due).min().unwrap_or(NEVER)
     }

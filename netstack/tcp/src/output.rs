@@ -2,7 +2,7 @@
 
 use weir_packet::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Packet, RangeError};
 
-use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::TcpOption;
 
 use crate::checksum::Checksum;
 use crate::counters::Counter;
@@ -92,12 +92,18 @@ const COPY_BYTES_MAX: u32 = (BUFFER_BYTES - HEADROOM_BYTES - 60) as u32;
 
 impl<'a> Payload<'a> {
     /// `len` bytes from `at`, or fewer when they lie in too many pieces.
-    #[inline]
+    #[inline(always)]
     pub fn new(chunks: &'a Chunks, at: Cursor, len: u32, mss: u32) -> Self {
         let pieces = Pieces::new(chunks, at, len, PIECES_MAX);
         if pieces.bytes() == len {
             return Self { pieces, is_copied: len <= COPY_BYTES, mss };
         }
+        Self::of_crumbs(chunks, at, len, mss, pieces)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_crumbs(chunks: &'a Chunks, at: Cursor, len: u32, mss: u32, pieces: Pieces<'a>) -> Self {
         let crumbs = Pieces::new(chunks, at, len.min(mss).min(COPY_BYTES_MAX), usize::MAX);
         let is_copied = crumbs.bytes() >= pieces.bytes();
         Self { pieces: if is_copied { crumbs } else { pieces }, is_copied, mss }
@@ -110,7 +116,7 @@ impl<'a> Payload<'a> {
 }
 
 /// Sends a segment with payload.
-#[inline]
+#[inline(always)]
 pub(crate) fn emit<L: Link>(
     link: &mut L,
     shared: &Shared,
@@ -120,13 +126,22 @@ pub(crate) fn emit<L: Link>(
 ) -> Result<(), Blocked> {
     let Payload { pieces, is_copied, mss } = payload;
     if !is_copied {
-        return emit_with(link, shared, route, header, |_| Ok(()), (pieces, mss));
+        return emit_shared(link, shared, route, header, (pieces, mss));
     }
-    let copy = |head: &mut Packet| {
-        let mut pieces = pieces;
-        pieces.try_for_each(|piece| head.extend_from_slice(&piece))
-    };
+    let copy = |head: &mut Packet| pieces.try_each(|bytes| head.extend_from_slice(bytes));
     emit_with(link, shared, route, header, copy, (core::iter::empty(), mss))
+}
+
+/// Sends a segment whose payload stays where it is.
+#[inline(never)]
+fn emit_shared<L: Link>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &Header,
+    payload: (Pieces<'_>, u32),
+) -> Result<(), Blocked> {
+    emit_with(link, shared, route, header, |_| Ok(()), payload)
 }
 
 /// Sends a segment without payload.
@@ -141,7 +156,7 @@ pub(crate) fn emit_bare<L: Link>(
 }
 
 /// Builds the head, `append`s to it, and sends it with `payload` behind.
-#[inline]
+#[inline(always)]
 fn emit_with<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     link: &mut L,
     shared: &Shared,
@@ -218,29 +233,52 @@ pub(crate) fn count(shared: &mut Shared, flags: Flags) {
     }
 }
 
-#[inline]
+/// Writes a header. That of a flow's usual segment, with no option but a timestamp, is written as a whole.
+#[inline(always)]
 fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
     let options = &header.options;
-    let header_len = HEADER_BYTES + options.len();
-    let bytes = head.extend(header_len)?;
-    let (fixed, rest) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RangeError)?;
-    let mut fields = TcpPacket::new_unchecked(&mut fixed[..]);
-    fields.set_src_port(tuple.local_port);
-    fields.set_dst_port(tuple.remote_port);
-    fields.set_seq_number(TcpSeqNumber(header.seq.0 as i32));
-    fields.set_ack_number(TcpSeqNumber(header.ack.0 as i32));
-    fields.set_window_len(header.window);
-    // The buffer holds what it was last used for; the sum is taken over a zero field.
-    fields.set_checksum(0);
-    fields.set_urgent_at(0);
-    fixed[12] = (header_len as u8 / 4) << 4;
-    fixed[13] = header.flags.0;
-    options.write(rest, mss);
+    if options.sack[0].is_some() || options.syn.is_some() {
+        return write_options(head, tuple, header, mss);
+    }
+    match options.timestamp {
+        None => head.extend_from_slice(&fixed_part(tuple, header, HEADER_BYTES)),
+        Some(timestamp) => {
+            let mut bytes = [0; HEADER_BYTES + TIMESTAMP_BYTES];
+            let (fixed, option) = bytes.split_at_mut(HEADER_BYTES);
+            fixed.copy_from_slice(&fixed_part(tuple, header, HEADER_BYTES + TIMESTAMP_BYTES));
+            option.copy_from_slice(&timestamp.option());
+            head.extend_from_slice(&bytes)
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_options(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
+    let len = HEADER_BYTES + header.options.len();
+    head.extend_from_slice(&fixed_part(tuple, header, len))?;
+    header.options.write(head.extend(len - HEADER_BYTES)?, mss);
     Ok(())
 }
 
+/// RFC 9293, 3.1. The sum is taken over a zero checksum.
+#[inline(always)]
+fn fixed_part(tuple: &Tuple, header: &Header, len: usize) -> [u8; HEADER_BYTES] {
+    let words = [
+        u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port),
+        header.seq.0,
+        header.ack.0,
+        (len as u32 / 4) << 28 | u32::from(header.flags.0) << 16 | u32::from(header.window),
+        0,
+    ];
+    let mut bytes = [0; HEADER_BYTES];
+    for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *bytes = word.to_be_bytes();
+    }
+    bytes
+}
+
 impl OutOptions {
-    #[inline]
     fn len(&self) -> usize {
         let mut len = if self.timestamp.is_some() { TIMESTAMP_BYTES } else { 0 };
         let blocks = self.sack.iter().flatten().count();
@@ -255,7 +293,6 @@ impl OutOptions {
     }
 
     /// Writes all options, each padded to a multiple of four bytes.
-    #[inline]
     fn write(&self, mut bytes: &mut [u8], mss: u16) {
         if let Some(syn) = &self.syn {
             bytes = TcpOption::MaxSegmentSize(mss).emit(bytes);

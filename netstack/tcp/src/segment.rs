@@ -51,6 +51,21 @@ pub(crate) struct Timestamp {
     pub echo: u32,
 }
 
+impl Timestamp {
+    /// Recognises the option as everybody lays it out (RFC 7323, appendix A).
+    #[inline(always)]
+    fn parse(bytes: &[u8; TIMESTAMP_BYTES]) -> Option<Self> {
+        (bytes[..4] == TIMESTAMP_LAYOUT).then(|| Self { value: word(bytes, 4), echo: word(bytes, 8) })
+    }
+
+    /// The option in that layout.
+    #[inline(always)]
+    pub fn option(self) -> [u8; TIMESTAMP_BYTES] {
+        let [l, v, e] = [TIMESTAMP_LAYOUT, self.value.to_be_bytes(), self.echo.to_be_bytes()];
+        [l[0], l[1], l[2], l[3], v[0], v[1], v[2], v[3], e[0], e[1], e[2], e[3]]
+    }
+}
+
 /// The selective acknowledgements of a segment; three at most, as many as fit beside timestamps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SackBlocks {
@@ -77,6 +92,49 @@ pub(crate) struct Options {
     pub window_scale: Option<u8>,
     pub sack_permitted: bool,
     pub sack: SackBlocks,
+}
+
+/// What a segment says that is as most are: no control bit but ACK and PSH, no option but a timestamp.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    pub seq: SeqNumber,
+    pub ack: SeqNumber,
+    pub window: u16,
+    pub header_len: u8,
+    /// Payload bytes.
+    pub len: u32,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Plain {
+    /// Parses such a segment; none when it is another one or malformed, which [`Segment::parse`] tells apart.
+    #[inline(always)]
+    pub fn parse(inbound: &Inbound) -> Option<(Tuple, Self)> {
+        const WITH_TIMESTAMP: usize = HEADER_BYTES + TIMESTAMP_BYTES;
+        let packet = &inbound.packet;
+        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
+        let tuple = Tuple::of_received(inbound, fixed)?;
+        let timestamp = match fixed[12] {
+            0x50 => None,
+            0x80 => Some(Timestamp::parse(packet.first_chunk::<WITH_TIMESTAMP>()?.last_chunk()?)?),
+            _ => return None,
+        };
+        if Flags(fixed[13]).without(Flags::PSH) != Flags::ACK {
+            return None;
+        }
+        let header_len = (fixed[12] >> 4) * 4;
+        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
+        let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
+        let window = u16::from_be_bytes([fixed[14], fixed[15]]);
+        let len = frame_len as u32 - u32::from(header_len);
+        Some((tuple, Self { seq, ack, window, header_len, len, timestamp }))
+    }
+}
+
+/// The big-endian word at `at`.
+#[inline(always)]
+fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// A segment. The payload follows in the packet, headers taken off.
@@ -109,24 +167,15 @@ pub(crate) enum SegmentError {
 
 impl Segment {
     /// Parses, verifies the checksum if nobody has, and takes the header off.
-    #[inline]
     pub fn parse(inbound: Inbound) -> Result<(Tuple, Self), SegmentError> {
-        let mut packet = inbound.packet;
-        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(SegmentError::Truncated)?;
+        let fixed: &[u8; HEADER_BYTES] = inbound.packet.first_chunk().ok_or(SegmentError::Truncated)?;
         let header = TcpPacket::new_unchecked(fixed);
-        let tuple = Tuple {
-            local: inbound.destination.into(),
-            remote: inbound.source.into(),
-            local_port: header.dst_port(),
-            remote_port: header.src_port(),
-        };
-        if tuple.local_port == 0 || tuple.remote_port == 0 || (tuple.remote.is_v4() && inbound.source.is_ipv6()) {
-            return Err(SegmentError::Martian);
-        }
+        let tuple = Tuple::of_received(&inbound, fixed).ok_or(SegmentError::Martian)?;
         let header_len = usize::from(header.header_len());
         let flags = Flags(fixed[13]);
         let (seq, ack) = (SeqNumber(header.seq_number().0 as u32), SeqNumber(header.ack_number().0 as u32));
         let window = header.window_len();
+        let mut packet = inbound.packet;
         let options = packet.get(HEADER_BYTES..header_len).ok_or(SegmentError::Truncated)?;
         let options = Options::parse(options).ok_or(SegmentError::Option)?;
         if inbound.checksum == ChecksumStatus::Unverified && !is_intact(&tuple, &mut packet) {
@@ -178,24 +227,8 @@ impl Segment {
 }
 
 impl Options {
-    /// None when malformed. The layout of a segment with timestamps alone is recognised as a whole.
-    #[inline(always)]
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() {
-            return Some(Self::default());
-        }
-        if let Ok(bytes) = <&[u8; TIMESTAMP_BYTES]>::try_from(bytes)
-            && bytes[..4] == TIMESTAMP_LAYOUT
-        {
-            let word = |i: usize| u32::from_be_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
-            let timestamp = Some(Timestamp { value: word(4), echo: word(8) });
-            return Some(Self { timestamp, ..Self::default() });
-        }
-        Self::parse_each(bytes)
-    }
-
-    #[inline(never)]
-    fn parse_each(mut bytes: &[u8]) -> Option<Self> {
+    /// None when malformed.
+    fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut options = Self::default();
         while !bytes.is_empty() {
             let (rest, option) = TcpOption::parse(bytes).ok()?;
@@ -217,7 +250,7 @@ impl Options {
 }
 
 /// Verifies the checksum over all buffers of the segment.
-fn is_intact(tuple: &Tuple, packet: &mut Packet) -> bool {
+pub(crate) fn is_intact(tuple: &Tuple, packet: &mut Packet) -> bool {
     let mut checksum = Checksum::pseudo_header(tuple.address_sum(), packet.frame_len());
     checksum.add(packet);
     let mut rest = packet.take_rest();

@@ -1,8 +1,10 @@
 //! Tables of equal things that are named by an index and never move.
 //!
 //! Memory is taken in blocks when a new high-water mark is reached, so that neither growth nor a full table disturbs the
-//! steady state: taking and giving back an entry is a pop and a push.
+//! steady state: taking and giving back an entry is a pop and a push. A block is an array, so that an access has one bound to
+//! check; a function that needs both an entry and its successor asks for them at once.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// No entry.
@@ -12,7 +14,7 @@ const BLOCK_BITS: u32 = 5;
 const BLOCK_LEN: usize = 1 << BLOCK_BITS;
 
 pub(crate) struct Slab<T> {
-    blocks: Vec<Vec<Entry<T>>>,
+    blocks: Vec<Box<[Entry<T>; BLOCK_LEN]>>,
     free: u32,
     len: u32,
     len_max: u32,
@@ -37,10 +39,24 @@ impl<T: Default> Slab<T> {
             self.grow()?;
         }
         let index = self.free;
-        self.free = self.next(index);
-        self.set_next(index, NONE);
+        let entry = self.entry_mut(index);
+        self.free = core::mem::replace(&mut entry.next, NONE);
         self.len += 1;
         Some(index)
+    }
+
+    /// As [`Self::allocate`], with a value.
+    #[inline(always)]
+    pub fn insert(&mut self, value: T) -> Result<u32, T> {
+        if self.free == NONE && self.grow().is_none() {
+            return Err(value);
+        }
+        let index = self.free;
+        let entry = self.entry_mut(index);
+        entry.value = value;
+        self.free = core::mem::replace(&mut entry.next, NONE);
+        self.len += 1;
+        Ok(index)
     }
 
     /// Gives an entry back.
@@ -51,6 +67,18 @@ impl<T: Default> Slab<T> {
         self.len -= 1;
     }
 
+    /// Gives an entry back, and answers its value and the entry that followed.
+    #[inline(always)]
+    pub fn take(&mut self, index: u32) -> (T, u32) {
+        let free = self.free;
+        let entry = self.entry_mut(index);
+        let next = core::mem::replace(&mut entry.next, free);
+        let value = core::mem::take(&mut entry.value);
+        self.free = index;
+        self.len -= 1;
+        (value, next)
+    }
+
     #[cold]
     fn grow(&mut self) -> Option<()> {
         let first = self.blocks.len() * BLOCK_LEN;
@@ -59,13 +87,13 @@ impl<T: Default> Slab<T> {
             return None;
         }
         let mut block = Vec::new();
-        block.try_reserve_exact(count).ok()?;
+        block.try_reserve_exact(BLOCK_LEN).ok()?;
         self.blocks.try_reserve(1).ok()?;
-        for i in 0..count {
-            let next = if i + 1 == count { NONE } else { (first + i + 1) as u32 };
+        for i in 1..=BLOCK_LEN {
+            let next = if i >= count { NONE } else { (first + i) as u32 };
             block.push(Entry { value: T::default(), next });
         }
-        self.blocks.push(block);
+        self.blocks.push(block.try_into().ok()?);
         self.free = first as u32;
         Some(())
     }
@@ -78,18 +106,18 @@ impl<T> Slab<T> {
         self.len as usize
     }
 
-    /// Whether `index` names an entry, taken or not: for indexes that came from outside.
-    #[inline]
+    /// The entry `index`, taken or not, if there is one: for indexes that came from outside.
+    #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        let entry = self.blocks.get((index >> BLOCK_BITS) as usize)?.get(index as usize % BLOCK_LEN)?;
-        Some(&entry.value)
+        let block = self.blocks.get((index >> BLOCK_BITS) as usize)?;
+        Some(&block[index as usize % BLOCK_LEN].value)
     }
 
     /// As [`Self::get`].
-    #[inline]
+    #[inline(always)]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        let entry = self.blocks.get_mut((index >> BLOCK_BITS) as usize)?.get_mut(index as usize % BLOCK_LEN)?;
-        Some(&mut entry.value)
+        let block = self.blocks.get_mut((index >> BLOCK_BITS) as usize)?;
+        Some(&mut block[index as usize % BLOCK_LEN].value)
     }
 
     #[inline(always)]
@@ -99,12 +127,24 @@ impl<T> Slab<T> {
 
     #[inline(always)]
     pub fn set_next(&mut self, index: u32, next: u32) {
-        self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN].next = next;
+        self.entry_mut(index).next = next;
+    }
+
+    /// An entry and the one that follows it.
+    #[inline(always)]
+    pub fn with_next(&self, index: u32) -> (&T, u32) {
+        let entry = self.entry(index);
+        (&entry.value, entry.next)
     }
 
     #[inline(always)]
     fn entry(&self, index: u32) -> &Entry<T> {
         &self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN]
+    }
+
+    #[inline(always)]
+    fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {
+        &mut self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN]
     }
 }
 
@@ -120,7 +160,7 @@ impl<T> core::ops::Index<u32> for Slab<T> {
 impl<T> core::ops::IndexMut<u32> for Slab<T> {
     #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut T {
-        &mut self.blocks[(index >> BLOCK_BITS) as usize][index as usize % BLOCK_LEN].value
+        &mut self.entry_mut(index).value
     }
 }
 
@@ -138,6 +178,6 @@ mod tests {
         assert_eq!(slab.allocate(), Some(taken[7]));
         assert_eq!(slab[taken[7]], 99);
         assert!(slab.allocate().is_none());
-        assert!(slab.get(40).is_none() && slab.get(39).is_some());
+        assert!(slab.get(64).is_none() && slab.get(39).is_some());
     }
 }

@@ -128,12 +128,12 @@ impl TimeWaits {
     }
 
     /// When the oldest record goes.
-    #[inline]
+    #[inline(always)]
     pub fn next_deadline(&self) -> Instant {
-        match self.marks.front() {
-            Some(mark) if self.head != self.tail => mark.at.plus_ns(self.stay_ns + MARK_NS),
-            _ => NEVER,
+        if self.head == self.tail {
+            return NEVER;
         }
+        self.marks.front().map_or(NEVER, |mark| mark.at.plus_ns(self.stay_ns + MARK_NS))
     }
 
     /// Whether we may open a flow between the same endpoints (RFC 6191): timestamps were used, and they have advanced.

@@ -2,6 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::link::Inbound;
+use crate::segment::HEADER_BYTES;
+
 /// An address of either family in 16 bytes; IPv4 in its mapped form (`::ffff:a.b.c.d`), which never comes from the wire
 /// (the engine drops it as a martian). Words are in memory order, as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +82,17 @@ impl Tuple {
             local_port: local.port(),
             remote_port: remote.port(),
         }
+    }
+
+    /// The endpoints of a received segment. None when a port is 0, or the source is an IPv6 address that stands for one of
+    /// IPv4 and can be nobody's.
+    #[inline(always)]
+    pub fn of_received(inbound: &Inbound, header: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let local_port = u16::from_be_bytes([header[2], header[3]]);
+        let remote_port = u16::from_be_bytes([header[0], header[1]]);
+        let remote = Address::from(inbound.source);
+        let is_martian = local_port == 0 || remote_port == 0 || (inbound.source.is_ipv6() && remote.is_v4());
+        (!is_martian).then(|| Self { local: inbound.destination.into(), remote, local_port, remote_port })
     }
 
     pub fn local(&self) -> SocketAddr {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use weir_socket::Instant;
 
 use crate::slab::NONE;
-use crate::time::{MILLISECOND_NS, NEVER};
+use crate::time::MILLISECOND_NS;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
@@ -32,6 +32,9 @@ const IDLE: Node = Node { when: 0, previous: NONE, next: NONE, bucket: NO_BUCKET
 pub(crate) struct Wheel {
     /// All ticks up to this one were fired.
     elapsed: u64,
+    /// The first tick at which something may be due: not later than the earliest entry.
+    next: u64,
+    len: u32,
     heads: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
     nodes: Vec<Vec<Node>>,
@@ -41,7 +44,14 @@ const BLOCK_LEN: usize = 256;
 
 impl Wheel {
     pub fn new(now: Instant) -> Self {
-        Self { elapsed: now.as_millis(), heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], nodes: Vec::new() }
+        Self {
+            elapsed: now.as_millis(),
+            next: u64::MAX,
+            len: 0,
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            nodes: Vec::new(),
+        }
     }
 
     /// Makes sure that `index` can be armed. None when memory is short.
@@ -83,6 +93,10 @@ impl Wheel {
             self.node(next).previous = previous;
         }
         *self.node(index) = IDLE;
+        self.len -= 1;
+        if self.len == 0 {
+            self.next = u64::MAX;
+        }
     }
 
     /// The next entry that is due at `now`; it is off the wheel then. Call until none is left.
@@ -102,16 +116,15 @@ impl Wheel {
             self.insert(index, when);
         }
         self.elapsed = self.elapsed.max(target);
+        self.next = self.next_slot().map_or(u64::MAX, |(_, _, start)| start);
         None
     }
 
-    /// When [`Self::pop_due`] has something to do: not later than the earliest entry.
-    #[inline]
+    /// When [`Self::pop_due`] may have something to do: not later than the earliest entry, and earlier than that at most once
+    /// after an entry was moved or cancelled.
+    #[inline(always)]
     pub fn next_deadline(&self) -> Instant {
-        match self.next_slot() {
-            Some((_, _, start)) => Instant::from_nanos(start.saturating_mul(MILLISECOND_NS)),
-            None => NEVER,
-        }
+        Instant::from_nanos(self.next.saturating_mul(MILLISECOND_NS))
     }
 
     fn insert(&mut self, index: u32, tick: u64) {
@@ -119,7 +132,10 @@ impl Wheel {
         let when = tick.clamp(self.elapsed + 1, self.elapsed + HORIZON - 1);
         let differing = (self.elapsed ^ when | (SLOTS as u64 - 1)).min(HORIZON - 1);
         let level = ((63 - differing.leading_zeros()) / SLOT_BITS) as usize;
-        let slot = (when >> (level as u32 * SLOT_BITS)) as usize % SLOTS;
+        let shift = level as u32 * SLOT_BITS;
+        let slot = (when >> shift) as usize % SLOTS;
+        self.next = self.next.min(when >> shift << shift);
+        self.len += 1;
         let next = core::mem::replace(&mut self.heads[level][slot], index);
         self.occupied[level] |= 1 << slot;
         if next != NONE {
@@ -130,7 +146,6 @@ impl Wheel {
 
     /// Level, slot and first tick of the next slot that holds entries. Of slots that begin together, the highest level's
     /// comes first: its entries may belong before those of the others.
-    #[inline]
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let mut next: Option<(usize, usize, u64)> = None;
         for (level, &occupied) in self.occupied.iter().enumerate() {
@@ -158,6 +173,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::NEVER;
 
     fn at(ms: u64) -> Instant {
         Instant::from_nanos(ms * MILLISECOND_NS)

@@ -1,8 +1,10 @@
 //! What arrives: RFC 9293, 3.10.7, by the kind of entry that a segment belongs to.
 
+use weir_packet::frame::ChecksumStatus;
 use weir_socket::{CloseReason, ListenerId};
 
-use super::{Engine, LISTENER_EVENT};
+use super::Engine;
+use super::agenda::LISTENER_EVENT;
 use crate::counters::Counter;
 use crate::demux::Target;
 use crate::flow::handshake::{Handshake, syn_window};
@@ -11,9 +13,9 @@ use crate::flow::opening::Arrival;
 use crate::flow::send_queue::SendQueue;
 use crate::flow::{Common, Outcome, State};
 use crate::half_open::HalfOpen;
-use crate::link::{IcmpError, IcmpErrorKind, Inbound};
+use crate::link::{Ecn, IcmpError, IcmpErrorKind, Inbound};
 use crate::reply::Reply;
-use crate::segment::{Flags, Segment, SegmentError, Timestamp};
+use crate::segment::{Flags, Plain, Segment, SegmentError, Timestamp, is_intact};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::Nanoseconds;
@@ -28,6 +30,41 @@ impl Engine {
     #[inline]
     pub fn handle_segment(&mut self, inbound: Inbound) {
         self.shared.count(Counter::SegmentsIn);
+        if let Err(inbound) = self.handle_predicted(inbound) {
+            self.handle_any(inbound);
+        }
+    }
+
+    /// Header prediction (Van Jacobson): the segment that everybody expects, on a flow where nothing is out of the ordinary,
+    /// takes a short cut. Any other comes back.
+    #[inline(always)]
+    fn handle_predicted(&mut self, mut inbound: Inbound) -> Result<(), Inbound> {
+        let Some((tuple, plain)) = Plain::parse(&inbound) else { return Err(inbound) };
+        let Some(Target::Flow(index)) = self.find(&tuple, self.hash(&tuple)) else { return Err(inbound) };
+        let slot = &mut self.flows[index];
+        let State::Open(open) = &mut slot.state else { return Err(inbound) };
+        if !open.predicts(&plain) || inbound.ecn == Ecn::CongestionExperienced {
+            return Err(inbound);
+        }
+        if inbound.checksum == ChecksumStatus::Unverified {
+            if !is_intact(&tuple, &mut inbound.packet) {
+                self.count_malformed(SegmentError::Checksum);
+                return Ok(());
+            }
+            inbound.checksum = ChecksumStatus::Verified;
+        }
+        let (next_hop, mut packet) = (inbound.next_hop, inbound.packet);
+        if packet.trim_front(usize::from(plain.header_len)).is_ok() {
+            slot.common.next_hop = next_hop;
+            open.handle_predicted(&plain, packet, &mut slot.common, &mut self.shared);
+            self.agenda.enter(index, slot);
+        }
+        Ok(())
+    }
+
+    /// Any segment, step by step.
+    #[inline(never)]
+    fn handle_any(&mut self, inbound: Inbound) {
         let (tuple, segment) = match Segment::parse(inbound) {
             Ok(parsed) => parsed,
             Err(error) => return self.count_malformed(error),
@@ -51,15 +88,14 @@ impl Engine {
         });
     }
 
-    #[inline]
     fn segment_for_flow(&mut self, index: u32, segment: Segment) {
         let slot = &mut self.flows[index];
         slot.common.next_hop = segment.next_hop;
         match &mut slot.state {
-            State::Open(open) => {
-                let outcome = open.handle_segment(segment, &mut slot.common, &mut self.shared);
-                self.conclude(index, outcome);
-            }
+            State::Open(open) => match open.handle_segment(segment, &mut slot.common, &mut self.shared) {
+                Outcome::Keep => self.agenda.enter(index, slot),
+                outcome => self.finish(index, outcome),
+            },
             State::Opening(_) => self.segment_for_opening(index, segment),
             State::Vacant | State::Ended(_) => debug_assert!(false, "the table names a flow that is gone"),
         }
@@ -204,7 +240,7 @@ impl Engine {
         listener.queue.push_back(flow);
         if !listener.is_event_queued {
             listener.is_event_queued = true;
-            self.events.push_back(LISTENER_EVENT | id.0 & 0xffff);
+            self.agenda.events.push_back(LISTENER_EVENT | id.0 & 0xffff);
         }
     }
 

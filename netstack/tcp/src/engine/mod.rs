@@ -1,21 +1,23 @@
 //! The engine: one core's flows behind one door.
 
+mod agenda;
 mod input;
 mod output;
 mod time;
 mod verbs;
 
-use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use weir_packet::Pool;
 use weir_socket::{CloseReason, FlowId, Instant, Readiness};
 
+use agenda::Agenda;
+
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
 use crate::demux::{Demux, Target};
-use crate::flow::{Common, Ended, Outcome, Queued, Slot, State, Timers};
+use crate::flow::{Common, Ended, Outcome, Slot, State, Timers};
 use crate::half_open::SynCache;
 use crate::listen::Listeners;
 use crate::reply::{Replies, Reply};
@@ -25,7 +27,6 @@ use crate::slab::Slab;
 use crate::time::NEVER;
 use crate::time_wait::TimeWaits;
 use crate::tuple::Tuple;
-use crate::wheel::Wheel;
 
 /// One core's flows.
 ///
@@ -40,31 +41,20 @@ use crate::wheel::Wheel;
 ///   next_deadline                            how long the core may sleep
 /// ```
 ///
-/// Any other order is allowed; this one acknowledges requests with their responses. No call does work in proportion to the
+/// Any other order is allowed, as long as `poll_transmit`, which also arms timers, comes before `next_deadline`; this one
+/// acknowledges requests with their responses. No call does work in proportion to the
 /// number of flows. Memory grows to a high-water mark that [`Config`] bounds, and is never taken per segment.
 pub struct Engine {
     shared: Shared,
     flows: Slab<Slot>,
     demux: Demux,
-    wheel: Wheel,
+    agenda: Agenda,
     half_open: SynCache,
     cookies: Cookies,
     time_waits: TimeWaits,
     listeners: Listeners,
     replies: Replies,
-    /// Slots with edges to report; with [`LISTENER_EVENT`], listeners.
-    events: VecDeque<u32>,
-    /// Slots that have an acknowledgement to send, or a SYN.
-    acks: VecDeque<u32>,
-    /// Slots that have data to send.
-    data: VecDeque<u32>,
-    /// Slots whose neighbour is being resolved, and when they are tried again at the latest.
-    unresolved: VecDeque<u32>,
-    unresolved_due: Instant,
 }
-
-/// Marks an entry of the event queue as a listener's place.
-const LISTENER_EVENT: u32 = 1 << 31;
 
 impl Engine {
     /// An engine without flows. `pool` gives the buffers of what it sends.
@@ -75,17 +65,12 @@ impl Engine {
         Self {
             flows: Slab::new(config.flows_max),
             demux: Demux::new(),
-            wheel: Wheel::new(Instant::default()),
+            agenda: Agenda::new(),
             half_open: SynCache::new(config.half_open_max),
             cookies: Cookies::default(),
             time_waits: TimeWaits::new(config.time_wait_max, shared.limits.time_wait_ns),
             listeners: Listeners::new(config.listeners_max),
             replies: Replies::new(),
-            events: VecDeque::new(),
-            acks: VecDeque::new(),
-            data: VecDeque::new(),
-            unresolved: VecDeque::new(),
-            unresolved_due: NEVER,
             shared,
         }
     }
@@ -162,7 +147,7 @@ impl Engine {
 
     fn allocate_slot(&mut self) -> Option<u32> {
         let index = self.flows.allocate()?;
-        if self.wheel.reserve(index).is_none() {
+        if self.agenda.wheel.reserve(index).is_none() {
             self.flows.release(index);
             return None;
         }
@@ -181,10 +166,19 @@ impl Engine {
     }
 
     /// What follows for the slot from something that happened to it.
-    #[inline]
+    #[inline(always)]
     fn conclude(&mut self, index: u32, outcome: Outcome) {
         match outcome {
             Outcome::Keep => self.settle(index),
+            outcome => self.finish(index, outcome),
+        }
+    }
+
+    /// The flow's end, in one of its ways.
+    #[inline(never)]
+    fn finish(&mut self, index: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Keep => {}
             Outcome::TimeWait => self.enter_time_wait(index),
             Outcome::Gone(reason) => self.end(index, reason),
             Outcome::Abort(reason) => {
@@ -194,27 +188,10 @@ impl Engine {
         }
     }
 
-    /// Enters the slot in the queues it belongs to, and arms its timer. Called after everything that touches a flow.
+    /// See [`Agenda::enter`].
     #[inline(always)]
     fn settle(&mut self, index: u32) {
-        let slot = &mut self.flows[index];
-        let common = &slot.common;
-        if !common.pending.is_none() && common.is_held && !slot.is_event_queued {
-            slot.is_event_queued = true;
-            self.events.push_back(index);
-        }
-        if common.output && slot.queued == Queued::None {
-            let has_data = matches!(&slot.state, State::Open(open) if open.has_more_than_ack());
-            let (queued, queue) =
-                if has_data { (Queued::Data, &mut self.data) } else { (Queued::Acks, &mut self.acks) };
-            slot.queued = queued;
-            queue.push_back(index);
-        }
-        let earliest = slot.common.timers.earliest();
-        if earliest < slot.armed {
-            slot.armed = earliest;
-            self.wheel.arm(index, earliest);
-        }
+        self.agenda.enter(index, &mut self.flows[index]);
     }
 
     /// Our direction ended first: the flow becomes a record, and the slot the application's or free.
@@ -292,10 +269,11 @@ impl Engine {
         let slot = &mut self.flows[index];
         slot.generation = slot.generation.wrapping_add(1);
         slot.state = State::Vacant;
+        slot.common.timers = Timers::default();
         slot.common.pending = Readiness::NONE;
         slot.common.is_held = false;
         slot.common.output = false;
-        self.wheel.disarm(index);
+        self.agenda.wheel.disarm(index);
         self.flows.release(index);
     }
 

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::counters::Counter;
-use crate::flow::{Outcome, Queued, State};
+use crate::flow::{Queued, State};
 use crate::link::Link;
 use crate::output::{Blocked, count, emit_bare};
 use crate::time::{MILLISECOND_NS, Nanoseconds};
@@ -16,12 +16,12 @@ impl Engine {
         if self.send_replies(link).is_err() {
             return;
         }
-        while let Some(index) = self.acks.pop_front() {
+        while let Some(index) = self.agenda.acks.pop_front() {
             if self.transmit_flow(index, link) == Err(Blocked::Room) {
                 return;
             }
         }
-        while let Some(index) = self.data.pop_front() {
+        while let Some(index) = self.agenda.data.pop_front() {
             if self.transmit_flow(index, link) == Err(Blocked::Room) {
                 return;
             }
@@ -41,30 +41,28 @@ impl Engine {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn transmit_flow<L: Link>(&mut self, index: u32, link: &mut L) -> Result<(), Blocked> {
         let slot = &mut self.flows[index];
         slot.queued = Queued::None;
-        if !slot.common.output {
-            return Ok(());
-        }
-        let sent = match &mut slot.state {
-            State::Open(open) => open.transmit(&mut slot.common, &mut self.shared, link),
-            State::Opening(opening) => opening.transmit(&mut slot.common, &mut self.shared, link).map(|()| false),
-            State::Vacant | State::Ended(_) => return Ok(()),
-        };
-        match sent {
-            Ok(more) => {
-                slot.common.output = more;
-                self.conclude(index, Outcome::Keep);
-                Ok(())
-            }
-            Err(blocked) => {
-                slot.common.output = true;
-                self.put_off(index, blocked);
-                Err(blocked)
+        if slot.common.output {
+            let sent = match &mut slot.state {
+                State::Open(open) => open.transmit(&mut slot.common, &mut self.shared, link),
+                State::Opening(opening) => opening.transmit(&mut slot.common, &mut self.shared, link).map(|()| false),
+                State::Vacant | State::Ended(_) => Ok(false),
+            };
+            match sent {
+                Ok(more) => slot.common.output = more,
+                Err(blocked) => {
+                    slot.common.output = true;
+                    self.put_off(index, blocked);
+                    return Err(blocked);
+                }
             }
         }
+        self.agenda.arm(index, slot);
+        self.agenda.enter(index, slot);
+        Ok(())
     }
 
     #[cold]
@@ -73,26 +71,27 @@ impl Engine {
         match blocked {
             Blocked::Room => {
                 slot.queued = Queued::Data;
-                self.data.push_front(index);
+                self.agenda.data.push_front(index);
                 if self.shared.pool.free() == 0 {
                     self.shared.count(Counter::NoBuffer);
                 }
             }
             Blocked::Neighbour => {
                 slot.queued = Queued::Unresolved;
-                self.unresolved.push_back(index);
-                self.unresolved_due = self.unresolved_due.min(self.shared.now.plus_ns(NEIGHBOUR_RETRY_NS));
+                self.agenda.unresolved.push_back(index);
+                self.agenda.unresolved_due =
+                    self.agenda.unresolved_due.min(self.shared.now.plus_ns(NEIGHBOUR_RETRY_NS));
             }
         }
-        self.settle(index);
+        self.agenda.arm(index, &mut self.flows[index]);
     }
 
     /// A neighbour was resolved or changed: what waits for one is tried again at the next [`Self::poll_transmit`].
     pub fn handle_neighbour_change(&mut self) {
-        self.unresolved_due = crate::time::NEVER;
-        while let Some(index) = self.unresolved.pop_front() {
+        self.agenda.unresolved_due = crate::time::NEVER;
+        while let Some(index) = self.agenda.unresolved.pop_front() {
             self.flows[index].queued = Queued::Data;
-            self.data.push_back(index);
+            self.agenda.data.push_back(index);
         }
     }
 }

@@ -13,10 +13,31 @@ const FIRED_MAX: usize = 256;
 
 impl Engine {
     /// Fires what is due. Bounded: when more is due, [`Self::next_deadline`] lies in the past.
+    #[inline]
     pub fn handle_timers(&mut self) {
+        if self.earliest() <= self.shared.now {
+            self.fire_all();
+        }
+    }
+
+    /// When [`Self::handle_timers`] has to be called next.
+    #[inline]
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        Some(self.earliest()).filter(|&deadline| deadline != NEVER)
+    }
+
+    #[inline(always)]
+    fn earliest(&self) -> Instant {
+        let flows = self.agenda.wheel.next_deadline().min(self.agenda.unresolved_due);
+        flows.min(self.half_open.next_deadline()).min(self.time_waits.next_deadline())
+    }
+
+    #[inline(never)]
+    fn fire_all(&mut self) {
         let now = self.shared.now;
         for _ in 0..FIRED_MAX {
-            let Some(index) = self.wheel.pop_due(now) else { break };
+            let Some(index) = self.agenda.wheel.pop_due(now) else { break };
             self.fire(index);
         }
         for _ in 0..FIRED_MAX {
@@ -27,21 +48,9 @@ impl Engine {
             let Some((index, record)) = self.time_waits.pop(Some(now)) else { break };
             self.demux.remove(self.hash(&record.tuple), Target::TimeWait(index));
         }
-        if self.unresolved_due <= now {
+        if self.agenda.unresolved_due <= now {
             self.handle_neighbour_change();
         }
-    }
-
-    /// When [`Self::handle_timers`] has to be called next.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [
-            self.wheel.next_deadline(),
-            self.half_open.next_deadline(),
-            self.time_waits.next_deadline(),
-            self.unresolved_due,
-        ];
-        deadlines.into_iter().min().filter(|&deadline| deadline != NEVER)
     }
 
     fn fire(&mut self, index: u32) {

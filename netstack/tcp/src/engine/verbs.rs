@@ -7,7 +7,8 @@ use weir_socket::{
     CloseReason, ConnectError, Event, FlowId, Instant, ListenError, ListenerId, Readiness, Received, SendError, Token,
 };
 
-use super::{Engine, LISTENER_EVENT};
+use super::Engine;
+use super::agenda::LISTENER_EVENT;
 use crate::counters::{Counter, FlowState};
 use crate::demux::Target;
 use crate::flow::opening::Opening;
@@ -95,7 +96,7 @@ impl Engine {
             State::Open(open) => {
                 let received = open.receive(&mut slot.common, &mut self.shared);
                 if slot.common.output {
-                    self.settle(flow.index());
+                    self.agenda.enter(flow.index(), slot);
                 }
                 received
             }
@@ -122,7 +123,7 @@ impl Engine {
         match &mut slot.state {
             State::Open(open) => {
                 open.send(chunk, &mut slot.common, &mut self.shared)?;
-                self.settle(flow.index());
+                self.agenda.enter(flow.index(), slot);
                 Ok(())
             }
             State::Opening(opening) => opening.send(chunk, &mut self.shared),
@@ -236,7 +237,7 @@ impl Engine {
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            let entry = self.events.pop_front()?;
+            let entry = self.agenda.events.pop_front()?;
             if entry & LISTENER_EVENT != 0 {
                 match self.listeners.take_event(entry & !LISTENER_EVENT) {
                     Some((listener, token)) => return Some(Event::Acceptable { listener, token }),

@@ -24,13 +24,19 @@ impl Inbox {
     }
 
     /// Appends the payload of a single buffer.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, packet: Packet) {
         self.len += packet.len() as u32;
-        let Some(last) = &mut self.last else {
+        if self.last.is_none() {
             self.last = Some(packet);
-            return;
-        };
+        } else {
+            self.push_behind(packet);
+        }
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, packet: Packet) {
+        let Some(last) = &mut self.last else { return };
         if packet.len() <= GATHER_BYTES_MAX && last.extend_from_slice(&packet).is_ok() {
             return;
         }
@@ -42,7 +48,7 @@ impl Inbox {
     }
 
     /// Takes the oldest bytes.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Chunk> {
         let packet = match self.chain.take() {
             Some(mut first) => {

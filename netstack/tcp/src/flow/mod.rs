@@ -55,7 +55,9 @@ pub(crate) enum Queued {
 
 // The largest state sets the size of every slot on purpose: a flow is one piece of memory.
 #[allow(clippy::large_enum_variant)]
+// A tag of its own: every segment and every verb looks at it.
 #[derive(Default)]
+#[repr(u8)]
 pub(crate) enum State {
     #[default]
     Vacant,

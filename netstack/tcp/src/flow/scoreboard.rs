@@ -99,9 +99,10 @@ impl Default for Queue {
 }
 
 impl Queue {
+    #[inline]
     fn push(&mut self, records: &mut Records, index: u32) {
-        records[index].previous = self.last;
-        records[index].next = NONE;
+        let record = &mut records[index];
+        (record.previous, record.next) = (self.last, NONE);
         if self.last == NONE {
             self.first = index;
         } else {
@@ -226,17 +227,23 @@ impl Scoreboard {
     }
 
     /// Adds a segment that is sent now, at the end of the sequence.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, records: &mut Records, index: u32, record: Record) {
         self.transmissions += 1;
-        records[index] = Record { transmission: self.transmissions, ..record };
+        let previous = self.outstanding.last;
+        records[index] = Record { transmission: self.transmissions, previous, next: NONE, ..record };
         if self.tail == NONE {
             self.head = index;
         } else {
             records.set_next(self.tail, index);
         }
         self.tail = index;
-        self.outstanding.push(records, index);
+        if previous == NONE {
+            self.outstanding.first = index;
+        } else {
+            records[previous].next = index;
+        }
+        self.outstanding.last = index;
     }
 
     /// A record that was taken for lost is sent again.
@@ -305,7 +312,7 @@ impl Scoreboard {
     }
 
     /// Everything before `una` was acknowledged.
-    #[inline]
+    #[inline(always)]
     pub fn acknowledge(
         &mut self,
         records: &mut Records,
@@ -315,26 +322,35 @@ impl Scoreboard {
     ) {
         while self.head != NONE {
             let index = self.head;
-            if records[index].end() > una {
-                if records[index].seq < una {
-                    let len = una - records[index].seq;
-                    let rest = self.split(records, chunks, index, len, None);
-                    debug_assert!(rest.is_none());
+            let (record, next) = records.with_next(index);
+            if record.end() > una {
+                if record.seq < una {
+                    let len = una - record.seq;
+                    self.split(records, chunks, index, len, None);
                 }
                 break;
             }
-            if records[index].standing != Standing::Sacked {
-                delivery.delivered(&records[index]);
+            if record.standing != Standing::Sacked {
+                delivery.delivered(record);
             }
-            self.head = records.next(index);
-            if self.head == NONE {
+            let is_only_outstanding = self.outstanding.first == index && self.outstanding.last == index;
+            self.head = next;
+            if next == NONE {
                 self.tail = NONE;
             }
-            self.detach(records, index);
+            if is_only_outstanding {
+                self.outstanding = Queue::default();
+            } else {
+                self.detach(records, index);
+            }
+            if self.hint == index {
+                self.hint = NONE;
+            }
+            records.release(index);
         }
     }
 
-    /// Takes a record out of its queue and gives it back.
+    /// Takes a record out of its queue.
     #[inline]
     fn detach(&mut self, records: &mut Records, index: u32) {
         let Record { standing, len, .. } = records[index];
@@ -349,10 +365,6 @@ impl Scoreboard {
                 self.sacked_records -= 1;
             }
         }
-        if self.hint == index {
-            self.hint = NONE;
-        }
-        records.release(index);
     }
 
     /// Enters the blocks of a SACK option; those before `una` (D-SACK) and beyond `nxt` are passed over. Answers whether

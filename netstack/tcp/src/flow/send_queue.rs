@@ -61,14 +61,16 @@ impl SendQueue {
     }
 
     /// Appends a chunk; it comes back when there are too many.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, nodes: &mut Chunks, chunk: Chunk) -> Result<(), Chunk> {
         if self.chunks == CHUNKS_MAX {
             return Err(chunk);
         }
-        let Some(node) = nodes.allocate() else { return Err(chunk) };
         let len = chunk.len() as u32;
-        nodes[node] = Some(chunk);
+        let node = match nodes.insert(Some(chunk)) {
+            Ok(node) => node,
+            Err(chunk) => return Err(chunk.unwrap_or(Chunk::from_static(b""))),
+        };
         if self.tail == NONE {
             self.head = node;
         } else {
@@ -91,19 +93,19 @@ impl SendQueue {
     }
 
     /// Counts `len` bytes as sent.
-    #[inline]
+    #[inline(always)]
     pub fn mark_sent(&mut self, nodes: &Chunks, len: u32) {
         self.unsent = advance(nodes, self.unsent, len);
         self.unsent_len -= len;
     }
 
     /// Gives up the first `len` bytes: the peer has them.
-    #[inline]
+    #[inline(always)]
     pub fn acknowledge(&mut self, nodes: &mut Chunks, len: u32) {
         self.len -= len;
         self.skip += len;
         while self.head != NONE {
-            let chunk_len = nodes[self.head].as_ref().map_or(0, |chunk| chunk.len() as u32);
+            let chunk_len = chunk_len(&nodes[self.head]);
             if self.skip < chunk_len {
                 break;
             }
@@ -120,32 +122,38 @@ impl SendQueue {
         *self = Self::default();
     }
 
+    #[inline(always)]
     fn pop(&mut self, nodes: &mut Chunks) {
-        let node = self.head;
-        self.head = nodes.next(node);
-        if self.head == NONE {
+        let (chunk, next) = nodes.take(self.head);
+        drop(chunk);
+        self.head = next;
+        if next == NONE {
             self.tail = NONE;
         }
         self.chunks -= 1;
-        nodes[node] = None;
-        nodes.release(node);
     }
 }
 
 /// The place `len` bytes after `at`. It never lies at the end of a chunk: there it is the next chunk's beginning.
-#[inline]
+#[inline(always)]
 pub(crate) fn advance(nodes: &Chunks, at: Cursor, len: u32) -> Cursor {
     let Cursor { mut node, mut offset } = at;
     offset += len;
     while node != NONE {
-        let chunk_len = nodes[node].as_ref().map_or(0, |chunk| chunk.len() as u32);
+        let (chunk, next) = nodes.with_next(node);
+        let chunk_len = chunk_len(chunk);
         if offset < chunk_len {
             return Cursor { node, offset };
         }
         offset -= chunk_len;
-        node = nodes.next(node);
+        node = next;
     }
     Cursor::default()
+}
+
+#[inline(always)]
+fn chunk_len(chunk: &Option<Chunk>) -> u32 {
+    chunk.as_ref().map_or(0, |chunk| chunk.len() as u32)
 }
 
 /// The bytes of one segment, as pieces of chunks.
@@ -158,22 +166,45 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// `len` bytes from `at`, or as many of them as lie in `count_max` pieces.
-    #[inline]
+    /// `len` bytes from `at`, or as many of them as lie in `count_max` pieces (one or more).
+    #[inline(always)]
     pub fn new(nodes: &'a Chunks, at: Cursor, len: u32, count_max: usize) -> Self {
+        if at.node != NONE && len <= chunk_len(&nodes[at.node]) - at.offset {
+            return Self { nodes, at, len, count: usize::from(len > 0) };
+        }
+        Self::of_several(nodes, at, len, count_max)
+    }
+
+    #[inline(never)]
+    fn of_several(nodes: &'a Chunks, at: Cursor, len: u32, count_max: usize) -> Self {
         let mut pieces = Self { nodes, at, len: 0, count: 0 };
         let (mut node, mut offset) = (at.node, at.offset);
         while pieces.len < len && node != NONE && pieces.count < count_max {
-            let chunk_len = nodes[node].as_ref().map_or(0, |chunk| chunk.len() as u32);
-            pieces.len += (chunk_len - offset).min(len - pieces.len);
+            let (chunk, next) = nodes.with_next(node);
+            pieces.len += (chunk_len(chunk) - offset).min(len - pieces.len);
             pieces.count += 1;
-            (node, offset) = (nodes.next(node), 0);
+            (node, offset) = (next, 0);
         }
         pieces
     }
 
+    /// Calls `take` with the bytes of each piece, until one is refused.
+    #[inline(always)]
+    pub fn try_each<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let (Cursor { mut node, mut offset }, mut left) = (self.at, self.len as usize);
+        while left > 0 {
+            let (chunk, next) = self.nodes.with_next(node);
+            let bytes = chunk.as_deref().and_then(|bytes| bytes.get(offset as usize..)).unwrap_or_default();
+            let bytes = &bytes[..left.min(bytes.len())];
+            take(bytes)?;
+            left -= bytes.len();
+            (node, offset) = (next, 0);
+        }
+        Ok(())
+    }
+
     /// Bytes in all pieces that are left.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self) -> u32 {
         self.len
     }
@@ -187,12 +218,13 @@ impl Iterator for Pieces<'_> {
         if self.len == 0 {
             return None;
         }
-        let mut chunk = self.nodes[self.at.node].clone()?;
+        let (chunk, next) = self.nodes.with_next(self.at.node);
+        let mut chunk = chunk.clone()?;
         chunk.advance(self.at.offset as usize);
         chunk.truncate(self.len as usize);
         self.len -= chunk.len() as u32;
         self.count -= 1;
-        self.at = Cursor { node: self.nodes.next(self.at.node), offset: 0 };
+        self.at = Cursor { node: next, offset: 0 };
         Some(chunk)
     }
 

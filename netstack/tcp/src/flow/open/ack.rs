@@ -8,7 +8,7 @@ use crate::counters::Counter;
 use crate::flow::rack::{Circumstances, Rack};
 use crate::flow::recovery::Phase;
 use crate::flow::scoreboard::{Delivery, Record};
-use crate::segment::{Flags, Segment};
+use crate::segment::{Flags, Plain, SackBlocks, Segment, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds};
@@ -37,8 +37,8 @@ impl Delivery for Tally<'_> {
     #[inline]
     fn delivered(&mut self, record: &Record) {
         self.bytes += record.len;
-        let sent = SeqNumber(Shared::timestamp_clock(record.sent_at, self.timestamp_offset));
-        let is_echo_older = record.retransmitted && self.echo.is_some_and(|echo| echo < sent);
+        let sent = || SeqNumber(Shared::timestamp_clock(record.sent_at, self.timestamp_offset));
+        let is_echo_older = record.retransmitted && self.echo.is_some_and(|echo| echo < sent());
         self.rack.delivered(record, self.now, self.min_rtt_ns, is_echo_older);
         if !record.retransmitted {
             self.rtt_ns = Some(self.now.since_ns(record.sent_at));
@@ -48,10 +48,10 @@ impl Delivery for Tally<'_> {
 
 impl Open {
     /// The usual case: `una` advances, and nothing was lost or came out of order before.
-    #[inline]
-    pub(super) fn advance_una(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+    #[inline(always)]
+    pub(super) fn advance_una(&mut self, plain: &Plain, common: &mut Common, shared: &mut Shared) {
         let in_flight = self.in_flight();
-        let delivered = self.take_acknowledged(segment, common, shared);
+        let delivered = self.take_acknowledged(plain.ack, plain.timestamp, None, common, shared);
         self.grow_window(delivered, in_flight, shared);
         self.restart_loss_timer(common, shared);
     }
@@ -60,11 +60,12 @@ impl Open {
     pub(super) fn process_ack(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
         let in_flight = self.in_flight();
         let is_duplicate = self.is_duplicate(segment);
-        self.update_window(segment);
+        self.update_window(segment.seq, segment.ack, segment.window);
         self.note_duplicate_report(segment);
         let progress = segment.ack > self.snd.una;
         let before = (self.snd.una, self.recovery.phase());
-        let delivered = self.take_acknowledged(segment, common, shared);
+        let options = &segment.options;
+        let delivered = self.take_acknowledged(segment.ack, options.timestamp, Some(&options.sack), common, shared);
         if progress {
             self.undo_if_spurious(segment, shared);
             if self.recovery.advance(self.snd.una, &mut self.congestion) {
@@ -99,35 +100,43 @@ impl Open {
     }
 
     /// Updates scoreboard, queue, `una` and the round-trip time. Answers how many bytes were newly delivered.
-    #[inline]
-    fn take_acknowledged(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) -> u32 {
+    #[inline(always)]
+    fn take_acknowledged(
+        &mut self,
+        ack: SeqNumber,
+        timestamp: Option<Timestamp>,
+        sack: Option<&SackBlocks>,
+        common: &mut Common,
+        shared: &mut Shared,
+    ) -> u32 {
         let mut tally = Tally {
             rack: &mut self.rack,
             now: shared.now,
             min_rtt_ns: self.rtt.min_ns().unwrap_or(0),
-            echo: segment.options.timestamp.map(|timestamp| SeqNumber(timestamp.echo)),
+            echo: timestamp.map(|timestamp| SeqNumber(timestamp.echo)),
             timestamp_offset: self.timestamp_offset,
             bytes: 0,
             rtt_ns: None,
         };
-        if !segment.options.sack.is_empty() && self.negotiated.sack {
-            let (space, blocks) = ((self.snd.una.max(segment.ack), self.snd.nxt), &segment.options.sack);
+        if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
+            let space = (self.snd.una.max(ack), self.snd.nxt);
             self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
         }
-        if segment.ack > self.snd.una {
-            self.sent.acknowledge(&mut shared.records, &shared.chunks, segment.ack, &mut tally);
+        let progress = ack > self.snd.una;
+        if progress {
+            self.sent.acknowledge(&mut shared.records, &shared.chunks, ack, &mut tally);
         }
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {
             self.rtt.sample(rtt_ns, shared.now.as_nanos());
         }
-        if segment.ack > self.snd.una {
-            self.release_acknowledged(segment.ack, common, shared);
+        if progress {
+            self.release_acknowledged(ack, common, shared);
         }
         bytes
     }
 
-    #[inline]
+    #[inline(always)]
     fn release_acknowledged(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) {
         let fin = u32::from(self.fin == Fin::Sent && ack == self.snd.nxt);
         let bytes = (ack - self.snd.una) - fin;
@@ -151,11 +160,11 @@ impl Open {
 
     /// Fifth step's window update.
     #[inline(always)]
-    pub(super) fn update_window(&mut self, segment: &Segment) {
-        if self.snd.wl1 < segment.seq || (self.snd.wl1 == segment.seq && self.snd.wl2 <= segment.ack) {
-            self.snd.wnd = u32::from(segment.window) << self.snd.scale;
+    pub(super) fn update_window(&mut self, seq: SeqNumber, ack: SeqNumber, window: u16) {
+        if self.snd.wl1 < seq || (self.snd.wl1 == seq && self.snd.wl2 <= ack) {
+            self.snd.wnd = u32::from(window) << self.snd.scale;
             self.snd.wnd_max = self.snd.wnd_max.max(self.snd.wnd);
-            (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
+            (self.snd.wl1, self.snd.wl2) = (seq, ack);
         }
     }
 

@@ -1,13 +1,15 @@
-//! A segment arrives for a synchronised flow: RFC 9293, 3.10.7.4, its steps in its order, after a short cut for the segment
-//! that everybody expects.
+//! A segment arrives for a synchronised flow: RFC 9293, 3.10.7.4, its steps in its order; before
+//! them, the short cut for the segment that everybody expects.
 
+use weir_packet::Packet;
 use weir_socket::CloseReason;
 
 use super::{Acknowledge, Common, Open, Outcome};
 use crate::counters::{Counter, FlowState};
 use crate::flow::recovery::Phase;
 use crate::link::Ecn;
-use crate::segment::{Flags, Segment};
+use crate::segment::{Flags, Plain, Segment, Timestamp};
+use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::{Nanoseconds, SECOND_NS};
 
@@ -24,56 +26,50 @@ pub(super) enum Step {
 }
 
 impl Open {
-    #[inline]
-    pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
-        self.heard_at = shared.now;
-        if self.is_predicted(&segment) {
-            return self.handle_predicted(segment, common, shared);
-        }
-        self.segment_arrives(segment, common, shared)
-    }
-
-    /// Header prediction (Van Jacobson): in ESTABLISHED, the next bytes in order or an acknowledgement of what is on its way,
-    /// nothing out of order on either side, and no option but a timestamp that goes forward.
-    #[inline]
-    fn is_predicted(&self, segment: &Segment) -> bool {
-        let timestamp_fits = match segment.options.timestamp {
+    /// Whether a plain segment is the one that is expected: in ESTABLISHED, the next bytes in order or an acknowledgement of
+    /// what is on its way, nothing out of order on either side, and a timestamp that goes forward.
+    #[inline(always)]
+    pub fn predicts(&self, plain: &Plain) -> bool {
+        let timestamp_fits = match plain.timestamp {
             Some(timestamp) => self.negotiated.timestamps && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31,
             None => !self.negotiated.timestamps,
         };
         self.state == FlowState::Established
-            && segment.flags.without(Flags::PSH) == Flags::ACK
-            && segment.seq == self.rcv.nxt
-            && segment.len <= self.rcv.edge - self.rcv.nxt
-            && segment.ack - self.snd.una <= self.snd.nxt - self.snd.una
+            && plain.seq == self.rcv.nxt
+            && plain.len <= self.rcv.edge - self.rcv.nxt
+            && plain.ack - self.snd.una <= self.snd.nxt - self.snd.una
             && timestamp_fits
-            && segment.options.sack.is_empty()
-            && segment.ecn != Ecn::CongestionExperienced
             && self.recovery.phase() == Phase::Open
             && self.sent.sacked_bytes() == 0
             && self.reassembly.is_empty()
             && self.rcv.fin.is_none()
             && !self.orphaned
             // A segment without payload and progress may be a duplicate acknowledgement or a window update.
-            && (segment.len > 0 || segment.ack != self.snd.una)
+            && (plain.len > 0 || plain.ack != self.snd.una)
     }
 
-    #[inline]
-    fn handle_predicted(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
-        self.note_timestamp(&segment, shared);
-        self.update_window(&segment);
-        if segment.ack != self.snd.una {
-            self.advance_una(&segment, common, shared);
+    /// What remains of the steps for such a segment; `payload` is what follows its header.
+    #[inline(always)]
+    pub fn handle_predicted(&mut self, plain: &Plain, payload: Packet, common: &mut Common, shared: &mut Shared) {
+        self.heard_at = shared.now;
+        self.note_timestamp(plain.seq, plain.timestamp, shared);
+        self.update_window(plain.seq, plain.ack, plain.window);
+        if plain.ack != self.snd.una {
+            self.advance_una(plain, common, shared);
         } else if self.queue.unsent_len() > 0 {
             common.output = true;
         }
-        if segment.len > 0 {
-            self.accept_next(segment.payload, segment.len, common, shared);
+        if plain.len > 0 {
+            self.accept_next(payload, plain.len, common, shared);
         }
-        Outcome::Keep
     }
 
-    #[inline(never)]
+    /// Any segment.
+    pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
+        self.heard_at = shared.now;
+        self.segment_arrives(segment, common, shared)
+    }
+
     fn segment_arrives(&mut self, mut segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
         for step in [Self::check_sequence, Self::check_rst, Self::check_syn, Self::check_ack, Self::check_reader] {
             if let Step::Done(outcome) = step(self, &mut segment, common, shared) {
@@ -103,7 +99,7 @@ impl Open {
             shared.count(if end <= first { Counter::OldData } else { Counter::OutOfWindow });
             return self.refuse(segment, common, shared);
         }
-        self.note_timestamp(segment, shared);
+        self.note_timestamp(segment.seq, segment.options.timestamp, shared);
         let had_text = segment.len > 0;
         cut_to_window(segment, first, last);
         if had_text && segment.len == 0 {
@@ -142,10 +138,10 @@ impl Open {
 
     /// RFC 7323, 4.3: the timestamp to echo.
     #[inline(always)]
-    fn note_timestamp(&mut self, segment: &Segment, shared: &Shared) {
-        if let Some(timestamp) = segment.options.timestamp
+    fn note_timestamp(&mut self, seq: SeqNumber, timestamp: Option<Timestamp>, shared: &Shared) {
+        if let Some(timestamp) = timestamp
             && self.negotiated.timestamps
-            && segment.seq <= self.rcv.acked
+            && seq <= self.rcv.acked
             && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31
         {
             self.rcv.ts_recent = timestamp.value;
@@ -244,7 +240,7 @@ impl Open {
 }
 
 /// Trims what lies before and behind the window, the FIN included.
-fn cut_to_window(segment: &mut Segment, first: crate::seq::SeqNumber, last: crate::seq::SeqNumber) {
+fn cut_to_window(segment: &mut Segment, first: SeqNumber, last: SeqNumber) {
     let old = segment.seq.until(first);
     if old > 0 {
         // A SYN stands before the text; check_syn refuses the segment then, so that its text does not matter.

@@ -16,7 +16,7 @@ const MTU_USUAL: u16 = 1_500;
 
 impl Open {
     /// Takes the next bytes in order.
-    #[inline]
+    #[inline(always)]
     pub(super) fn accept_next(&mut self, mut payload: Packet, len: u32, common: &mut Common, shared: &mut Shared) {
         self.rcv.nxt += len;
         shared.gauges.receive_queued += u64::from(len);
@@ -124,7 +124,7 @@ impl Open {
         }
         // Rounded up: the edge never moves back, not by rounding either.
         let window = self.rcv.edge - self.rcv.nxt;
-        let field = window.div_ceil(1 << self.rcv.scale).min(u32::from(u16::MAX));
+        let field = ((window + (1 << self.rcv.scale) - 1) >> self.rcv.scale).min(u32::from(u16::MAX));
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + (field << self.rcv.scale));
         field as u16
     }
