@@ -87,6 +87,12 @@ impl Application {
         self.jobs.len()
     }
 
+    /// Bytes that the flows have received which are not through yet.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.jobs.values().map(|job| job.outcome.received).sum()
+    }
+
     /// Reacts to one event.
     pub fn handle(&mut self, net: &mut Shard, event: Event) {
         match event {

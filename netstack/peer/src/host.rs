@@ -269,8 +269,13 @@ impl World {
 fn shard_config(interface: &Interface, wire: &Wire, seed: u64, limits: fn(&mut weir_tcp::Config)) -> ShardConfig {
     let words = std::array::from_fn(|n| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(n as u32 * 13 + 1));
     let mut config = ShardConfig::new(0, 1, words, *weir_packet::frame::Transmit::capabilities(wire));
-    config.ipv4 = Ipv4Source::Static(Ipv4Configuration::new(interface.weir_v4(), 24));
-    config.ipv6 = Ipv6Source::Static(Ipv6Configuration { address: interface.weir_v6(), prefix_len: 64, gateway: None });
+    config.ipv4 =
+        Ipv4Source::Static(Ipv4Configuration::new(interface.weir_v4(), 24).with_gateway(interface.linux_v4()));
+    config.ipv6 = Ipv6Source::Static(Ipv6Configuration {
+        address: interface.weir_v6(),
+        prefix_len: 64,
+        gateway: Some(interface.linux_v6()),
+    });
     limits(&mut config.tcp);
     config
 }

@@ -56,7 +56,7 @@ impl Interface {
     /// Linux' address.
     #[must_use]
     pub fn linux(&self, ipv6: bool) -> IpAddr {
-        if ipv6 { self.v6(1).into() } else { self.v4(1).into() }
+        if ipv6 { self.linux_v6().into() } else { self.linux_v4().into() }
     }
 
     /// Weir's address.
@@ -69,6 +69,18 @@ impl Interface {
     #[must_use]
     pub fn at(&self, ipv6: bool, port: u16) -> SocketAddr {
         (self.weir(ipv6), port).into()
+    }
+
+    /// Linux' IPv4 address.
+    #[must_use]
+    pub fn linux_v4(&self) -> Ipv4Addr {
+        self.v4(1)
+    }
+
+    /// Linux' IPv6 address.
+    #[must_use]
+    pub fn linux_v6(&self) -> Ipv6Addr {
+        self.v6(1)
     }
 
     /// Weir's IPv4 address.

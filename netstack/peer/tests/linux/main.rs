@@ -4,6 +4,8 @@
 //! why. Nothing sleeps: tests wait for bytes, an end or a condition, each with a deadline. `WEIR_TEST_LONG=1` makes the
 //! transfers longer.
 
+mod attack;
+mod frames;
 mod matrix;
 mod situations;
 
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     }
     let mut trials: Vec<Trial> =
         matrix::cells().into_iter().map(|cell| trial(&cell.name(), move || cell.run())).collect();
-    let tables = [situations::TESTS];
+    let tables = [situations::TESTS, attack::TESTS];
     trials.extend(tables.concat().into_iter().map(|(name, test)| trial(name, test)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
