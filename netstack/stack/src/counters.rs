@@ -88,6 +88,8 @@ table! {
         NoHeadroom => "no_headroom",
         /// The device did not take the frame.
         DeviceRefused => "device_refused",
+        /// A segment of no flow of this core, beyond the rate at which other cores are asked.
+        StrayLimited => "stray_limited",
         /// The ring to another core was full.
         RingFull => "ring_full",
     }
@@ -104,6 +106,12 @@ table! {
         FrameForwarded => "frames_forwarded",
         /// Frames taken over from other cores.
         FrameTakenOver => "frames_taken_over",
+        /// Segments of no flow of this core for which the other cores were asked.
+        StrayAsked => "strays_asked",
+        /// Segments that arrived at another core, of flows of this core.
+        StrayFound => "strays_found",
+        /// Segments for which all cores were asked in vain.
+        StrayLost => "strays_lost",
         /// Segments of TCP given to the device.
         SegmentTransmitted => "segments_transmitted",
         /// Packets from ourselves to ourselves.

@@ -45,6 +45,7 @@ mod router;
 mod shard;
 mod sockets;
 mod steering;
+mod stray;
 mod time;
 mod transmit;
 

@@ -21,7 +21,17 @@ pub enum Message {
         /// The core whose pool the buffer is of.
         home: u16,
     },
-    /// The buffer of a [`Message::Frame`], on its way home. It must not be lost: its pool would miss it for ever.
+    /// A frame with a segment to a listened port whose flow the core at which it arrived does not have. Whoever has it
+    /// takes it; the others pass it on in the order of their numbers, until it is home again.
+    Stray {
+        /// The frame, in a buffer of its home's pool.
+        frame: Foreign,
+        /// What the device said of its transport checksum.
+        checksum: ChecksumStatus,
+        /// The core at which it arrived.
+        home: u16,
+    },
+    /// The buffer of a [`Message::Frame`] or [`Message::Stray`], on its way home. It must not be lost: its pool would miss it for ever.
     GiveBack(Foreign),
     /// A neighbour has told this Ethernet address.
     Neighbour {

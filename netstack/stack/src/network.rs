@@ -255,11 +255,13 @@ impl Network {
         }
     }
 
-    /// A message could not be sent: our own buffer stays at home.
+    /// A message could not be sent: our own buffer stays at home, another core's goes there.
     pub(crate) fn take_back(&mut self, message: Message) {
         self.drop_for(DropReason::RingFull);
-        if let Message::Frame { frame, .. } = message {
-            drop(self.pool.welcome(frame));
+        let (Message::Frame { frame, home, .. } | Message::Stray { frame, home, .. }) = message else { return };
+        if let Err(frame) = self.pool.welcome(frame) {
+            // Passed on for its home: there is always room for what goes home.
+            let _ = self.outbox.push(usize::from(home), Message::GiveBack(frame));
         }
     }
 

@@ -20,6 +20,8 @@ use crate::shard::{Shard, ShardEvent};
 
 /// Bytes of a TCP header without options (RFC 9293 3.1).
 const TCP_HEADER_BYTES: usize = 20;
+/// Where the flags stand in a TCP header.
+const FLAGS_OFFSET: usize = 13;
 /// Bytes of a UDP header (RFC 768).
 const UDP_HEADER_BYTES: usize = 8;
 
@@ -28,7 +30,7 @@ const UDP_HEADER_BYTES: usize = 8;
 pub(crate) enum Origin {
     /// From this core's queue of the device.
     Wire,
-    /// From another core, which says that it is ours: it goes nowhere else.
+    /// From another core, which says that it is ours, or home from all others, whose it is not: it goes nowhere else.
     Ring,
 }
 
@@ -145,6 +147,15 @@ impl Shard {
             if !self.engine.owns(ends.0, ends.1) {
                 self.forward(owner, RxFrame { packet, checksum });
                 return Ok(());
+            }
+        }
+        if origin == Origin::Wire
+            && self.steering.may_stray(ports.destination)
+            && self.is_stray(source, destination, ports, packet.get(offset + FLAGS_OFFSET))
+        {
+            match self.ask_others(ports.destination, RxFrame { packet, checksum })? {
+                Some(frame) => packet = frame.packet,
+                None => return Ok(()),
             }
         }
         packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;

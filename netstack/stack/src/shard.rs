@@ -6,7 +6,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use weir_packet::Pool;
-use weir_packet::frame::{RxFrame, Transmit};
+use weir_packet::frame::{ChecksumStatus, RxFrame, Transmit};
+use weir_packet::handoff::Foreign;
 use weir_socket::{Instant, ListenerId};
 use weir_tcp::{Engine, IcmpError, IcmpErrorKind, Unreachable};
 
@@ -23,6 +24,7 @@ use crate::network::{Network, Waiting};
 use crate::receive::Origin;
 use crate::router::RouterDiscovery;
 use crate::steering::Steering;
+use crate::stray::Seen;
 use crate::time::{NEVER, RateLimit};
 use crate::transmit::Wire;
 
@@ -32,6 +34,9 @@ const ECHO_REPLIES_BURST: u32 = 100;
 /// ICMP errors passed to other cores per second, and at once.
 const ICMP_ERRORS_PER_SECOND: u32 = 100;
 const ICMP_ERRORS_BURST: u32 = 50;
+/// Strays for which the other cores are asked per second, and at once: at most one message to each core for each of them.
+const STRAYS_PER_SECOND: u32 = 2_000;
+const STRAYS_BURST: u32 = 256;
 /// Events that wait to be asked for; more are forgotten.
 const EVENTS_MAX: usize = 32;
 /// Rounds between engine and loopback in one call: a handshake and an answer.
@@ -64,6 +69,8 @@ pub struct Shard {
     pub(crate) asks_dhcp: bool,
     pub(crate) echo_limit: RateLimit,
     pub(crate) error_limit: RateLimit,
+    pub(crate) stray_limit: RateLimit,
+    pub(crate) seen: Seen,
     /// Loopback traffic has made events that the application has not seen.
     pub(crate) has_news: bool,
     /// Listeners and their ports.
@@ -114,6 +121,8 @@ impl Shard {
             asks_dhcp,
             echo_limit: RateLimit::new(ECHO_REPLIES_PER_SECOND, ECHO_REPLIES_BURST),
             error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
+            stray_limit: RateLimit::new(STRAYS_PER_SECOND, STRAYS_BURST),
+            seen: Seen::new(seed_table),
             has_news: false,
             listeners: Vec::new(),
             conflict_limit: RateLimit::new(1, 1),
@@ -154,16 +163,8 @@ impl Shard {
     pub fn handle_message(&mut self, message: Message) {
         self.network.count(Event::MessageReceived);
         match message {
-            Message::Frame { frame, checksum, home } => {
-                self.network.count(Event::FrameTakenOver);
-                let copy = frame.copy_into(&self.network.pool);
-                // Only now does it go home: its bytes were ours to read.
-                let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
-                match copy {
-                    Some(packet) => self.take_frame(RxFrame { packet, checksum }, Origin::Ring),
-                    None => self.network.drop_for(DropReason::NoBuffer),
-                }
-            }
+            Message::Frame { frame, checksum, home } => self.take_over(frame, checksum, home),
+            Message::Stray { frame, checksum, home } => self.receive_stray(frame, checksum, home),
             Message::GiveBack(foreign) => {
                 // Not ours after all: better leaked than freed on the wrong core.
                 let _ = self.network.pool.welcome(foreign);
@@ -180,6 +181,18 @@ impl Shard {
             }
             Message::Ipv4(configuration) => self.apply_ipv4(configuration),
             Message::Ipv6(configuration) => self.apply_ipv6(configuration),
+        }
+    }
+
+    /// Takes a frame of another core: a copy of it.
+    pub(crate) fn take_over(&mut self, frame: Foreign, checksum: ChecksumStatus, home: u16) {
+        self.network.count(Event::FrameTakenOver);
+        let copy = frame.copy_into(&self.network.pool);
+        // Only now does it go home: its bytes were ours to read.
+        let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
+        match copy {
+            Some(packet) => self.take_frame(RxFrame { packet, checksum }, Origin::Ring),
+            None => self.network.drop_for(DropReason::NoBuffer),
         }
     }
 

@@ -88,6 +88,14 @@ impl Steering {
         (owner != self.core).then_some(usize::from(owner))
     }
 
+    /// Whether a segment to `port` may belong to a flow of another core that nobody can name: one that a client opened, while
+    /// arrival decided.
+    #[inline(always)]
+    pub(crate) fn may_stray(&self, port: u16) -> bool {
+        let is_passive = port.wrapping_sub(self.first) >= self.len || self.listened.contains(&port);
+        is_passive && self.cores > 1 && self.key.is_none()
+    }
+
     /// Takes `port` out of the ephemeral ports, if it is one: there is a listener.
     pub(crate) fn claim(&mut self, port: u16) {
         if port.wrapping_sub(self.first) < self.len && !self.listened.contains(&port) {
@@ -250,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_listened_port_of_the_range_goes_to_the_owner_of_a_passive_flow() {
-        let mut steering = Steering::new(0, 2, &(40_000..=40_003), 0).with_passive(PassiveOwner::Hash([!7 << 3, !0 / 5]));
+        let mut steering =
+            Steering::new(0, 2, &(40_000..=40_003), 0).with_passive(PassiveOwner::Hash([!7 << 3, !0 / 5]));
         assert_eq!(owner(&steering, 40_001), Some(1));
         steering.claim(40_001);
         let owners = (1..100).map(|source| steering.other_owner(remote().ip(), Ports { source, destination: 40_001 }));

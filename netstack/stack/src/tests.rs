@@ -7,5 +7,6 @@ mod icmp;
 mod ipv6;
 mod loopback;
 mod steering;
+mod stray;
 mod tcp;
 mod wire;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_host::tether;
 
-use crate::Failed;
+use crate::lab::command_line;
+use crate::{CannotTest, Failed};
 
 /// Time for a daemon to be ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// A program that ends with this value.
 pub struct Daemon {
     child: Child,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Drop for Daemon {
@@ -53,8 +54,36 @@ pub fn nginx(address: SocketAddrV4, root: &Path, location: &str) -> Result<Daemo
         .spawn()?;
     // The sockets are open when it begins to tell what the system allows it.
     let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "getrlimit");
-    let daemon = Daemon { child, _folder: folder };
+    let daemon = Daemon { child, _folder: Some(folder) };
     said.map(|()| daemon).map_err(|error| format!("nginx: {error}").into())
+}
+
+/// Attaches two queues to the interface named by its argument, with the flags that QEMU has set, and holds them.
+///
+/// An `ioctl` is nothing that safe Rust can do, and another QEMU would change the format of the first one's frames.
+const HOLD_QUEUES: &str = "
+import fcntl, os, struct, sys
+TUNSETIFF, TAP, MULTI_QUEUE, NO_PI, VNET_HDR = 0x400454ca, 0x2, 0x100, 0x1000, 0x4000
+queues = [os.open('/dev/net/tun', os.O_RDWR) for _ in range(2)]
+for queue in queues:
+    fcntl.ioctl(queue, TUNSETIFF, struct.pack('16sH22x', sys.argv[1].encode(), TAP | MULTI_QUEUE | NO_PI | VNET_HDR))
+print('held', flush=True)
+sys.stdin.read()
+";
+
+/// Attaches two more queues to an interface that has several: the host spreads its flows anew, and what comes to these two
+/// is lost.
+pub fn hold_queues(interface: &str) -> Result<Daemon, Failed> {
+    command_line("python3 --version").map_err(|_| CannotTest("there is no python3"))?;
+    let mut child = tether::command("python3", None)
+        .args(["-c", HOLD_QUEUES, interface])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let said = wait_for_line(child.stdout.take().expect("stdout is a pipe"), "held");
+    let daemon = Daemon { child, _folder: None };
+    said.map(|()| daemon).map_err(|error| format!("queues: {error}").into())
 }
 
 /// Waits for a line with `text` in it, and reads on behind it, so that the program never waits for a reader.

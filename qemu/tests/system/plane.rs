@@ -1,16 +1,18 @@
 //! The data plane in its shapes: queue pairs and cores in any number, and where each segment ends up.
 
-use std::net::SocketAddrV4;
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::daemon::{Daemon, nginx};
+use crate::daemon::{Daemon, hold_queues, nginx};
 use crate::guest::{Guest, Spec};
 use crate::lab::command_line;
 use crate::metrics::{self, Metrics};
 use crate::proxy::{PORTS, balancer};
+use crate::serve::boot_two;
 use crate::tap::Tap;
-use crate::{Failed, Tested, Tests, ensure};
+use crate::{Failed, Tested, Tests, ensure, http};
 
 pub const TESTS: Tests = &[
     ("plane::one_pair_for_two_cores", || shape(1, 2)),
@@ -18,7 +20,13 @@ pub const TESTS: Tests = &[
     ("plane::two_pairs_for_four_cores", || shape(2, 4)),
     ("plane::four_pairs_for_one_core", || shape(4, 1)),
     ("plane::four_pairs_for_two_cores", || shape(4, 2)),
+    ("plane::flows_that_change_their_queue_live_on", flows_that_change_their_queue_live_on),
 ];
+
+const HELLO: &str =
+    "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"hello\\n\" }\n";
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Time for what was in flight to come home.
 const QUIET_LIMIT: Duration = Duration::from_secs(20);
@@ -92,4 +100,46 @@ fn shape(queues: u32, cores: u32) -> Tested {
             && now.labelled("weir_relay_total", "given") == now.labelled("weir_relay_total", "sent")
     };
     metrics::wait_until(&mut bench.guest, bench.tap.at(9000), QUIET_LIMIT, home).map(drop)
+}
+
+/// The host spreads its flows over more queues while connections are open: those that arrive elsewhere find their core, and
+/// those that arrive nowhere for a while are sent again.
+fn flows_that_change_their_queue_live_on() -> Tested {
+    const CLIENTS: usize = 64;
+    let (mut guest, tap) = boot_two(|_| HELLO.into())?;
+    let mut streams = (0..CLIENTS).map(|_| http::connect(tap.at(80), REQUEST)).collect::<Result<Vec<_>, _>>()?;
+    for stream in &mut streams {
+        read_hello(stream).map_err(|error| guest.report(&error.to_string()))?;
+    }
+    // So long a tap remembers the queue of a silent flow, and some time until it sweeps.
+    let silence = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < silence {
+        guest.vm.next_event(Some(silence));
+    }
+    let others = hold_queues(tap.name())?;
+    for stream in &mut streams {
+        stream.write_all(REQUEST)?;
+    }
+    drop(others);
+    for (client, stream) in streams.iter_mut().enumerate() {
+        read_hello(stream).map_err(|error| guest.report(&format!("client {client}: {error}")))?;
+    }
+    let metrics = Metrics::read(tap.at(9000))?;
+    let [asked, found, lost] = ["strays_asked", "strays_found", "strays_lost"]
+        .map(|event| metrics.labelled("weir_stack_total", &format!("event=\"{event}\"")));
+    ensure(found > 0 && asked == found && lost == 0, || {
+        format!("strays: {asked} asked for, {found} found, {lost} lost")
+    })
+}
+
+/// Reads the answer of a connection that stays.
+fn read_hello(stream: &mut TcpStream) -> Tested {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(b"hello\n") {
+        let count = stream.read(&mut buffer)?;
+        ensure(count > 0, || format!("closed after {:?}", String::from_utf8_lossy(&answer)))?;
+        answer.extend_from_slice(&buffer[..count]);
+    }
+    ensure(answer.starts_with(b"HTTP/1.1 200 "), || String::from_utf8_lossy(&answer).into_owned())
 }

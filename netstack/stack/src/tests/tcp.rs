@@ -20,7 +20,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn segment<'a>(&self, control: TcpControl, payload: &'a [u8]) -> TcpRepr<'a> {
+    pub fn segment<'a>(&self, control: TcpControl, payload: &'a [u8]) -> TcpRepr<'a> {
         TcpRepr {
             src_port: CLIENT_PORT,
             dst_port: PORT,
@@ -61,7 +61,7 @@ impl Client {
     }
 }
 
-fn read(host: &mut Host, flow: FlowId) -> Vec<u8> {
+pub fn read(host: &mut Host, flow: FlowId) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Received::Data(chunk) = host.shard.receive(flow) {
         bytes.extend_from_slice(&chunk);
