@@ -44,6 +44,30 @@ pub(crate) struct Header {
     pub options: OutOptions,
 }
 
+/// The header of a flow's usual segment: no option but a timestamp.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainHeader {
+    pub seq: SeqNumber,
+    pub ack: SeqNumber,
+    pub flags: Flags,
+    /// The field, scaled already.
+    pub window: u16,
+    pub ecn: Ecn,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl From<PlainHeader> for Header {
+    fn from(PlainHeader { seq, ack, flags, window, ecn, timestamp }: PlainHeader) -> Self {
+        Self { seq, ack, flags, window, ecn, options: OutOptions { timestamp, ..OutOptions::default() } }
+    }
+}
+
+impl From<&Header> for PlainHeader {
+    fn from(&Header { seq, ack, flags, window, ecn, options }: &Header) -> Self {
+        Self { seq, ack, flags, window, ecn, timestamp: options.timestamp }
+    }
+}
+
 /// The options of a segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct OutOptions {
@@ -86,13 +110,12 @@ pub(crate) struct Payload<'a> {
 /// Pieces in one segment: what any device takes at once.
 const PIECES_MAX: usize = 16;
 /// Payloads up to so many bytes are copied.
-const COPY_BYTES: u32 = 256;
+pub(crate) const COPY_BYTES: u32 = 256;
 /// What fits behind the header in one buffer.
 const COPY_BYTES_MAX: u32 = (BUFFER_BYTES - HEADROOM_BYTES - 60) as u32;
 
 impl<'a> Payload<'a> {
     /// `len` bytes from `at`, or fewer when they lie in too many pieces.
-    #[inline(always)]
     pub fn new(chunks: &'a Chunks, at: Cursor, len: u32, mss: u32) -> Self {
         let pieces = Pieces::new(chunks, at, len, PIECES_MAX);
         if pieces.bytes() == len {
@@ -115,67 +138,75 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Sends a segment with payload.
+/// Sends a plain segment whose payload is `bytes`, copied behind its header: few of them, or none.
 #[inline(always)]
+pub(crate) fn emit_copied<L: Link>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &PlainHeader,
+    bytes: &[u8],
+) -> Result<(), Blocked> {
+    let write = |head: &mut Packet| {
+        write_plain(head, route.tuple, header)?;
+        head.extend_from_slice(bytes)
+    };
+    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), 0))
+}
+
+/// Sends a segment with payload.
 pub(crate) fn emit<L: Link>(
     link: &mut L,
     shared: &Shared,
     route: Route<'_>,
-    header: &Header,
+    header: &PlainHeader,
     payload: Payload<'_>,
 ) -> Result<(), Blocked> {
     let Payload { pieces, is_copied, mss } = payload;
     if !is_copied {
-        return emit_shared(link, shared, route, header, (pieces, mss));
+        let write = |head: &mut Packet| write_plain(head, route.tuple, header);
+        return emit_with(link, shared, (route, header.ecn), write, (pieces, mss));
     }
-    let copy = |head: &mut Packet| pieces.try_each(|bytes| head.extend_from_slice(bytes));
-    emit_with(link, shared, route, header, copy, (core::iter::empty(), mss))
-}
-
-/// Sends a segment whose payload stays where it is.
-#[inline(never)]
-fn emit_shared<L: Link>(
-    link: &mut L,
-    shared: &Shared,
-    route: Route<'_>,
-    header: &Header,
-    payload: (Pieces<'_>, u32),
-) -> Result<(), Blocked> {
-    emit_with(link, shared, route, header, |_| Ok(()), payload)
+    let write = |head: &mut Packet| {
+        write_plain(head, route.tuple, header)?;
+        pieces.try_each(|bytes| head.extend_from_slice(bytes))
+    };
+    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), mss))
 }
 
 /// Sends a segment without payload.
-#[inline]
 pub(crate) fn emit_bare<L: Link>(
     link: &mut L,
     shared: &Shared,
     route: Route<'_>,
     header: &Header,
 ) -> Result<(), Blocked> {
-    emit_with(link, shared, route, header, |_| Ok(()), (core::iter::empty(), 0))
+    // What a SYN announces: the largest payload that the link carries.
+    let mss = match header.options.syn {
+        Some(_) => {
+            let mtu = link.mtu(route.tuple.remote.to_ip());
+            mss_of_mtu(mtu, route.tuple.remote.is_v4()).min(shared.config.mss_max)
+        }
+        None => 0,
+    };
+    let write = |head: &mut Packet| write_options(head, route.tuple, header, mss);
+    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), 0))
 }
 
-/// Builds the head, `append`s to it, and sends it with `payload` behind.
+/// Lets `write` fill the head, and sends it with `payload` behind.
 #[inline(always)]
 fn emit_with<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     link: &mut L,
     shared: &Shared,
-    route: Route<'_>,
-    header: &Header,
-    append: impl FnOnce(&mut Packet) -> Result<(), RangeError>,
+    (route, ecn): (Route<'_>, Ecn),
+    write: impl FnOnce(&mut Packet) -> Result<(), RangeError>,
     (payload, mss): (P, u32),
 ) -> Result<(), Blocked> {
     if link.room() <= payload.len() {
         return Err(Blocked::Room);
     }
     let Some(mut head) = shared.pool.allocate() else { return Err(Blocked::Room) };
-    let destination = route.tuple.remote.to_ip();
-    // What a SYN announces: the largest payload that the link carries.
-    let link_mss = match header.options.syn {
-        Some(_) => mss_of_mtu(link.mtu(destination), route.tuple.remote.is_v4()).min(shared.config.mss_max),
-        None => 0,
-    };
-    if write(&mut head, route.tuple, header, link_mss).and_then(|()| append(&mut head)).is_err() {
+    if write(&mut head).is_err() {
         return Err(Blocked::Room);
     }
     let payload_len = payload.payload_len();
@@ -190,11 +221,12 @@ fn emit_with<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     if let Some(field) = head.get_mut(16..18) {
         field.copy_from_slice(&checksum);
     }
+    let (source, destination) = route.tuple.to_ips();
     let segment = Outbound {
-        source: route.tuple.local.to_ip(),
+        source,
         destination,
         next_hop: route.next_hop,
-        ecn: header.ecn,
+        ecn,
         payload_len: payload_len as usize,
         segmentation: (payload_len > mss).then_some(mss as u16),
     };
@@ -218,14 +250,14 @@ impl PayloadLen for Pieces<'_> {
 }
 
 impl PayloadLen for core::iter::Empty<Chunk> {
-    #[inline]
+    #[inline(always)]
     fn payload_len(&self) -> u32 {
         0
     }
 }
 
 /// Counts a segment that was sent.
-#[inline]
+#[inline(always)]
 pub(crate) fn count(shared: &mut Shared, flags: Flags) {
     shared.count(Counter::SegmentsOut);
     if flags.has(Flags::RST) {
@@ -233,37 +265,32 @@ pub(crate) fn count(shared: &mut Shared, flags: Flags) {
     }
 }
 
-/// Writes a header. That of a flow's usual segment, with no option but a timestamp, is written as a whole.
+/// Writes a header with no option but a timestamp.
 #[inline(always)]
-fn write(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
-    let options = &header.options;
-    if options.sack[0].is_some() || options.syn.is_some() {
-        return write_options(head, tuple, header, mss);
+fn write_plain(head: &mut Packet, tuple: &Tuple, header: &PlainHeader) -> Result<(), RangeError> {
+    let len = HEADER_BYTES + if header.timestamp.is_some() { TIMESTAMP_BYTES } else { 0 };
+    let bytes = head.extend(len)?;
+    let (fixed, option) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RangeError)?;
+    write_fixed(fixed, tuple, header, len);
+    if let (Some(timestamp), Some(option)) = (header.timestamp, option.first_chunk_mut()) {
+        *option = timestamp.option();
     }
-    match options.timestamp {
-        None => head.extend_from_slice(&fixed_part(tuple, header, HEADER_BYTES)),
-        Some(timestamp) => {
-            let mut bytes = [0; HEADER_BYTES + TIMESTAMP_BYTES];
-            let (fixed, option) = bytes.split_at_mut(HEADER_BYTES);
-            fixed.copy_from_slice(&fixed_part(tuple, header, HEADER_BYTES + TIMESTAMP_BYTES));
-            option.copy_from_slice(&timestamp.option());
-            head.extend_from_slice(&bytes)
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn write_options(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
-    let len = HEADER_BYTES + header.options.len();
-    head.extend_from_slice(&fixed_part(tuple, header, len))?;
-    header.options.write(head.extend(len - HEADER_BYTES)?, mss);
     Ok(())
 }
 
-/// RFC 9293, 3.1. The sum is taken over a zero checksum.
+/// Writes a header with any options.
+fn write_options(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
+    let len = HEADER_BYTES + header.options.len();
+    let bytes = head.extend(len)?;
+    let (fixed, options) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RangeError)?;
+    write_fixed(fixed, tuple, &header.into(), len);
+    header.options.write(options, mss);
+    Ok(())
+}
+
+/// RFC 9293, 3.1. The sum is taken over a zero checksum; there is no urgent pointer.
 #[inline(always)]
-fn fixed_part(tuple: &Tuple, header: &Header, len: usize) -> [u8; HEADER_BYTES] {
+fn write_fixed(bytes: &mut [u8; HEADER_BYTES], tuple: &Tuple, header: &PlainHeader, len: usize) {
     let words = [
         u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port),
         header.seq.0,
@@ -271,11 +298,9 @@ fn fixed_part(tuple: &Tuple, header: &Header, len: usize) -> [u8; HEADER_BYTES] 
         (len as u32 / 4) << 28 | u32::from(header.flags.0) << 16 | u32::from(header.window),
         0,
     ];
-    let mut bytes = [0; HEADER_BYTES];
     for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
         *bytes = word.to_be_bytes();
     }
-    bytes
 }
 
 impl OutOptions {

@@ -45,6 +45,12 @@ impl<T: Default> Slab<T> {
         Some(index)
     }
 
+    /// Whether an entry can be taken.
+    #[inline(always)]
+    pub fn has_room(&mut self) -> bool {
+        self.free != NONE || self.grow().is_some()
+    }
+
     /// As [`Self::allocate`], with a value.
     #[inline(always)]
     pub fn insert(&mut self, value: T) -> Result<u32, T> {

@@ -18,10 +18,16 @@ impl Address {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
     }
 
+    /// The IPv4 address, which it must be.
+    #[inline(always)]
+    fn to_v4(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.0[3].to_ne_bytes())
+    }
+
     #[inline(always)]
     pub fn to_ip(self) -> IpAddr {
         if self.is_v4() {
-            IpAddr::V4(Ipv4Addr::from(self.0[3].to_ne_bytes()))
+            IpAddr::V4(self.to_v4())
         } else {
             let mut octets = [0; 16];
             for (part, word) in octets.chunks_exact_mut(4).zip(self.0) {
@@ -101,6 +107,16 @@ impl Tuple {
 
     pub fn remote(&self) -> SocketAddr {
         SocketAddr::new(self.remote.to_ip(), self.remote_port)
+    }
+
+    /// Both addresses: local, remote. They are of one family.
+    #[inline(always)]
+    pub fn to_ips(self) -> (IpAddr, IpAddr) {
+        if self.remote.is_v4() {
+            (self.local.to_v4().into(), self.remote.to_v4().into())
+        } else {
+            (self.local.to_ip(), self.remote.to_ip())
+        }
     }
 
     /// A keyed multiply-and-fold hash: three wide multiplications.

@@ -52,7 +52,11 @@ impl Engine {
                 State::Vacant | State::Ended(_) => Ok(false),
             };
             match sent {
-                Ok(more) => slot.common.output = more,
+                Ok(false) => {}
+                Ok(true) => {
+                    slot.common.output = true;
+                    self.agenda.enter(index, slot);
+                }
                 Err(blocked) => {
                     slot.common.output = true;
                     self.put_off(index, blocked);
@@ -61,7 +65,6 @@ impl Engine {
             }
         }
         self.agenda.arm(index, slot);
-        self.agenda.enter(index, slot);
         Ok(())
     }
 

@@ -226,12 +226,15 @@ impl Scoreboard {
         (next != NONE).then_some(next)
     }
 
-    /// Adds a segment that is sent now, at the end of the sequence.
+    /// Adds a segment that was sent now, at the end of the sequence. `records` must have room.
     #[inline(always)]
-    pub fn push(&mut self, records: &mut Records, index: u32, record: Record) {
+    pub fn push(&mut self, records: &mut Records, record: Record) {
         self.transmissions += 1;
         let previous = self.outstanding.last;
-        records[index] = Record { transmission: self.transmissions, previous, next: NONE, ..record };
+        let record = Record { transmission: self.transmissions, previous, next: NONE, ..record };
+        let Ok(index) = records.insert(record) else {
+            unreachable!("a segment is sent only when there is room for its record")
+        };
         if self.tail == NONE {
             self.head = index;
         } else {

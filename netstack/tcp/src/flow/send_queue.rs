@@ -92,10 +92,10 @@ impl SendQueue {
         self.unsent
     }
 
-    /// Counts `len` bytes as sent.
+    /// Counts `len` bytes as sent, up to the place `unsent`.
     #[inline(always)]
-    pub fn mark_sent(&mut self, nodes: &Chunks, len: u32) {
-        self.unsent = advance(nodes, self.unsent, len);
+    pub fn mark_sent_to(&mut self, unsent: Cursor, len: u32) {
+        self.unsent = unsent;
         self.unsent_len -= len;
     }
 
@@ -134,8 +134,22 @@ impl SendQueue {
     }
 }
 
-/// The place `len` bytes after `at`. It never lies at the end of a chunk: there it is the next chunk's beginning.
+/// The `len` bytes from `at`, when they lie in one chunk, and the place behind them.
 #[inline(always)]
+pub(crate) fn contiguous(nodes: &Chunks, at: Cursor, len: u32) -> Option<(&[u8], Cursor)> {
+    let (chunk, next) = nodes.with_next(at.node);
+    let rest = chunk.as_deref()?.get(at.offset as usize..)?;
+    let bytes = rest.get(..len as usize)?;
+    let after = if bytes.len() < rest.len() {
+        Cursor { node: at.node, offset: at.offset + len }
+    } else {
+        Cursor { node: next, offset: 0 }
+    };
+    Some((bytes, after))
+}
+
+/// The place `len` bytes after `at`. It never lies at the end of a chunk: there it is the next chunk's beginning.
+#[inline]
 pub(crate) fn advance(nodes: &Chunks, at: Cursor, len: u32) -> Cursor {
     let Cursor { mut node, mut offset } = at;
     offset += len;
@@ -167,16 +181,7 @@ pub(crate) struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     /// `len` bytes from `at`, or as many of them as lie in `count_max` pieces (one or more).
-    #[inline(always)]
     pub fn new(nodes: &'a Chunks, at: Cursor, len: u32, count_max: usize) -> Self {
-        if at.node != NONE && len <= chunk_len(&nodes[at.node]) - at.offset {
-            return Self { nodes, at, len, count: usize::from(len > 0) };
-        }
-        Self::of_several(nodes, at, len, count_max)
-    }
-
-    #[inline(never)]
-    fn of_several(nodes: &'a Chunks, at: Cursor, len: u32, count_max: usize) -> Self {
         let mut pieces = Self { nodes, at, len: 0, count: 0 };
         let (mut node, mut offset) = (at.node, at.offset);
         while pieces.len < len && node != NONE && pieces.count < count_max {
@@ -255,17 +260,17 @@ mod tests {
         }
         let first = queue.unsent();
         assert_eq!(bytes(Pieces::new(&nodes, first, 4, 16)), b"abcd");
-        queue.mark_sent(&nodes, 4);
+        queue.mark_sent_to(advance(&nodes, queue.unsent(), 4), 4);
         let second = queue.unsent();
         assert_eq!(bytes(Pieces::new(&nodes, second, 100, 16)), b"efghij");
         assert_eq!(bytes(Pieces::new(&nodes, first, 100, 2)), b"abcde");
-        queue.mark_sent(&nodes, 6);
+        queue.mark_sent_to(advance(&nodes, queue.unsent(), 6), 6);
         queue.acknowledge(&mut nodes, 4);
         assert_eq!(bytes(Pieces::new(&nodes, second, 3, 16)), b"efg");
         queue.push(&mut nodes, Chunk::from_static(b"klm")).unwrap();
         assert_eq!(bytes(Pieces::new(&nodes, queue.unsent(), 3, 16)), b"klm");
         assert_eq!((queue.len(), queue.unsent_len()), (9, 3));
-        queue.mark_sent(&nodes, 3);
+        queue.mark_sent_to(advance(&nodes, queue.unsent(), 3), 3);
         queue.acknowledge(&mut nodes, 9);
         assert_eq!((queue.len(), nodes.len()), (0, 0));
     }

@@ -6,8 +6,12 @@ use crate::congestion::Congestion;
 use crate::counters::Counter;
 use crate::flow::recovery::Phase;
 use crate::flow::scoreboard::{Record, Standing};
+use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
-use crate::output::{Blocked, Header, MTU_MIN_V4, MTU_MIN_V6, OutOptions, Payload, count, emit, emit_bare, mss_of_mtu};
+use crate::output::{
+    Blocked, COPY_BYTES, Header, MTU_MIN_V4, MTU_MIN_V6, Payload, PlainHeader, count, emit, emit_bare, emit_copied,
+    mss_of_mtu,
+};
 use crate::segment::{Flags, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -16,9 +20,9 @@ use crate::time::{NEVER, Nanoseconds};
 /// Bytes that a flow sends before the next one has its turn.
 const QUANTUM_BYTES: u32 = 64 * 1024;
 
-/// What is to be sent next.
+/// What is to be sent before anything new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum Urgent {
     Nothing,
     Probe,
     Retransmission { record: u32, len: u32 },
@@ -26,8 +30,8 @@ enum Next {
 }
 
 impl Open {
-    /// Sends what is due, up to a quantum. Answers whether there is more.
-    #[inline]
+    /// Sends what is due, up to a quantum. Answers whether there may be more.
+    #[inline(always)]
     pub fn transmit<L: Link>(
         &mut self,
         common: &mut Common,
@@ -40,17 +44,16 @@ impl Open {
         }
         let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
         let mut left = QUANTUM_BYTES;
-        loop {
-            let next = self.next(common, shared, burst_max);
+        while self.has_more_than_ack() {
             if left == 0 {
-                return Ok(next != Next::Nothing);
+                return Ok(true);
             }
-            let sent = match next {
-                Next::Nothing => break,
-                Next::Probe => self.send_probe(common, shared, link)?,
-                Next::Retransmission { record, len } => self.retransmit(record, len, common, shared, link)?,
-                Next::New { len, fin } => self.send_new(len, fin, common, shared, link)?,
+            let sent = if self.probe.is_some() || self.sent.lost_bytes() > 0 {
+                self.send_urgent(burst_max, common, shared, link)?
+            } else {
+                self.send_more(burst_max, common, shared, link)?
             };
+            let Some(sent) = sent else { break };
             left = left.saturating_sub(sent.max(self.snd.mss));
         }
         if self.acknowledge == Acknowledge::Now {
@@ -63,67 +66,98 @@ impl Open {
     }
 
     /// Whether something else than an acknowledgement may be waiting.
-    #[inline]
+    #[inline(always)]
     pub fn has_more_than_ack(&self) -> bool {
         self.queue.unsent_len() > 0 || self.sent.lost_bytes() > 0 || self.fin == Fin::Queued || self.probe.is_some()
     }
 
-    #[inline]
-    fn next(&mut self, common: &Common, shared: &mut Shared, burst_max: u32) -> Next {
+    /// Sends a probe or what was lost; none when neither may be sent now.
+    #[inline(never)]
+    fn send_urgent<L: Link>(
+        &mut self,
+        burst_max: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<Option<u32>, Blocked> {
+        let sent = match self.next_urgent(shared, burst_max) {
+            Urgent::Nothing if self.probe.is_none() && self.sent.first_lost().is_none() => {
+                return self.send_more(burst_max, common, shared, link);
+            }
+            Urgent::Nothing => return Ok(None),
+            Urgent::Probe => self.send_probe(common, shared, link)?,
+            Urgent::Retransmission { record, len } => self.retransmit(record, len, common, shared, link)?,
+            Urgent::New { len, fin } => self.send_new(len, fin, common, shared, link)?,
+        };
+        Ok(Some(sent))
+    }
+
+    /// Sends new data; none when they may not be sent now.
+    #[inline(always)]
+    fn send_more<L: Link>(
+        &mut self,
+        burst_max: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<Option<u32>, Blocked> {
+        match self.next_new(self.queue.unsent_len(), common, shared, burst_max) {
+            Some((len, fin)) => self.send_new(len, fin, common, shared, link).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_urgent(&mut self, shared: &mut Shared, burst_max: u32) -> Urgent {
         if let Some(probe) = self.probe {
             match self.next_probe(probe, shared) {
-                Next::Nothing => self.probe = None,
+                Urgent::Nothing => self.probe = None,
                 next => return next,
             }
         }
-        if let Some(record) = self.sent.first_lost() {
-            return self.next_retransmission(record, shared, burst_max);
+        match self.sent.first_lost() {
+            Some(record) => self.next_retransmission(record, shared, burst_max),
+            None => Urgent::Nothing,
         }
-        let unsent = self.queue.unsent_len();
-        if unsent == 0 && self.fin != Fin::Queued {
-            return Next::Nothing;
-        }
-        self.next_new(unsent, common, shared, burst_max)
     }
 
     /// What a probe carries; nothing when there is no need for it any more.
-    fn next_probe(&self, probe: Probe, shared: &Shared) -> Next {
+    fn next_probe(&self, probe: Probe, shared: &Shared) -> Urgent {
         if probe == Probe::Window {
-            return Next::Probe;
+            return Urgent::Probe;
         }
         let (unsent, room) = (self.queue.unsent_len(), self.window_room());
         if unsent > 0 && room > 0 {
             let len = unsent.min(room).min(self.snd.mss);
-            return Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
+            return Urgent::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
         }
         match self.sent.last() {
             Some(record) if shared.records[record].standing == Standing::Outstanding => {
-                Next::Retransmission { record, len: shared.records[record].len }
+                Urgent::Retransmission { record, len: shared.records[record].len }
             }
-            _ => Next::Nothing,
+            _ => Urgent::Nothing,
         }
     }
 
     /// What is lost goes first. A segment always goes when nothing is in flight.
-    fn next_retransmission(&mut self, record: u32, shared: &Shared, burst_max: u32) -> Next {
+    fn next_retransmission(&mut self, record: u32, shared: &Shared, burst_max: u32) -> Urgent {
         let (len, in_flight) = (shared.records[record].len, self.in_flight());
         let room = self.congestion.cwnd.saturating_sub(in_flight);
         if room < len.min(self.snd.mss) && in_flight > 0 {
-            return Next::Nothing;
+            return Urgent::Nothing;
         }
         let whole = room.min(burst_max) / self.snd.mss * self.snd.mss;
-        Next::Retransmission { record, len: len.min(whole.max(self.snd.mss)) }
+        Urgent::Retransmission { record, len: len.min(whole.max(self.snd.mss)) }
     }
 
     /// New data: within the peer's window, within `cwnd`, and neither a silly window's worth (3.8.6.2.1) nor against Nagle
-    /// (3.7.4).
-    #[inline]
-    fn next_new(&mut self, unsent: u32, common: &Common, shared: &Shared, burst_max: u32) -> Next {
+    /// (3.7.4). Answers how many bytes, and whether the FIN goes with them.
+    #[inline(always)]
+    fn next_new(&mut self, unsent: u32, common: &Common, shared: &Shared, burst_max: u32) -> Option<(u32, bool)> {
         let window_room = self.window_room();
         let in_flight = self.in_flight();
         let mss = self.snd.mss;
         if unsent == 0 {
-            return if window_room > 0 { Next::New { len: 0, fin: true } } else { Next::Nothing };
+            return (window_room > 0 && self.fin == Fin::Queued).then_some((0, true));
         }
         self.restart_after_idle(in_flight, shared);
         let cwnd_room = self.congestion.cwnd.saturating_sub(in_flight);
@@ -132,23 +166,23 @@ impl Open {
             self.cwnd_limited = true;
             len = if in_flight == 0 { len.min(mss) } else { cwnd_room / mss * mss };
             if len == 0 {
-                return Next::Nothing;
+                return None;
             }
         }
         if len < unsent {
             let whole = len / mss * mss;
             let is_silly = whole == 0 && (len == 0 || len < self.snd.wnd_max / 2);
             if is_silly {
-                return Next::Nothing;
+                return None;
             }
             len = if whole == 0 { len } else { whole };
         } else if common.nagle && in_flight > 0 && self.fin != Fin::Queued && !len.is_multiple_of(mss) {
             len = len / mss * mss;
             if len == 0 {
-                return Next::Nothing;
+                return None;
             }
         }
-        Next::New { len, fin: len == unsent && self.fin == Fin::Queued && len < window_room }
+        Some((len, len == unsent && self.fin == Fin::Queued && len < window_room))
     }
 
     /// Bytes that the peer's window still takes.
@@ -166,8 +200,8 @@ impl Open {
         }
     }
 
-    /// Sends bytes for the first time, and the FIN behind them.
-    #[inline]
+    /// Sends bytes for the first time, and the FIN behind them. Answers how many bytes.
+    #[inline(always)]
     fn send_new<L: Link>(
         &mut self,
         len: u32,
@@ -176,39 +210,80 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<u32, Blocked> {
-        let Some(index) = shared.records.allocate() else { return Err(Blocked::Room) };
+        if len == 0 || len > COPY_BYTES || !shared.records.has_room() {
+            return self.send_new_pieces(len, fin, common, shared, link);
+        }
+        let header = self.new_header(len, fin, shared);
+        let Some((bytes, after)) = contiguous(&shared.chunks, self.queue.unsent(), len) else {
+            return self.send_new_pieces(len, fin, common, shared, link);
+        };
+        emit_copied(link, shared, common.route(), &header, bytes)?;
+        self.new_was_sent(len, after, &header, common, shared);
+        Ok(len)
+    }
+
+    /// As [`Self::send_new`], for bytes that lie in several chunks or stay where they are.
+    #[inline(never)]
+    fn send_new_pieces<L: Link>(
+        &mut self,
+        len: u32,
+        fin: bool,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<u32, Blocked> {
+        if !shared.records.has_room() {
+            return Err(Blocked::Room);
+        }
         let at = self.queue.unsent();
-        let payload = Payload::new(&shared.chunks, at, len, self.snd.mss);
-        let (taken, fin) = (payload.len(), fin && payload.len() == len);
-        let mut flags = if taken == self.queue.unsent_len() { Flags::ACK.with(Flags::PSH) } else { Flags::ACK };
+        let taken = Payload::new(&shared.chunks, at, len, self.snd.mss).len();
+        let header = self.new_header(taken, fin && taken == len, shared);
+        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss);
+        emit(link, shared, common.route(), &header, payload)?;
+        let after = advance(&shared.chunks, at, taken);
+        self.new_was_sent(taken, after, &header, common, shared);
+        Ok(taken)
+    }
+
+    /// The header in front of the next `len` new bytes.
+    #[inline(always)]
+    fn new_header(&mut self, len: u32, fin: bool, shared: &Shared) -> PlainHeader {
+        let mut flags = if len == self.queue.unsent_len() { Flags::ACK.with(Flags::PSH) } else { Flags::ACK };
         if fin {
             flags = flags.with(Flags::FIN);
         }
         if self.ecn.reduced {
             flags = flags.with(Flags::CWR);
         }
-        let seq = self.snd.nxt;
-        let header = self.header(seq, flags, self.data_ecn(), shared);
-        if let Err(blocked) = emit(link, shared, common.route(), &header, payload) {
-            shared.records.release(index);
-            return Err(blocked);
-        }
+        self.header(self.snd.nxt, flags, self.data_ecn(), shared)
+    }
+
+    /// What follows from new data on their way: `len` bytes, up to the place `after`.
+    #[inline(always)]
+    fn new_was_sent(
+        &mut self,
+        len: u32,
+        after: Cursor,
+        header: &PlainHeader,
+        common: &mut Common,
+        shared: &mut Shared,
+    ) {
+        let fin = header.flags.has(Flags::FIN);
+        let record = Record::new(header.seq, len, fin, self.queue.unsent(), shared.now);
         self.was_acknowledged(common);
         self.ecn.reduced = false;
-        let record = Record::new(seq, taken, fin, at, shared.now);
-        self.sent.push(&mut shared.records, index, record);
-        self.queue.mark_sent(&shared.chunks, taken);
+        self.sent.push(&mut shared.records, record);
+        self.queue.mark_sent_to(after, len);
         self.snd.nxt += record.len;
         self.note_sent(record.len, common, shared);
         if fin {
             self.fin = Fin::Sent;
         }
         count(shared, header.flags);
-        Ok(taken)
     }
 
-    /// What follows from new data on its way.
-    #[inline]
+    /// The timers and the window after `len` new sequence numbers.
+    #[inline(always)]
     fn note_sent(&mut self, len: u32, common: &mut Common, shared: &Shared) {
         if self.recovery.phase() != Phase::Open {
             self.recovery.note_sent(len);
@@ -295,7 +370,7 @@ impl Open {
     }
 
     /// Sends a segment without payload.
-    #[inline]
+    #[inline(never)]
     fn send_control<L: Link>(
         &mut self,
         seq: SeqNumber,
@@ -303,27 +378,29 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<(), Blocked> {
-        let mut header = self.header(seq, Flags::ACK, Ecn::NotCapable, shared);
-        if !self.reassembly.is_empty() && self.negotiated.sack {
+        let header = self.header(seq, Flags::ACK, Ecn::NotCapable, shared);
+        if self.reassembly.is_empty() || !self.negotiated.sack {
+            emit_copied(link, shared, common.route(), &header, &[])?;
+        } else {
+            let mut header = Header::from(header);
             for (block, (start, end)) in header.options.sack.iter_mut().zip(self.reassembly.report(self.rcv.nxt)) {
                 *block = Some((start.0, end.0));
             }
+            emit_bare(link, shared, common.route(), &header)?;
         }
-        emit_bare(link, shared, common.route(), &header)?;
         self.was_acknowledged(common);
         count(shared, header.flags);
         Ok(())
     }
 
     /// The header of every segment of the flow: it acknowledges what was received and announces the window.
-    #[inline]
-    fn header(&mut self, seq: SeqNumber, flags: Flags, ecn: Ecn, shared: &Shared) -> Header {
+    #[inline(always)]
+    fn header(&mut self, seq: SeqNumber, flags: Flags, ecn: Ecn, shared: &Shared) -> PlainHeader {
         let window = self.open_window(shared);
         let timestamp =
             self.negotiated.timestamps.then(|| Timestamp { value: self.timestamp(shared), echo: self.rcv.ts_recent });
         let flags = if self.ecn.echo { flags.with(Flags::ECE) } else { flags };
-        let options = OutOptions { timestamp, ..OutOptions::default() };
-        Header { seq, ack: self.rcv.nxt, flags, window, ecn, options }
+        PlainHeader { seq, ack: self.rcv.nxt, flags, window, ecn, timestamp }
     }
 
     #[inline]
@@ -340,6 +417,7 @@ impl Open {
     }
 
     /// Learns the path's MTU before the first segment, and what follows from it.
+    #[inline(never)]
     fn ask_path<L: Link>(&mut self, common: &Common, shared: &Shared, link: &L) {
         let mtu = link.mtu(common.tuple.remote.to_ip());
         self.set_path_mtu(mtu, common);
