@@ -31,14 +31,16 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as above; the elements themselves are `Send`.
 unsafe impl<T: Send> Send for Shared<T> {}
 
-/// The writing end of a ring.
+/// The writing end of a ring. It has its cache lines to itself, so that ends of several cores may lie side by side.
+#[repr(align(128))]
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
     tail: u32,
     head_seen: u32,
 }
 
-/// The reading end of a ring.
+/// The reading end of a ring. See [`Sender`] for its place in memory.
+#[repr(align(128))]
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     head: u32,
