@@ -70,8 +70,16 @@ impl Demux {
         Self { table: Table::with_len(LEN_INITIAL).unwrap_or_default(), old: Table::default(), moved: 0 }
     }
 
-    /// The target under `hash` for which `is_it` holds.
+    /// The first target under `hash`: as a rule the only one.
     #[inline(always)]
+    pub fn first(&self, hash: u32) -> Option<Target> {
+        match self.table.first(hash) {
+            None if self.old.used > 0 => self.old.first(hash),
+            first => first,
+        }
+    }
+
+    /// The target under `hash` for which `is_it` holds.
     pub fn find(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<Target> {
         if let Some((_, target)) = self.table.position(hash, &is_it) {
             return Some(target);
@@ -163,8 +171,23 @@ impl Table {
         Some(Self { entries, used: 0 })
     }
 
-    /// Where the target is for which `is_it` holds, and which it is.
     #[inline(always)]
+    fn first(&self, hash: u32) -> Option<Target> {
+        let mask = self.entries.len().wrapping_sub(1);
+        let mut position = hash as usize & mask;
+        loop {
+            let entry = *self.entries.get(position)?;
+            if entry.is_free() {
+                return None;
+            }
+            if entry.hash == hash {
+                return Some(entry.target());
+            }
+            position = (position + 1) & mask;
+        }
+    }
+
+    /// Where the target is for which `is_it` holds, and which it is.
     fn position(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<(usize, Target)> {
         let mask = self.entries.len().wrapping_sub(1);
         let mut position = hash as usize & mask;

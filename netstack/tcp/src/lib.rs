@@ -21,6 +21,7 @@ mod limiter;
 mod link;
 mod listen;
 mod output;
+mod queue;
 mod reply;
 mod secrets;
 mod segment;

@@ -147,11 +147,10 @@ pub(crate) fn emit_copied<L: Link>(
     header: &PlainHeader,
     bytes: &[u8],
 ) -> Result<(), Blocked> {
-    let write = |head: &mut Packet| {
-        write_plain(head, route.tuple, header)?;
-        head.extend_from_slice(bytes)
-    };
-    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), 0))
+    let mut head = new_head(link, shared, 1)?;
+    write_plain(&mut head, route.tuple, header)?;
+    head.extend_from_slice(bytes)?;
+    emit_head(link, (route, header.ecn), head, (core::iter::empty(), 0))
 }
 
 /// Sends a segment with payload.
@@ -163,15 +162,13 @@ pub(crate) fn emit<L: Link>(
     payload: Payload<'_>,
 ) -> Result<(), Blocked> {
     let Payload { pieces, is_copied, mss } = payload;
+    let mut head = new_head(link, shared, 1 + if is_copied { 0 } else { pieces.len() })?;
+    write_plain(&mut head, route.tuple, header)?;
     if !is_copied {
-        let write = |head: &mut Packet| write_plain(head, route.tuple, header);
-        return emit_with(link, shared, (route, header.ecn), write, (pieces, mss));
+        return emit_head(link, (route, header.ecn), head, (pieces, mss));
     }
-    let write = |head: &mut Packet| {
-        write_plain(head, route.tuple, header)?;
-        pieces.try_each(|bytes| head.extend_from_slice(bytes))
-    };
-    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), mss))
+    pieces.try_each(|bytes| head.extend_from_slice(bytes))?;
+    emit_head(link, (route, header.ecn), head, (core::iter::empty(), mss))
 }
 
 /// Sends a segment without payload.
@@ -189,26 +186,34 @@ pub(crate) fn emit_bare<L: Link>(
         }
         None => 0,
     };
-    let write = |head: &mut Packet| write_options(head, route.tuple, header, mss);
-    emit_with(link, shared, (route, header.ecn), write, (core::iter::empty(), 0))
+    let mut head = new_head(link, shared, 1)?;
+    write_options(&mut head, route.tuple, header, mss)?;
+    emit_head(link, (route, header.ecn), head, (core::iter::empty(), 0))
 }
 
-/// Lets `write` fill the head, and sends it with `payload` behind.
+/// An empty head, if the link takes a segment of so many pieces.
 #[inline(always)]
-fn emit_with<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
+fn new_head<L: Link>(link: &L, shared: &Shared, pieces: usize) -> Result<Packet, Blocked> {
+    if link.room() < pieces {
+        return Err(Blocked::Room);
+    }
+    shared.pool.allocate().ok_or(Blocked::Room)
+}
+
+impl From<RangeError> for Blocked {
+    fn from(_: RangeError) -> Self {
+        Self::Room
+    }
+}
+
+/// Fills in the checksum, and sends `head` with `payload` behind.
+#[inline(always)]
+fn emit_head<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     link: &mut L,
-    shared: &Shared,
     (route, ecn): (Route<'_>, Ecn),
-    write: impl FnOnce(&mut Packet) -> Result<(), RangeError>,
+    mut head: Packet,
     (payload, mss): (P, u32),
 ) -> Result<(), Blocked> {
-    if link.room() <= payload.len() {
-        return Err(Blocked::Room);
-    }
-    let Some(mut head) = shared.pool.allocate() else { return Err(Blocked::Room) };
-    if write(&mut head).is_err() {
-        return Err(Blocked::Room);
-    }
     let payload_len = payload.payload_len();
     let mut checksum = Checksum::pseudo_header(route.address_sum, head.len() + payload_len as usize);
     let checksum = if link.transmit_checksum() {

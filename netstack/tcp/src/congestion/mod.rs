@@ -55,7 +55,6 @@ impl Congestion {
     }
 
     /// `bytes` were newly acknowledged while the window was the limit (RFC 7661 in spirit: an unused window does not grow).
-    #[inline]
     pub fn on_ack(&mut self, mut acked: Acked) {
         if self.cwnd < self.ssthresh {
             let room = self.ssthresh - self.cwnd;

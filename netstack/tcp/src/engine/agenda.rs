@@ -1,11 +1,11 @@
 //! What is to be done for which flow: the queues that a slot can stand in, and its place on the timer wheel.
 
-use alloc::collections::VecDeque;
+use weir_socket::Instant;
 
 use crate::flow::{Queued, Slot, State};
+use crate::queue::Queue;
 use crate::time::NEVER;
 use crate::wheel::Wheel;
-use weir_socket::Instant;
 
 /// Marks an entry of the event queue as a listener's place.
 pub(super) const LISTENER_EVENT: u32 = 1 << 31;
@@ -14,13 +14,13 @@ pub(super) const LISTENER_EVENT: u32 = 1 << 31;
 pub(super) struct Agenda {
     pub wheel: Wheel,
     /// Slots with edges to report; with [`LISTENER_EVENT`], listeners.
-    pub events: VecDeque<u32>,
+    pub events: Queue,
     /// Slots that have an acknowledgement to send, or a SYN.
-    pub acks: VecDeque<u32>,
+    pub acks: Queue,
     /// Slots that have data to send, or whose timer is to be armed once the application has had its turn.
-    pub data: VecDeque<u32>,
+    pub data: Queue,
     /// Slots whose neighbour is being resolved, and when they are tried again at the latest.
-    pub unresolved: VecDeque<u32>,
+    pub unresolved: Queue,
     pub unresolved_due: Instant,
 }
 
@@ -28,10 +28,10 @@ impl Agenda {
     pub fn new() -> Self {
         Self {
             wheel: Wheel::new(Instant::default()),
-            events: VecDeque::new(),
-            acks: VecDeque::new(),
-            data: VecDeque::new(),
-            unresolved: VecDeque::new(),
+            events: Queue::default(),
+            acks: Queue::default(),
+            data: Queue::default(),
+            unresolved: Queue::default(),
             unresolved_due: NEVER,
         }
     }

@@ -40,10 +40,10 @@ impl Engine {
     #[inline(always)]
     fn handle_predicted(&mut self, mut inbound: Inbound) -> Result<(), Inbound> {
         let Some((tuple, plain)) = Plain::parse(&inbound) else { return Err(inbound) };
-        let Some(Target::Flow(index)) = self.find(&tuple, self.hash(&tuple)) else { return Err(inbound) };
+        let Some(Target::Flow(index)) = self.demux.first(self.hash(&tuple)) else { return Err(inbound) };
         let slot = &mut self.flows[index];
         let State::Open(open) = &mut slot.state else { return Err(inbound) };
-        if !open.predicts(&plain) || inbound.ecn == Ecn::CongestionExperienced {
+        if slot.common.tuple != tuple || !open.predicts(&plain) || inbound.ecn == Ecn::CongestionExperienced {
             return Err(inbound);
         }
         if inbound.checksum == ChecksumStatus::Unverified {

@@ -122,7 +122,6 @@ impl Engine {
         tuple.hash(self.shared.secrets.table_key())
     }
 
-    #[inline(always)]
     fn find(&self, tuple: &Tuple, hash: u32) -> Option<Target> {
         self.demux.find(hash, |target| {
             let found = match target {

@@ -34,7 +34,7 @@ impl Default for RttEstimator {
 impl RttEstimator {
     /// Takes a measurement of a segment that was sent once (Karn's algorithm), made at `now_ns`. Section 2, (2.2) and
     /// (2.3).
-    #[inline]
+    #[inline(always)]
     pub fn sample(&mut self, rtt_ns: u64, now_ns: u64) {
         if self.srtt_ns == 0 {
             self.srtt_ns = rtt_ns.max(1);

@@ -247,7 +247,7 @@ impl Open {
     }
 
     /// Lets `cwnd` grow, if it was used (RFC 9438, 5.8; RFC 7661): wholly, or half of it in slow start.
-    #[inline]
+    #[inline(always)]
     fn grow_window(&mut self, delivered: u32, in_flight: u32, shared: &Shared) {
         let in_slow_start = self.congestion.cwnd < self.congestion.ssthresh;
         let is_used = self.cwnd_limited || (in_slow_start && self.congestion.cwnd < in_flight.saturating_mul(2));
@@ -270,7 +270,7 @@ impl Open {
     }
 
     /// RFC 6298, (5.2) and (5.3), and RFC 8985, 7.2: arms the timer for what is on its way, from now on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn restart_loss_timer(&mut self, common: &mut Common, shared: &Shared) {
         if self.sent.is_empty() {
             common.timers.loss = NEVER;
@@ -296,7 +296,7 @@ impl Open {
     }
 
     /// RFC 8985, 7.2: the time after which the tail is probed; none when a probe is not due.
-    #[inline]
+    #[inline(always)]
     fn probe_timeout_ns(&self, _shared: &Shared) -> Option<u64> {
         let srtt_ns = self.rtt.srtt_ns()?;
         let allowed = self.negotiated.sack
