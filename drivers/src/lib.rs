@@ -10,7 +10,7 @@
 //! Every word of a device is checked when it is read. One that cannot be true is a [`DeviceError`] and ends in a reset
 //! of the device, never in a panic, and never in memory that has two owners.
 //!
-//! `unsafe` is in `virtio::ring::memory` and `virtio::ring::bytes` (memory shared with a device), in `virtio::barrier`,
+//! `unsafe` is in `virtio::ring::memory` and `virtio::ring::bytes` (memory shared with a device),
 //! and in the pretended device of the tests (`fake`). Registers are safe through `weir_hal::Mmio`.
 
 #![no_std]

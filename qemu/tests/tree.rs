@@ -65,7 +65,6 @@ const PLACES: &[(&str, &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("kernel/", "hardware"),
     ("drivers/src/virtio/ring/", "memory that the device reads and writes"),
-    ("drivers/src/virtio/barrier.rs", "the fences around that memory"),
     ("drivers/src/fake/", "a device made of plain memory, for the tests of drivers"),
     ("netstack/packet/src/", "the packet pool hands out memory"),
     ("qemu/meter/plugin/src/", "QEMU loads it and calls it as C"),

@@ -16,9 +16,10 @@
 //!
 //! Each side writes, then has a full barrier, then reads what the other wrote: so at least one of them sees the other.
 
-use core::sync::atomic::{AtomicBool, Ordering, fence};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use weir_config::IdlePolicy;
+use weir_hal::barrier;
 use weir_kernel::cores::CORES_MAX;
 
 /// Longest window of polling, in nanoseconds.
@@ -80,7 +81,7 @@ impl Bed {
     /// The core is about to halt. What it checks after this call, it does not miss.
     pub fn lie_down(&self) {
         self.0.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        barrier::store_load();
     }
 
     /// The core is awake.
@@ -115,7 +116,7 @@ impl Calls {
 
     /// Wakes those of the called who sleep; to be called after everything is in its ring. Forgets them all.
     pub fn answer(&mut self, beds: &[Bed], mut wake: impl FnMut(usize)) {
-        fence(Ordering::SeqCst);
+        barrier::store_load();
         for (index, word) in self.0.iter_mut().enumerate() {
             while *word != 0 {
                 let core = index * 64 + word.trailing_zeros() as usize;

@@ -5,7 +5,6 @@
 //! - [`Registers`] and [`Doorbell`]: the accesses beneath, so that tests can play the device.
 //! - `ring`: the split ring (2.7), internal to the drivers.
 
-pub(crate) mod barrier;
 pub mod features;
 mod negotiation;
 mod pci;

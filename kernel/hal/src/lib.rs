@@ -7,6 +7,7 @@
 #![no_std]
 
 mod address;
+pub mod barrier;
 mod dma;
 mod interrupt;
 mod mmio;

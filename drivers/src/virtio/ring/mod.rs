@@ -13,10 +13,10 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use weir_hal::Machine;
+use weir_hal::{Machine, barrier};
 
 use self::memory::RingMemory;
-use super::{Doorbell, RingAddresses, barrier};
+use super::{Doorbell, RingAddresses};
 use crate::DeviceError;
 
 pub(crate) use bytes::SharedBytes;
