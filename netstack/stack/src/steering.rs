@@ -83,7 +83,7 @@ impl Steering {
             offset % self.cores
         } else {
             let ends = u32::from(ports.source) << 16 | u32::from(ports.destination);
-            (u64::from(hash(self.key?, source, ends)) * u64::from(self.cores) >> 32) as u16
+            ((u64::from(hash(self.key?, source, ends)) * u64::from(self.cores)) >> 32) as u16
         };
         (owner != self.core).then_some(usize::from(owner))
     }
