@@ -90,6 +90,12 @@ impl Vm {
         Ok(Self { child, qmp, events, sender, lines: Vec::new(), complaints: Vec::new(), ended: false })
     }
 
+    /// QEMU's process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where somebody else may put events, such as [`Event::Interrupt`].
     #[must_use]
     pub fn sender(&self) -> Sender<Event> {
