@@ -8,7 +8,7 @@ use weir_kernel::{cores, error, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
-use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig};
+use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig, Spread};
 
 use crate::control::Control;
 use crate::mesh::Links;
@@ -87,6 +87,7 @@ impl Core {
         let wire = wire.start(pool.clone());
         let mut config = ShardConfig::new(id.index(), links.cores(), seed, *wire.capabilities());
         config.passive = common.passive;
+        config.spread = common.report.spread.map(|spread| Spread { key: spread.key, table_len: spread.table_len });
         config.tcp = weir_tcp::Config::for_memory(common.plan.table_bytes);
         config.ipv4 = ipv4_source(common.config.network.addressing);
         if let Some(mtu) = common.config.network.mtu_bytes {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use weir_drivers::net::{NetDevice, Options};
+use weir_drivers::net::{KEY_BYTES, NetDevice, Options};
 use weir_drivers::pci::{self, Found, Function, Window};
 use weir_drivers::virtio::{DeviceType, PciTransport};
 use weir_drivers::{DeviceError, rng};
@@ -63,7 +63,9 @@ pub fn open_network(found: &[Found], cores: usize) -> Result<NetDevice, NetworkE
     let Some(transport) = transports(found, DeviceType::Network).next() else {
         return Err(NetworkError::NoDevice { functions: found.len() });
     };
-    let options = Options { pairs_max: cores, ..Options::default() };
+    let mut key = [0; KEY_BYTES];
+    let spread_key = entropy::fill(&mut key).is_ok().then_some(key);
+    let options = Options { pairs_max: cores, spread_key, ..Options::default() };
     let opened = transport.and_then(|transport| NetDevice::open(transport, &Machine, options, &mut interrupt));
     let device = opened.map_err(NetworkError::Device)?;
     if device.report.vectors < device.report.pairs {

@@ -19,7 +19,7 @@ use weir_hal::{DmaAddr, DmaRegion, Machine, MapError, Mmio, PhysAddr};
 use crate::net::feature;
 use crate::pci::MsixTable;
 use crate::virtio::features::{EVENT_IDX, VERSION_1};
-use crate::virtio::{DeviceType, Feature, Features, PciTransport};
+use crate::virtio::{DeviceType, Features, PciTransport};
 
 pub(crate) use queue::Queue;
 pub(crate) use registers::{FakeDoorbell, FakeRegisters};
@@ -98,7 +98,7 @@ pub(crate) const ALL: Features = Features::of(&[
     feature::CTRL_VQ,
     feature::GUEST_ANNOUNCE,
     feature::MQ,
-    Feature(60),
+    feature::RSS,
     EVENT_IDX,
     VERSION_1,
 ]);
@@ -112,6 +112,11 @@ impl FakeDevice {
         config.extend_from_slice(&1u16.to_le_bytes());
         config.extend_from_slice(&pairs.to_le_bytes());
         config.extend_from_slice(&1500u16.to_le_bytes());
+        // Speed and duplex; then key length, table length and hash types of RSS.
+        config.extend_from_slice(&[0; 5]);
+        config.push(40);
+        config.extend_from_slice(&128u16.to_le_bytes());
+        config.extend_from_slice(&0x1ffu32.to_le_bytes());
         let queues = (0..2 * pairs).map(|_| Queue::new(len)).chain([Queue::new(64)]).collect();
         Self::new(ALL, config, queues)
     }

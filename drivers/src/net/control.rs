@@ -7,7 +7,7 @@ use weir_hal::Machine;
 
 use super::link::Link;
 use super::setup::{self, Config};
-use super::{Options, feature};
+use super::{Options, feature, rss};
 use crate::DeviceError;
 use crate::virtio::ring::{Access, Buffer, DescIndex, SharedBytes, SplitRing};
 use crate::virtio::{Doorbell, Features, PciTransport, RingAddresses, Status, Transport};
@@ -17,6 +17,7 @@ const CLASS_ANNOUNCE: u8 = 3;
 const ANNOUNCE_ACK: u8 = 0;
 const CLASS_MQ: u8 = 4;
 const MQ_PAIRS_SET: u8 = 0;
+const MQ_RSS_CONFIG: u8 = 1;
 
 /// The answer of a command that was carried out.
 const ACK_OK: u8 = 0;
@@ -26,8 +27,8 @@ const ACK_NONE: u8 = 0xff;
 /// How often the used ring is looked at until a command counts as lost: of the order of a second.
 const ANSWER_LOOKS_MAX: u32 = 20_000_000;
 
-/// Longest command: class, command and two bytes of data.
-const COMMAND_BYTES: usize = 4;
+/// Longest command: class, command and data.
+const COMMAND_BYTES: usize = 2 + rss::CONFIG_BYTES_MAX;
 
 /// Bits of the configuration's `status` (5.1.4).
 const STATUS_LINK_UP: u16 = 1;
@@ -200,6 +201,11 @@ impl<T: Transport> NetControl<T> {
         }
         let ready = Status::ACKNOWLEDGE.and(Status::DRIVER).and(Status::FEATURES_OK).and(Status::DRIVER_OK);
         self.transport.set_status(ready);
+        if let Some(spread) = &self.config.spread {
+            // Sets the number of pairs too (5.1.6.5.6.1).
+            let config = spread.encode();
+            return self.command(CLASS_MQ, MQ_RSS_CONFIG, config.as_slice());
+        }
         if self.features.has(feature::MQ) {
             let pairs = self.config.pairs as u16;
             self.command(CLASS_MQ, MQ_PAIRS_SET, &pairs.to_le_bytes())?;

@@ -30,6 +30,9 @@ pub const GUEST_ANNOUNCE: Feature = Feature(21);
 /// There are several queue pairs, switched on by the control queue.
 pub const MQ: Feature = Feature(22);
 
+/// The device chooses the queue of a received frame by a hash whose key and table we set.
+pub const RSS: Feature = Feature(60);
+
 const NAMES: &[(Feature, &str)] = &[
     (CSUM, "CSUM"),
     (GUEST_CSUM, "GUEST_CSUM"),
@@ -54,7 +57,7 @@ const NAMES: &[(Feature, &str)] = &[
     (Feature(23), "CTRL_MAC_ADDR"),
     (Feature(57), "HASH_REPORT"),
     (Feature(59), "GUEST_HDRLEN"),
-    (Feature(60), "RSS"),
+    (RSS, "RSS"),
     (Feature(61), "RSC_EXT"),
     (Feature(62), "STANDBY"),
     (Feature(63), "SPEED_DUPLEX"),
@@ -75,6 +78,7 @@ const NEEDS: &[(Feature, Feature)] = &[
     (GUEST_TSO4, MRG_RXBUF),
     (GUEST_TSO6, MRG_RXBUF),
     (MQ, CTRL_VQ),
+    (RSS, MQ),
     (GUEST_ANNOUNCE, CTRL_VQ),
     (GUEST_ANNOUNCE, STATUS),
 ];
@@ -88,6 +92,9 @@ pub(super) fn choose(offered: Features, options: &Options) -> Features {
     }
     if options.large_receive {
         wanted = wanted | Features::of(&[GUEST_TSO4, GUEST_TSO6]);
+    }
+    if options.spread_key.is_some() && options.pairs_max > 1 {
+        wanted = wanted.with(RSS);
     }
     let offered = offered & !options.refuse;
     let mut chosen = offered & wanted;

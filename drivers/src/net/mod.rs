@@ -17,6 +17,7 @@ mod link;
 mod pair;
 mod receive;
 mod report;
+mod rss;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use control::{ControlEvent, LinkState, NetControl};
 pub use counters::{Counters, Gauges};
 pub use pair::{ParkedPair, QueuePair};
 pub use report::Report;
+pub use rss::{KEY_BYTES, Spread};
 
 /// Shortest ring that is of any use: a frame takes a handful of descriptors.
 const RING_LEN_MIN: u16 = 8;
@@ -57,6 +59,9 @@ pub struct Options {
     pub segmentation: bool,
     /// Accept TCP frames of up to 64 KiB, as chains of buffers (`GUEST_TSO4/6`).
     pub large_receive: bool,
+    /// The key of the hash by which the device shall spread received frames over the pairs (`RSS`). Secret, so that no client
+    /// chooses its queue. Without one, and without the feature, the device or its host spreads them as it likes.
+    pub spread_key: Option<[u8; KEY_BYTES]>,
     /// Features that are not to be used although they are offered: for tests and comparisons.
     pub refuse: Features,
     /// The address to use when the device has none.
@@ -71,6 +76,7 @@ impl Default for Options {
             transmit_len_max: 256,
             segmentation: false,
             large_receive: false,
+            spread_key: None,
             refuse: Features::NONE,
             fallback_mac: [0x02, 0x57, 0x65, 0x69, 0x72, 0x01],
         }
@@ -109,7 +115,8 @@ impl<T: Transport> NetDevice<T> {
         let mut offered = Features::NONE;
         let features = negotiate(&mut transport, |transport, offer| {
             offered = offer;
-            setup::limit_mtu(transport, feature::choose(offer, &options))
+            let chosen = setup::limit_mtu(transport, feature::choose(offer, &options))?;
+            rss::limit(transport, chosen)
         })?;
         let prepared = prepare(&mut transport, machine, features, options, interrupt);
         let Prepared { config, vectors, pairs, rings, link } = match prepared {

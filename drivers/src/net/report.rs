@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::control::Ring;
-use super::feature;
 use super::setup::Config;
+use super::{Spread, feature};
 use crate::virtio::Features;
 
 /// The outcome of the negotiation. Printed as `virtio-net 2 of 4 pairs, rings 256/256, ...`.
@@ -28,6 +28,8 @@ pub struct Report {
     pub transmit_len: u16,
     /// Interrupts in use; fewer than pairs means that pairs share them, 0 that the cores must poll.
     pub vectors: usize,
+    /// How the device spreads received frames over the pairs, if it lets us say.
+    pub spread: Option<Spread>,
 }
 
 impl Report {
@@ -43,6 +45,7 @@ impl Report {
             receive_len: len(0),
             transmit_len: len(1),
             vectors: vectors.into(),
+            spread: config.spread,
         }
     }
 

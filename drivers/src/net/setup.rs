@@ -1,6 +1,6 @@
 //! What a network device's configuration says (virtio 1.2, 5.1.4), and what follows from it.
 
-use super::{Options, feature};
+use super::{Options, Spread, feature};
 use crate::DeviceError;
 use crate::virtio::{Features, Transport};
 
@@ -29,6 +29,8 @@ pub(super) struct Config {
     pub pairs_of_device: u16,
     /// Queue pairs that are used.
     pub pairs: usize,
+    /// How the device spreads received frames, if it lets us say.
+    pub spread: Option<Spread>,
     pub options: Options,
 }
 
@@ -58,7 +60,8 @@ impl Config {
         let mtu = if features.has(feature::MTU) { transport.config16(CONFIG_MTU)? } else { MTU_DEFAULT };
         let pairs_of_device = if features.has(feature::MQ) { transport.config16(CONFIG_MAX_PAIRS)? } else { 1 };
         let pairs = usize::from(pairs_of_device).min(options.pairs_max.max(1));
-        Ok(Self { mac, mtu, pairs_of_device, pairs, options })
+        let spread = Spread::read(transport, features, &options, pairs)?;
+        Ok(Self { mac, mtu, pairs_of_device, pairs, spread, options })
     }
 
     fn check(self) -> Result<Self, DeviceError> {

@@ -6,6 +6,7 @@ use weir_packet::frame::Capabilities;
 
 use crate::address::{Ipv4Configuration, Ipv6Configuration};
 use crate::steering::{EPHEMERAL_PORTS, PassiveOwner};
+use crate::toeplitz::Spread;
 
 /// Neighbours that a core remembers, unless configured otherwise.
 const NEIGHBOURS_MAX: usize = 1_024;
@@ -51,6 +52,9 @@ pub struct ShardConfig {
     pub ipv6: Ipv6Source,
     /// Who owns the flows that clients open: the same on all cores.
     pub passive: PassiveOwner,
+    /// How the device spreads received frames over the cores, if that is known: source ports are chosen so that answers arrive
+    /// at the core that opened the flow.
+    pub spread: Option<Spread>,
     /// Source ports of flows that we open, dealt out among the cores.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Neighbours to remember, at most 4096.
@@ -71,6 +75,7 @@ impl ShardConfig {
             ipv4: Ipv4Source::Dhcp,
             ipv6: Ipv6Source::Router,
             passive: PassiveOwner::Arrival,
+            spread: None,
             ephemeral_ports: EPHEMERAL_PORTS,
             neighbours_max: NEIGHBOURS_MAX,
         }

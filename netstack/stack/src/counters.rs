@@ -104,6 +104,10 @@ table! {
         SegmentLocal => "segments_local",
         /// Frames passed to the core that owns their flow.
         FrameForwarded => "frames_forwarded",
+        /// Frames that arrived at another core than the device's hash predicts.
+        Mispredicted => "mispredicted",
+        /// Flows that we opened with a source port whose answers arrive elsewhere: no other was free.
+        SourcePortElsewhere => "source_port_elsewhere",
         /// Frames taken over from other cores.
         FrameTakenOver => "frames_taken_over",
         /// Segments of no flow of this core for which the other cores were asked.

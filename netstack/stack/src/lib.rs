@@ -47,6 +47,7 @@ mod sockets;
 mod steering;
 mod stray;
 mod time;
+mod toeplitz;
 mod transmit;
 
 #[cfg(test)]
@@ -58,3 +59,4 @@ pub use counters::{Counters, DropReason, Event};
 pub use message::Message;
 pub use shard::{Shard, ShardEvent};
 pub use steering::{EPHEMERAL_PORTS, PassiveOwner};
+pub use toeplitz::{KEY_BYTES, Spread};

@@ -145,6 +145,9 @@ impl Shard {
         {
             let ends = (SocketAddr::new(destination, ports.destination), SocketAddr::new(source, ports.source));
             if !self.engine.owns(ends.0, ends.1) {
+                if self.steering.is_mispredicted(ends.1, ends.0, owner) {
+                    self.network.count(Event::Mispredicted);
+                }
                 self.forward(owner, RxFrame { packet, checksum });
                 return Ok(());
             }

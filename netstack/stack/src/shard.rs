@@ -114,7 +114,9 @@ impl Shard {
         let mut shard = Self {
             network: Network::new(place, config.device, pool.clone(), config.neighbours_max, seed_table),
             engine: Engine::new(tcp, pool),
-            steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports).with_passive(config.passive),
+            steering: Steering::new(place.0, place.1, &config.ephemeral_ports, seed_ports)
+                .with_passive(config.passive)
+                .with_spread(config.spread.as_ref()),
             control: None,
             routers: None,
             control_at: now,

@@ -42,11 +42,14 @@ impl Sockets for Shard {
         let source = self.network.addresses.source_for(remote.ip()).ok_or(ConnectError::NoRoute)?;
         let engine = &self.engine;
         let is_free = |local| engine.is_tuple_free(local, remote);
-        let Some(local) = self.steering.allocate(source, remote, self.network.now, is_free) else {
+        let Some(port) = self.steering.allocate(source, remote, self.network.now, is_free) else {
             self.network.count(counters::Event::NoSourcePort);
             return Err(ConnectError::NoSourcePort);
         };
-        self.engine.connect(local, remote, token)
+        if port.is_elsewhere {
+            self.network.count(counters::Event::SourcePortElsewhere);
+        }
+        self.engine.connect(port.local, remote, token)
     }
 
     #[inline]

@@ -8,6 +8,10 @@
 //! own. When cores have none, nothing arrives at them: then all cores share a key, and the keyed hash of the client's
 //! address and of both ports names the owner ([`PassiveOwner`]).
 
+//!
+//! Where the device spreads frames by a hash that we know, a source port is chosen among the core's own whose answers the
+//! device brings to this core. The port remains what names the owner, so a wrong prediction costs a hand-off and no more.
+
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
@@ -16,6 +20,7 @@ use core::time::Duration;
 use weir_socket::Instant;
 
 use crate::ipv4::Ports;
+use crate::toeplitz::{Predictor, Spread};
 
 /// Source ports of flows that we open, unless configured otherwise (as Linux has it).
 pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
@@ -32,8 +37,10 @@ pub enum PassiveOwner {
     Hash([u64; 2]),
 }
 
+/// Wrong predictions after which no more are made: the device does not do what it was told.
+const MISPREDICTIONS_MAX: u32 = 1_000;
+
 /// The ephemeral ports and this core's share of them.
-#[derive(Debug)]
 pub(crate) struct Steering {
     core: u16,
     cores: u16,
@@ -47,6 +54,18 @@ pub(crate) struct Steering {
     /// The key of the passive flows' owners; none: arrival decides.
     key: Option<[u64; 2]>,
     exhausted: Option<(SocketAddr, Instant)>,
+    predictor: Option<Predictor>,
+    mispredictions: u32,
+    /// A destination towards which no port of the right queue was free, and until when it is not searched again.
+    crowded: Option<(SocketAddr, Instant)>,
+}
+
+/// A source port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allocated {
+    pub(crate) local: SocketAddr,
+    /// The answers are predicted to arrive at another core.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Steering {
@@ -58,7 +77,20 @@ impl Steering {
         let len = (*ports.end()).saturating_sub(first).saturating_add(1);
         let share = len.saturating_sub(core).div_ceil(cores);
         let cursor = (random % u64::from(share.max(1))) as u16;
-        Self { core, cores, first, len, share, cursor, listened: Vec::new(), key: None, exhausted: None }
+        Self {
+            core,
+            cores,
+            first,
+            len,
+            share,
+            cursor,
+            listened: Vec::new(),
+            key: None,
+            exhausted: None,
+            predictor: None,
+            mispredictions: 0,
+            crowded: None,
+        }
     }
 
     /// With another owner of passive flows than arrival.
@@ -68,6 +100,26 @@ impl Steering {
             PassiveOwner::Hash(_) | PassiveOwner::Arrival => None,
         };
         self
+    }
+
+    /// With knowledge of how the device spreads what it receives.
+    pub(crate) fn with_spread(mut self, spread: Option<&Spread>) -> Self {
+        let is_useful = self.cores > 1 && self.key.is_none();
+        self.predictor = spread.filter(|_| is_useful).map(|spread| Predictor::new(spread, self.cores));
+        self
+    }
+
+    /// A segment for core `owner` arrived here: whether it was predicted to arrive there.
+    #[cold]
+    pub(crate) fn is_mispredicted(&mut self, source: SocketAddr, local: SocketAddr, owner: usize) -> bool {
+        let Some(predictor) = &self.predictor else { return false };
+        let Some(prefix) = predictor.prefix(source, local.ip()) else { return false };
+        let is_mispredicted = usize::from(predictor.queue(prefix, local.port())) == owner;
+        self.mispredictions += u32::from(is_mispredicted);
+        if self.mispredictions >= MISPREDICTIONS_MAX {
+            self.predictor = None;
+        }
+        is_mispredicted
     }
 
     /// The core that owns the flow of a segment that `source` sent to us, if that is another than this one.
@@ -108,27 +160,54 @@ impl Steering {
         self.listened.retain(|&other| other != port);
     }
 
-    /// A source port of this core towards `remote` for which `is_free` holds; none: no source port left. The same port
-    /// serves many destinations at once.
+    /// A source port of this core towards `remote` for which `is_free` holds, if possible one whose answers arrive here;
+    /// none: no source port left. The same port serves many destinations at once.
     pub(crate) fn allocate(
         &mut self,
         local: IpAddr,
         remote: SocketAddr,
         now: Instant,
         is_free: impl Fn(SocketAddr) -> bool,
-    ) -> Option<SocketAddr> {
-        if self.exhausted.is_some_and(|(full, until)| full == remote && now < until) {
+    ) -> Option<Allocated> {
+        let is_barred =
+            |bar: Option<(SocketAddr, Instant)>| bar.is_some_and(|(full, until)| full == remote && now < until);
+        if is_barred(self.exhausted) {
             return None;
         }
+        let prefix = self.predictor.as_ref().and_then(|predictor| predictor.prefix(remote, local));
+        if prefix.is_some() && !is_barred(self.crowded) {
+            let found = self.search(local, &is_free, |steering, port| {
+                let queue =
+                    steering.predictor.as_ref().zip(prefix).map(|(predictor, prefix)| predictor.queue(prefix, port));
+                queue == Some(steering.core)
+            });
+            if let Some(local) = found {
+                return Some(Allocated { local, is_elsewhere: false });
+            }
+            self.crowded = Some((remote, now + EXHAUSTED_FOR));
+        }
+        let found = self.search(local, &is_free, |_, _| true);
+        if found.is_none() {
+            self.exhausted = Some((remote, now + EXHAUSTED_FOR));
+        }
+        found.map(|local| Allocated { local, is_elsewhere: prefix.is_some() })
+    }
+
+    /// The next of this core's ports that is wanted and free.
+    fn search(
+        &mut self,
+        local: IpAddr,
+        is_free: &impl Fn(SocketAddr) -> bool,
+        is_wanted: impl Fn(&Self, u16) -> bool,
+    ) -> Option<SocketAddr> {
         for _ in 0..self.share {
             let port = self.first + self.core + self.cursor * self.cores;
             self.cursor = if self.cursor + 1 < self.share { self.cursor + 1 } else { 0 };
             let candidate = SocketAddr::new(local, port);
-            if !self.listened.contains(&port) && is_free(candidate) {
+            if is_wanted(self, port) && !self.listened.contains(&port) && is_free(candidate) {
                 return Some(candidate);
             }
         }
-        self.exhausted = Some((remote, now + EXHAUSTED_FOR));
         None
     }
 
@@ -178,7 +257,7 @@ mod tests {
         while let Some(local) =
             steering.allocate(remote().ip(), remote(), NOW, |candidate| taken.borrow_mut().insert(candidate.port()))
         {
-            assert!(seen.insert(local.port()));
+            assert!(seen.insert(local.local.port()));
         }
         seen
     }
@@ -264,5 +343,30 @@ mod tests {
         steering.claim(40_001);
         let owners = (1..100).map(|source| steering.other_owner(remote().ip(), Ports { source, destination: 40_001 }));
         assert!(owners.clone().any(|owner| owner.is_none()) && owners.clone().any(|owner| owner == Some(1)));
+    }
+
+    #[test]
+    fn answers_arrive_here_as_long_as_there_are_such_ports_and_elsewhere_when_there_are_not() {
+        let spread = Spread { key: core::array::from_fn(|i| (i * 37 + 11) as u8), table_len: 128 };
+        let mut steering = Steering::new(1, 4, &EPHEMERAL_PORTS, 5).with_spread(Some(&spread));
+        let taken = core::cell::RefCell::new(BTreeSet::new());
+        let local = "10.0.0.2".parse().expect("an address");
+        let (mut here, mut elsewhere) = (0, 0);
+        let mut now = NOW;
+        while let Some(port) =
+            steering.allocate(local, remote(), now, |candidate| taken.borrow_mut().insert(candidate.port()))
+        {
+            let to_us = Ports { source: remote().port(), destination: port.local.port() };
+            assert_eq!(steering.other_owner(remote().ip(), to_us), None, "the port still names the owner");
+            let predicted = steering.is_mispredicted(remote(), port.local, 1);
+            assert_eq!(predicted, !port.is_elsewhere);
+            (here, elsewhere) = (here + u32::from(predicted), elsewhere + u32::from(port.is_elsewhere));
+            assert!(predicted == (elsewhere == 0), "the good ones come first");
+            // Keeps the count of mispredictions, of which there are none here, away from its limit.
+            steering.mispredictions = 0;
+            now = now + Duration::from_micros(1);
+        }
+        assert_eq!((here + elsewhere) as usize, steering.ports());
+        assert!((1500..2100).contains(&here), "{here} of {}", steering.ports());
     }
 }

@@ -23,6 +23,8 @@ pub struct Spec {
     pub memory_mib: u32,
     /// The network.
     pub nic: Nic,
+    /// Properties of the network device, such as `rss=on`.
+    pub nic_properties: Vec<String>,
     /// Kernel command line.
     pub append: &'static str,
 }
@@ -30,7 +32,7 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         let config = weir_config::DEMO.to_owned();
-        Self { config, files: None, cores: 1, memory_mib: 256, nic: Nic::None, append: "" }
+        Self { config, files: None, cores: 1, memory_mib: 256, nic: Nic::None, nic_properties: Vec::new(), append: "" }
     }
 }
 
@@ -54,6 +56,7 @@ impl Guest {
             cores: spec.cores,
             memory_mib: spec.memory_mib,
             nic: spec.nic,
+            nic_properties: spec.nic_properties,
             ..Machine::new(image.path().to_owned(), lab.accelerator)
         };
         Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: image })

@@ -22,6 +22,7 @@ pub const TESTS: Tests = &[
     ("plane::four_pairs_for_one_core", || shape(4, 1)),
     ("plane::four_pairs_for_two_cores", || shape(4, 2)),
     ("plane::flows_that_change_their_queue_live_on", flows_that_change_their_queue_live_on),
+    ("plane::with_rss_nothing_arrives_elsewhere", with_rss_nothing_arrives_elsewhere),
     ("plane::an_idle_machine_halts", || idle("adaptive").and_then(|idle| idle.halts())),
     ("plane::the_halt_policy_does_not_poll", || idle("halt").and_then(|idle| idle.halts_at_once())),
     ("plane::the_poll_policy_never_halts", || idle("poll").and_then(|idle| idle.polls())),
@@ -104,6 +105,24 @@ fn shape(queues: u32, cores: u32) -> Tested {
             && now.labelled("weir_relay_total", "given") == now.labelled("weir_relay_total", "sent")
     };
     metrics::wait_until(&mut bench.guest, bench.tap.at(9000), QUIET_LIMIT, home).map(drop)
+}
+
+/// Where the device spreads by our key, source ports are chosen so that every answer of a server arrives at the core that
+/// asked; the loads open hundreds of connections to servers.
+fn with_rss_nothing_arrives_elsewhere() -> Tested {
+    let root = tempfile::tempdir()?;
+    let spec = Spec { config: String::new(), cores: 4, nic_properties: vec!["rss=on".into()], ..Spec::default() };
+    let mut bench = Bench::new(root.path(), 4, spec)?;
+    ensure(bench.guest.ready.contains("RSS"), || bench.guest.ready.clone())?;
+    bench.load()?;
+    let metrics = bench.metrics()?;
+    let served = metrics.per_core("weir_requests_total", "listener=\"web\"");
+    ensure(served.iter().all(|count| *count > 20), || format!("requests per core: {served:?}"))?;
+    for event in ["frames_forwarded", "mispredicted", "source_port_elsewhere", "strays_asked"] {
+        let count = metrics.labelled("weir_stack_total", &format!("event=\"{event}\""));
+        ensure(count == 0, || format!("{event}: {count}"))?;
+    }
+    Ok(())
 }
 
 /// The host spreads its flows over more queues while connections are open: those that arrive elsewhere find their core, and

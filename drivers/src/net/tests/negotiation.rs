@@ -28,7 +28,7 @@ fn a_good_device_gives_a_pair_per_core_and_says_so() {
     assert_eq!((report.pairs, report.pairs_of_device, report.vectors), (2, 4, 2));
     assert_eq!((report.mac, report.mtu), (MAC, 1500));
     assert_eq!((report.receive_len, report.transmit_len), (256, 256));
-    assert_eq!(report.features, ALL.without(Feature(60)));
+    assert_eq!(report.features, ALL.without(feature::RSS));
     assert_eq!(
         report.to_string(),
         "virtio-net 2 of 4 pairs, rings 256/256, 2 interrupts, mtu 1500, features CSUM,GUEST_CSUM,MTU,MAC,GUEST_TSO4,\
@@ -46,6 +46,44 @@ fn the_control_queue_lies_behind_all_pairs_of_the_device_and_switches_on_those_i
     assert_eq!(enabled, [true, true, true, true, false, false, false, false, true]);
     let vectors: vec::Vec<_> = state.queues.iter().map(|queue| queue.vector).take(5).collect();
     assert_eq!(vectors, [0, 0, 1, 1, 0xffff]);
+}
+
+#[test]
+fn a_device_with_rss_gets_key_and_table_and_the_number_of_pairs_with_them() {
+    let device = FakeDevice::network(4, LEN);
+    let key = core::array::from_fn(|i| i as u8);
+    let opened = open(&device, Options { pairs_max: 3, spread_key: Some(key), ..Options::default() });
+    let spread = opened.report.spread.expect("the feature is there");
+    assert_eq!((spread.key, spread.table_len, spread.pairs), (key, 128, 3));
+    let state = device.lock();
+    let [(class, command, data)] = &state.commands[..] else { panic!("{:?}", state.commands) };
+    assert_eq!((*class, *command), (4, 1));
+    // Hash types, mask, the pair of what cannot be hashed.
+    assert_eq!(data[..8], [0b11011, 0, 0, 0, 127, 0, 0, 0]);
+    let table: vec::Vec<_> =
+        data[8..8 + 256].as_chunks::<2>().0.iter().map(|&entry| u16::from_le_bytes(entry)).collect();
+    assert!(table.iter().enumerate().all(|(i, &pair)| usize::from(pair) == i % 3));
+    assert_eq!(data[264..267], [3, 0, 40]);
+    assert_eq!(data[267..], key);
+}
+
+#[test]
+fn rss_that_is_no_use_is_not_taken() {
+    // The key too short, no hash of TCP over IPv6, an empty table, one pair, no key.
+    for (offset, value, pairs_max, key) in [
+        (17, 39, 2, Some([7; 40])),
+        (20, 0b1111, 2, Some([7; 40])),
+        (18, 0, 2, Some([7; 40])),
+        (17, 40, 1, Some([7; 40])),
+        (17, 40, 2, None),
+    ] {
+        let device = FakeDevice::network(2, LEN);
+        device.lock().config[offset] = value;
+        let opened = open(&device, Options { pairs_max, spread_key: key, ..Options::default() });
+        assert_eq!(opened.report.spread, None);
+        assert!(!opened.report.features.has(feature::RSS));
+        assert_eq!(device.lock().commands, vec![(4, 0, vec![pairs_max as u8, 0])]);
+    }
 }
 
 #[test]
