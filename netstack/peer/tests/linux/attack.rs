@@ -60,6 +60,7 @@ fn segment(control: TcpControl, seq: TcpSeqNumber, ack: Option<TcpSeqNumber>) ->
 fn syn_flood(ipv6: bool) -> Tested {
     on_a_clear_day(|host| {
         let plan = Plan::new(10_000, 10_000);
+        let limit = weir_tcp::Config::default().half_open_max;
         let outcomes = host.listen(ipv6, PORT, plan)?;
         let remote = host.interface().at(ipv6, PORT);
         let mut attacker = Attacker::new(host.interface())?;
@@ -69,13 +70,13 @@ fn syn_flood(ipv6: bool) -> Tested {
             let calm = honest_clients(host, remote, &outcomes, &plan);
             is_over.store(true, Ordering::Relaxed);
             let sent = flood.join().map_err(|_| "the attacker panicked")??;
-            ensure(sent > 10_000, || format!("only {sent} SYNs are no flood"))?;
+            // How fast a flood is depends on the machine; how large it must be does not.
+            ensure(sent as usize > 2 * limit, || format!("{sent} SYNs are no flood for a cache of {limit}"))?;
             calm
         })?;
         let cookies = host.counter(Counter::SynCookiesSent)?;
         ensure(cookies > 0, || "the flood never filled the SYN cache".to_owned())?;
         let half_open = host.with(|world| world.shard.tcp_gauges().half_open)? as usize;
-        let limit = weir_tcp::Config::default().half_open_max;
         ensure(half_open <= limit, || format!("{half_open} half-open handshakes, at most {limit} may be"))
     })
 }
