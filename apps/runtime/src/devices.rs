@@ -65,7 +65,8 @@ pub fn open_network(found: &[Found], cores: usize) -> Result<NetDevice, NetworkE
     };
     let mut key = [0; KEY_BYTES];
     let spread_key = entropy::fill(&mut key).is_ok().then_some(key);
-    let options = Options { pairs_max: cores, spread_key, ..Options::default() };
+    let options =
+        Options { pairs_max: cores, spread_key, segmentation: true, large_receive: true, ..Options::default() };
     let opened = transport.and_then(|transport| NetDevice::open(transport, &Machine, options, &mut interrupt));
     let device = opened.map_err(NetworkError::Device)?;
     if device.report.vectors < device.report.pairs {
