@@ -11,6 +11,7 @@ use crate::tuple::Tuple;
 /// One core's keys.
 pub(crate) struct Secrets {
     seed: [u64; 4],
+    table_key: [u64; 4],
 }
 
 /// What is derived from a flow's pair of endpoints.
@@ -23,14 +24,21 @@ pub(crate) struct Derived {
 }
 
 impl Secrets {
+    /// The table's key is derived: its hash multiplies, and would keep neighbours together under a seed of few bits.
     pub fn new(seed: [u64; 4]) -> Self {
-        Self { seed }
+        let [a, b, c, d] = seed;
+        let table_key = [1, 2, 3, 4].map(|word| {
+            let mut hasher = SipHasher13::new_with_keys(a ^ c.rotate_left(29), b ^ d.rotate_left(7));
+            hasher.write_u64(word);
+            hasher.finish()
+        });
+        Self { seed, table_key }
     }
 
     /// The key of the flow table's hash.
     #[inline(always)]
     pub fn table_key(&self) -> &[u64; 4] {
-        &self.seed
+        &self.table_key
     }
 
     /// ISN = M + F(tuple, key), with M the clock of 4 µs ticks; the timestamp offset comes from the same F. Both go on
