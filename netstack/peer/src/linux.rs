@@ -90,6 +90,7 @@ pub fn send(mut stream: &TcpStream, what: Stream) -> Result<(), Failed> {
     while offset < what.len {
         match stream.write(what.at(offset, BUFFER_BYTES)) {
             Ok(len) => offset += len as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(format!("Linux sent {offset} of {} bytes: {error}", what.len).into()),
         }
     }
@@ -113,6 +114,8 @@ pub fn receive(mut stream: &TcpStream, what: Stream) -> Result<(), Failed> {
                 }
                 offset += len as u64;
             }
+            // A socket with a deadline is not restarted after a signal.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(format!("Linux received {offset} of {} bytes: {error}", what.len).into()),
         }
     }
@@ -124,10 +127,13 @@ pub fn receive(mut stream: &TcpStream, what: Stream) -> Result<(), Failed> {
 /// # Errors
 /// Bytes come instead, or what the kernel said.
 pub fn receive_end(mut stream: &TcpStream) -> Result<(), Failed> {
-    match stream.read(&mut [0; 16]) {
-        Ok(0) => Ok(()),
-        Ok(len) => Err(format!("{len} bytes beyond the end").into()),
-        Err(error) => Err(format!("Linux waited for the end: {error}").into()),
+    loop {
+        match stream.read(&mut [0; 16]) {
+            Ok(0) => return Ok(()),
+            Ok(len) => return Err(format!("{len} bytes beyond the end").into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("Linux waited for the end: {error}").into()),
+        }
     }
 }
 
