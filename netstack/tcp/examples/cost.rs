@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release -p weir-tcp --example cost
-//! valgrind --tool=callgrind --toggle-collect='cost::Server::counted' target/release/examples/cost requests 10000 20000
+//! valgrind --tool=callgrind --toggle-collect='*Server*counted*' target/release/examples/cost requests 10000 20000
 //! ```
 //!
 //! divides by the last number. Modes, each with the number of open flows and of repetitions:
