@@ -11,8 +11,8 @@
 //! room. Frames that these cores receive come as messages of the stack (`docs/decisions/relay.md`).
 
 use weir_packet::frame::{Capabilities, Offload, Transmit, TransmitError};
-use weir_packet::handoff::{Foreign, Receiver, Sender, append_bytes, ring};
-use weir_packet::{Chunk, Packet, Pool};
+use weir_packet::handoff::{Foreign, Receiver, Sender, ring};
+use weir_packet::{Chunk, Gather, Packet, Pool};
 
 /// Frames of one core that may be away: as many as a ring of the device has descriptors.
 const FRAMES_AWAY_MAX: usize = 256;
@@ -109,8 +109,8 @@ impl Relay {
         self.counters
     }
 
-    fn give<P: Iterator<Item = Chunk>>(&mut self, head: Packet, mut payload: P) -> Option<Packet> {
-        payload.try_fold(head, |frame, chunk| append_bytes(&self.pool, frame, &chunk))
+    fn gather<P: Iterator<Item = Chunk>>(&self, head: Packet, mut payload: P) -> Option<Packet> {
+        payload.try_fold(Gather::onto(head, &self.pool), |frame, chunk| frame.with(&chunk)).map(Gather::finish)
     }
 }
 
@@ -131,7 +131,7 @@ impl Transmit for Relay {
         if offload.segmentation.is_some() {
             return Err(TransmitError::NotNegotiated);
         }
-        let Some(frame) = self.give(head, payload) else {
+        let Some(frame) = self.gather(head, payload) else {
             self.counters.drop_no_buffer += 1;
             return Err(TransmitError::Full);
         };

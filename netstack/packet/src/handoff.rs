@@ -11,7 +11,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Packet, Pool};
+use crate::{Gather, Packet, Pool};
 
 /// A pair of cache lines, so that neighbours are not fetched together by the adjacent-line prefetcher.
 #[repr(align(128))]
@@ -188,11 +188,7 @@ impl Foreign {
     /// A copy in buffers of `pool`, with the usual headroom in front; none, counted by the pool, when it has too few.
     #[must_use]
     pub fn copy_into(&self, pool: &Pool) -> Option<Packet> {
-        let mut copy = pool.allocate()?;
-        for part in self.parts() {
-            copy = append_bytes(pool, copy, part)?;
-        }
-        Some(copy)
+        self.parts().try_fold(Gather::onto(pool.allocate()?, pool), Gather::with).map(Gather::finish)
     }
 
     /// The packet again, for the pool that it came from ([`crate::Pool::welcome`]).
@@ -204,24 +200,6 @@ impl Foreign {
     pub(crate) fn belongs_to(&self, core: core::ptr::NonNull<crate::pool::PoolCore>) -> bool {
         self.0.pool() == core
     }
-}
-
-/// Appends a copy of `bytes` to a frame that is being gathered, with further buffers of `pool` as it needs them; none,
-/// counted by the pool, when it has too few.
-#[must_use]
-pub fn append_bytes(pool: &Pool, mut frame: Packet, mut bytes: &[u8]) -> Option<Packet> {
-    if !frame.is_chain() && bytes.len() <= frame.tailroom() {
-        frame.extend_from_slice(bytes).ok()?;
-        return Some(frame);
-    }
-    while !bytes.is_empty() {
-        let mut next = pool.allocate()?;
-        let (front, rest) = bytes.split_at(bytes.len().min(next.tailroom()));
-        next.extend_from_slice(front).ok()?;
-        frame.append(next);
-        bytes = rest;
-    }
-    Some(frame)
 }
 
 impl fmt::Debug for Foreign {

@@ -18,6 +18,7 @@ extern crate alloc;
 
 mod chunk;
 pub mod frame;
+mod gather;
 pub mod handoff;
 mod packet;
 mod pool;
@@ -27,6 +28,7 @@ mod slot;
 mod tests;
 
 pub use chunk::Chunk;
+pub use gather::Gather;
 pub use packet::{Packet, Parts, RangeError};
 pub use pool::{Pool, PoolError};
 

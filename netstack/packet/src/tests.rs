@@ -161,3 +161,46 @@ fn a_packet_is_read_on_another_core_and_freed_at_home() {
     drop(home.welcome(back).expect("home again"));
     assert_eq!(home.in_use(), 0);
 }
+
+#[test]
+fn a_copy_of_a_long_foreign_frame_has_the_same_bytes_and_its_headers_in_front() {
+    let [home, away] = [8, 8].map(|buffers| Pool::with_capacity(buffers).expect("memory"));
+    let text: std::vec::Vec<u8> = (0..6000_u32).map(|n| (n * 7) as u8).collect();
+    // As a device fills them: each buffer to its end.
+    let mut parts = text.chunks(crate::BUFFER_BYTES).map(|part| {
+        let mut packet = home.allocate_whole().expect("a buffer");
+        packet.truncate(part.len());
+        packet.copy_from_slice(part);
+        packet
+    });
+    let mut frame = parts.next().expect("some");
+    parts.for_each(|part| frame.append(part));
+    let foreign = crate::handoff::Foreign::new(frame);
+    let copy = foreign.copy_into(&away).expect("buffers");
+    assert_eq!(copy.parts().flatten().copied().collect::<std::vec::Vec<u8>>(), text);
+    assert!(copy.len() > 1800 && copy.buffers() == 4, "each buffer is filled");
+    drop(home.welcome(foreign).expect("ours"));
+    let taken = std::vec::Vec::from_iter(core::iter::from_fn(|| away.allocate()));
+    assert_eq!(taken.len(), 4);
+    drop(copy);
+    drop(taken);
+    assert_eq!((home.in_use(), away.in_use()), (0, 0));
+}
+
+#[test]
+fn a_copy_for_which_there_are_too_few_buffers_is_none_and_costs_none() {
+    let [home, away] = [8, 2].map(|buffers| Pool::with_capacity(buffers).expect("memory"));
+    let frame = [1800; 4].map(|len| {
+        let mut packet = home.allocate().expect("a buffer");
+        packet.extend(len).expect("room");
+        packet
+    });
+    let frame = frame.into_iter().reduce(|mut first, next| {
+        first.append(next);
+        first
+    });
+    let foreign = crate::handoff::Foreign::new(frame.expect("some"));
+    assert!(foreign.copy_into(&away).is_none());
+    assert_eq!(away.in_use(), 0);
+    drop(home.welcome(foreign).expect("ours"));
+}
