@@ -175,7 +175,7 @@ fn a_copy_of_a_long_foreign_frame_has_the_same_bytes_and_its_headers_in_front() 
     });
     let mut frame = parts.next().expect("some");
     parts.for_each(|part| frame.append(part));
-    let foreign = crate::handoff::Foreign::new(frame);
+    let foreign = Foreign::new(frame);
     let copy = foreign.copy_into(&away).expect("buffers");
     assert_eq!(copy.parts().flatten().copied().collect::<std::vec::Vec<u8>>(), text);
     assert!(copy.len() > 1800 && copy.buffers() == 4, "each buffer is filled");
@@ -199,7 +199,7 @@ fn a_copy_for_which_there_are_too_few_buffers_is_none_and_costs_none() {
         first.append(next);
         first
     });
-    let foreign = crate::handoff::Foreign::new(frame.expect("some"));
+    let foreign = Foreign::new(frame.expect("some"));
     assert!(foreign.copy_into(&away).is_none());
     assert_eq!(away.in_use(), 0);
     drop(home.welcome(foreign).expect("ours"));

@@ -10,7 +10,7 @@ use crate::daemon::{Daemon, hold_queues, nginx};
 use crate::guest::{Guest, Spec};
 use crate::lab::command_line;
 use crate::metrics::{self, Metrics};
-use crate::proxy::{PORTS, balancer};
+use crate::proxy::{PORTS, balancer, write_noise};
 use crate::serve::boot_two;
 use crate::tap::Tap;
 use crate::{Failed, Tested, Tests, ensure, http};
@@ -23,6 +23,10 @@ pub const TESTS: Tests = &[
     ("plane::four_pairs_for_two_cores", || shape(4, 2)),
     ("plane::flows_that_change_their_queue_live_on", flows_that_change_their_queue_live_on),
     ("plane::with_rss_nothing_arrives_elsewhere", with_rss_nothing_arrives_elsewhere),
+    ("plane::each_feature_may_be_off", each_feature_may_be_off),
+    ("plane::many_features_may_be_off", many_features_may_be_off),
+    ("plane::interrupts_may_be_too_few", interrupts_may_be_too_few),
+    ("plane::the_device_names_its_mtu", the_device_names_its_mtu),
     ("plane::an_idle_machine_halts", || idle("adaptive").and_then(|idle| idle.halts())),
     ("plane::the_halt_policy_does_not_poll", || idle("halt").and_then(|idle| idle.halts_at_once())),
     ("plane::the_poll_policy_never_halts", || idle("poll").and_then(|idle| idle.polls())),
@@ -32,6 +36,9 @@ const HELLO: &str =
     "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"hello\\n\" }\n";
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Time for a file of a MiB: a hundred times what it takes, and less than what it takes by retransmissions.
+const FILE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Time for what was in flight to come home.
 const QUIET_LIMIT: Duration = Duration::from_secs(20);
@@ -121,6 +128,106 @@ fn with_rss_nothing_arrives_elsewhere() -> Tested {
     for event in ["frames_forwarded", "mispredicted", "source_port_elsewhere", "strays_asked"] {
         let count = metrics.labelled("weir_stack_total", &format!("event=\"{event}\""));
         ensure(count == 0, || format!("{event}: {count}"))?;
+    }
+    Ok(())
+}
+
+/// A guest with two cores and two pairs behind a device with these properties: small requests and a large file pass.
+fn with_properties(properties: &[&str]) -> Result<Bench, Failed> {
+    let root = tempfile::tempdir()?;
+    let expected = write_noise(&root.path().join("file.bin"), 7, 1 << 20)?;
+    let nic_properties = properties.iter().map(|&property| property.to_owned()).collect();
+    let spec = Spec { config: String::new(), cores: 2, nic_properties, ..Spec::default() };
+    let mut bench = Bench::new(root.path(), 2, spec).map_err(|error| format!("{properties:?}: {error}"))?;
+    // The host's side of the wire is as wide as the device says.
+    if let Some(mtu) = properties.iter().find_map(|property| property.strip_prefix("host_mtu=")) {
+        command_line(&format!("ip link set {} mtu {mtu}", bench.tap.name()))?;
+    }
+    let pass = || -> Tested {
+        let web = bench.tap.at(80);
+        // From both cores, most likely.
+        for _ in 0..8 {
+            let start = Instant::now();
+            let (len, sum) = http::digest(web, "/file.bin")?;
+            ensure(sum == expected, || format!("{len} bytes, SHA-256 {sum}"))?;
+            ensure(start.elapsed() < FILE_LIMIT, || format!("{:?} for a file", start.elapsed()))?;
+        }
+        let said = command_line(&format!("ab -q -r -n 100 -c 10 -s 20 http://{web}/"))?;
+        ensure(said.lines().any(|line| line.starts_with("Failed requests:") && line.ends_with(" 0")), || said)
+    };
+    pass().map_err(|error| bench.guest.report(&format!("{properties:?}: {error}")))?;
+    bench.guest.still_runs()?;
+    Ok(bench)
+}
+
+/// The features as the guest names them, and as QEMU does.
+const FEATURES: [(&str, &str); 12] = [
+    ("CSUM", "csum"),
+    ("GUEST_CSUM", "guest_csum"),
+    ("GUEST_TSO4", "guest_tso4"),
+    ("GUEST_TSO6", "guest_tso6"),
+    ("HOST_TSO4", "host_tso4"),
+    ("HOST_TSO6", "host_tso6"),
+    ("MRG_RXBUF", "mrg_rxbuf"),
+    ("STATUS", "status"),
+    ("CTRL_VQ", "ctrl_vq"),
+    ("GUEST_ANNOUNCE", "guest_announce"),
+    ("MQ", "mq"),
+    ("EVENT_IDX", "event_idx"),
+];
+
+/// Whether the guest says that it uses a feature.
+fn uses(bench: &Bench, feature: &str) -> bool {
+    let features =
+        bench.guest.ready.split_once("features ").map(|(_, rest)| rest.split_once('"').unwrap_or((rest, "")).0);
+    features.is_some_and(|features| features.split(',').any(|name| name == feature))
+}
+
+fn each_feature_may_be_off() -> Tested {
+    let all = with_properties(&[])?;
+    for (feature, property) in FEATURES {
+        ensure(uses(&all, feature), || format!("{feature} is not used: {}", all.guest.ready))?;
+        let bench = with_properties(&[&format!("{property}=off")])?;
+        ensure(!uses(&bench, feature), || format!("{feature} is used: {}", bench.guest.ready))?;
+    }
+    Ok(())
+}
+
+fn many_features_may_be_off() -> Tested {
+    let off: Vec<String> = FEATURES.iter().map(|(_, property)| format!("{property}=off")).collect();
+    let off: Vec<&str> = off.iter().map(String::as_str).collect();
+    let sets: [&[&str]; 4] = [
+        &["csum=off", "guest_csum=off", "event_idx=off"],
+        &["mrg_rxbuf=off", "mq=off"],
+        &["rss=on", "mrg_rxbuf=off", "event_idx=off"],
+        &off,
+    ];
+    sets.iter().try_for_each(|set| with_properties(set).map(drop))
+}
+
+/// Four vectors are needed, and two used by the pairs.
+fn interrupts_may_be_too_few() -> Tested {
+    for (vectors, told) in
+        [(0, "no interrupts"), (1, "1 interrupts (shared)"), (2, "2 interrupts"), (3, "2 interrupts")]
+    {
+        let bench = with_properties(&[&format!("vectors={vectors}")])?;
+        ensure(bench.guest.ready.contains(told), || format!("{vectors} vectors: {}", bench.guest.ready))?;
+    }
+    Ok(())
+}
+
+/// Less than Ethernet's, and more than a buffer holds. Without merged buffers the larger one is not promised.
+fn the_device_names_its_mtu() -> Tested {
+    for (properties, mtu) in [
+        (&["host_mtu=1400"][..], 1400),
+        (&["host_mtu=9000"], 9000),
+        (&["host_mtu=9000", "guest_tso4=off", "host_tso4=off", "csum=off"], 9000),
+        (&["host_mtu=9000", "mrg_rxbuf=off"], 1500),
+    ] {
+        let bench = with_properties(properties)?;
+        ensure(bench.guest.ready.contains(&format!("mtu {mtu},")), || {
+            format!("{properties:?}: {}", bench.guest.ready)
+        })?;
     }
     Ok(())
 }

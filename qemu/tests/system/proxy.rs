@@ -91,7 +91,7 @@ fn noise(seed: u64, len: usize) -> impl Iterator<Item = [u8; 8]> {
 }
 
 /// Writes noise into a file and returns its SHA-256.
-fn write_noise(path: &Path, seed: u64, len: usize) -> Result<String, Failed> {
+pub fn write_noise(path: &Path, seed: u64, len: usize) -> Result<String, Failed> {
     let mut file = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
     let mut hash = Sha256::new();
     let mut block = Vec::with_capacity(64 << 10);
