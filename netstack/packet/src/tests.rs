@@ -165,9 +165,9 @@ fn a_packet_is_read_on_another_core_and_freed_at_home() {
 #[test]
 fn a_copy_of_a_long_foreign_frame_has_the_same_bytes_and_its_headers_in_front() {
     let [home, away] = [8, 8].map(|buffers| Pool::with_capacity(buffers).expect("memory"));
-    let text: std::vec::Vec<u8> = (0..6000_u32).map(|n| (n * 7) as u8).collect();
+    let text: Vec<u8> = (0..6000_u32).map(|n| (n * 7) as u8).collect();
     // As a device fills them: each buffer to its end.
-    let mut parts = text.chunks(crate::BUFFER_BYTES).map(|part| {
+    let mut parts = text.chunks(BUFFER_BYTES).map(|part| {
         let mut packet = home.allocate_whole().expect("a buffer");
         packet.truncate(part.len());
         packet.copy_from_slice(part);
@@ -177,10 +177,10 @@ fn a_copy_of_a_long_foreign_frame_has_the_same_bytes_and_its_headers_in_front() 
     parts.for_each(|part| frame.append(part));
     let foreign = Foreign::new(frame);
     let copy = foreign.copy_into(&away).expect("buffers");
-    assert_eq!(copy.parts().flatten().copied().collect::<std::vec::Vec<u8>>(), text);
+    assert_eq!(copy.parts().flatten().copied().collect::<Vec<u8>>(), text);
     assert!(copy.len() > 1800 && copy.buffers() == 4, "each buffer is filled");
     drop(home.welcome(foreign).expect("ours"));
-    let taken = std::vec::Vec::from_iter(core::iter::from_fn(|| away.allocate()));
+    let taken = Vec::from_iter(core::iter::from_fn(|| away.allocate()));
     assert_eq!(taken.len(), 4);
     drop(copy);
     drop(taken);
