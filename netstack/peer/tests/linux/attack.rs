@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread;
@@ -58,6 +59,9 @@ fn segment(control: TcpControl, seq: TcpSeqNumber, ack: Option<TcpSeqNumber>) ->
 /// RFC 4987: while somebody sends SYNs from addresses that do not exist, as fast as a socket takes them, every connection of
 /// an honest client succeeds, and what is held for the others is bounded.
 fn syn_flood(ipv6: bool) -> Tested {
+    /// A flood takes all of a processor; two would drown one another's clients.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock();
     on_a_clear_day(|host| {
         let plan = Plan::new(10_000, 10_000);
         let limit = weir_tcp::Config::default().half_open_max;
