@@ -71,7 +71,7 @@ impl<T: Send> Links<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

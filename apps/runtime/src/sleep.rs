@@ -16,9 +16,13 @@
 //!
 //! Each side writes, then has a full barrier, then reads what the other wrote: so at least one of them sees the other.
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, Ordering};
 use weir_config::IdlePolicy;
+#[cfg(not(loom))]
 use weir_hal::barrier;
 use weir_kernel::cores::CORES_MAX;
 
@@ -129,7 +133,78 @@ impl Calls {
     }
 }
 
-#[cfg(test)]
+/// The model's full barrier.
+#[cfg(loom)]
+mod barrier {
+    pub(super) fn store_load() {
+        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    //! A message and a halt at the same time, in every order: the wake-up is never lost.
+
+    use alloc::sync::Arc;
+
+    use loom::sync::Notify;
+    use loom::thread;
+    use weir_packet::handoff::ring;
+
+    use super::*;
+
+    /// `senders` cores send one message each to a core that halts whenever it finds nothing. Orders in which the cores
+    /// interrupt each other more than `preemptions_max` times are left out.
+    fn sends(senders: usize, preemptions_max: Option<usize>) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = preemptions_max;
+        model.check(move || {
+            let beds = Arc::new([Bed::default()]);
+            // An interrupt stays pending until the halt that it ends.
+            let interrupt = loom::sync::Arc::new(Notify::new());
+            let mut rings = alloc::vec::Vec::new();
+            let mut others = alloc::vec::Vec::new();
+            for _ in 0..senders {
+                let (mut sender, receiver) = ring(1);
+                let (beds, interrupt) = (Arc::clone(&beds), interrupt.clone());
+                rings.push(receiver);
+                others.push(thread::spawn(move || {
+                    let mut calls = Calls::default();
+                    sender.send(7).expect("room");
+                    calls.add(0);
+                    calls.answer(&*beds, |_| interrupt.notify());
+                }));
+            }
+            let mut got = 0;
+            while got < senders {
+                let before = got;
+                got += rings.iter_mut().filter_map(weir_packet::handoff::Receiver::receive).count();
+                if got > before {
+                    continue;
+                }
+                beds[0].lie_down();
+                if rings.iter().all(weir_packet::handoff::Receiver::is_empty) {
+                    // A lost wake-up is a deadlock, which loom reports.
+                    interrupt.wait();
+                }
+                beds[0].get_up();
+            }
+            others.into_iter().for_each(|other| other.join().expect("no panic"));
+        });
+    }
+
+    #[test]
+    fn a_message_ends_the_halt() {
+        sends(1, None);
+    }
+
+    #[test]
+    fn two_senders_may_call_at_once() {
+        sends(2, Some(3));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

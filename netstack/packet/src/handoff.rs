@@ -4,13 +4,11 @@
 //! lines move between the cores once per batch and not once per element. A full ring refuses; nobody ever waits.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 use crate::{Gather, Packet, Pool};
 
 /// A pair of cache lines, so that neighbours are not fetched together by the adjacent-line prefetcher.
@@ -83,7 +81,7 @@ impl<T: Send> Sender<T> {
             }
         }
         // SAFETY: the position is outside `head..tail`, so it is the sender's, and its old value was moved out.
-        unsafe { (*self.shared.element(self.tail).get()).write(value) };
+        self.shared.element(self.tail).with_mut(|element| unsafe { (*element).write(value) });
         self.tail = self.tail.wrapping_add(1);
         self.shared.tail.0.store(self.tail, Ordering::Release);
         Ok(())
@@ -110,7 +108,7 @@ impl<T: Send> Receiver<T> {
             }
         }
         // SAFETY: the position is within `head..tail`, so it was written and is the receiver's.
-        let value = unsafe { (*self.shared.element(self.head).get()).assume_init_read() };
+        let value = self.shared.element(self.head).with(|element| unsafe { (*element).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         self.shared.head.0.store(self.head, Ordering::Release);
         Some(value)
@@ -126,10 +124,11 @@ impl<T: Send> Receiver<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let (mut head, tail) = (*self.head.0.get_mut(), *self.tail.0.get_mut());
+        // Nobody else has a hand on the indexes any more.
+        let (mut head, tail) = (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
         while head != tail {
             // SAFETY: both ends are gone, and positions in `head..tail` hold values.
-            unsafe { (*self.element(head).get()).assume_init_drop() };
+            self.element(head).with_mut(|element| unsafe { (*element).assume_init_drop() });
             head = head.wrapping_add(1);
         }
     }

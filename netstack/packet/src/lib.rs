@@ -23,8 +23,11 @@ pub mod handoff;
 mod packet;
 mod pool;
 mod slot;
+mod sync;
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use chunk::Chunk;

@@ -27,6 +27,8 @@ pub const LONG_VARIABLE: &str = "WEIR_TEST_LONG";
 struct Step {
     title: &'static str,
     arguments: &'static [&'static str],
+    /// Flags of the compiler, for runs with a build of their own.
+    flags: Option<&'static str>,
     /// What the run counts as.
     kind: Kind,
     /// Longer than this it may not take: a test that hangs is a test that fails.
@@ -42,35 +44,64 @@ enum Kind {
 }
 
 /// From the cheap to the dear.
-const STEPS: [Step; 6] = [
-    Step { title: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check, minutes_max: 1 },
+const STEPS: [Step; 8] = [
+    Step { title: "format", arguments: &["fmt", "--all", "--check"], flags: None, kind: Kind::Check, minutes_max: 1 },
     Step {
         title: "lints",
         arguments: &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"],
+        flags: None,
         kind: Kind::Check,
         minutes_max: 10,
     },
     Step {
         title: "lints of the guest",
         arguments: &["clippy", "--quiet", "--package", "weir-runtime", "--", "-D", "warnings"],
+        flags: None,
         kind: Kind::Check,
         minutes_max: 5,
     },
     Step {
         title: "units and tree",
         arguments: &["test", "--quiet", "--no-fail-fast"],
+        flags: None,
         kind: Kind::Tests,
         minutes_max: 15,
     },
     Step {
         title: "units of the kernel",
         arguments: &["test", "--quiet", "--package", "weir-kernel"],
+        flags: None,
+        kind: Kind::Tests,
+        minutes_max: 10,
+    },
+    Step {
+        title: "units of the runtime",
+        arguments: &["test", "--quiet", "--package", "weir-runtime", "--lib"],
+        flags: None,
+        kind: Kind::Tests,
+        minutes_max: 10,
+    },
+    Step {
+        title: "models of what cores share",
+        arguments: &[
+            "test",
+            "--quiet",
+            "--package",
+            "weir-packet",
+            "--package",
+            "weir-runtime",
+            "--lib",
+            "--target-dir",
+            "target/loom",
+        ],
+        flags: Some("--cfg loom"),
         kind: Kind::Tests,
         minutes_max: 10,
     },
     Step {
         title: "systems",
         arguments: &["test", "--quiet", "--package", "weir", "--test", "system"],
+        flags: None,
         kind: Kind::Tests,
         minutes_max: 30,
     },
@@ -208,6 +239,9 @@ impl Step {
         }
         if let Some(filter) = &options.filter {
             command.args(["--", filter]);
+        }
+        if let Some(flags) = self.flags {
+            command.env("RUSTFLAGS", flags);
         }
         if options.long {
             command.env(LONG_VARIABLE, "1");
