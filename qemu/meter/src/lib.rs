@@ -8,7 +8,8 @@
 //! - [`meter`] talks to it while the guest runs: [`Meter::mark`](meter::Meter::mark), then some work, then
 //!   [`Meter::read`](meter::Meter::read);
 //! - [`tally`] is what it answers: the difference of two tallies is the work between them;
-//! - [`symbols`] and [`names`] give names to addresses, [`profile`] says which function did it, [`report`] prints it.
+//! - [`symbols`] and [`names`] give names to addresses, [`profile`] says which function did it, [`report`] prints it, and [`sharing`] finds
+//!   what cores should not share.
 //!
 //! The program `weir-meter` puts this into a laboratory of its own ([`lab`]): network namespace, TAP, backends, load.
 //!
@@ -25,5 +26,6 @@ pub mod names;
 pub mod plugin;
 pub mod profile;
 pub mod report;
+pub mod sharing;
 pub mod symbols;
 pub mod tally;

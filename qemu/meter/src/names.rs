@@ -67,6 +67,12 @@ impl Frame {
         if self.file.is_empty() { self.name.clone() } else { format!("{}:{}", self.file, self.line) }
     }
 
+    /// The source file, such as `netstack/tcp/src/engine.rs`; empty when unknown.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The folder of the package it belongs to, such as `netstack/tcp`; a package of others has its version behind it.
     #[must_use]
     pub fn package(&self) -> &str {
