@@ -38,10 +38,10 @@ pub fn nginx(address: SocketAddrV4, root: &Path, location: &str) -> Result<Daemo
     let location = location.replace("ROOT", &root.display().to_string());
     let text = format!(
         "daemon off; master_process off; pid {at}/pid; error_log stderr notice;\n\
-         events {{ worker_connections 4096; }}\n\
+         events {{ worker_connections 16384; }}\n\
          http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
          uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; keepalive_requests 1000000; sendfile on;\n\
-         server {{ listen {address} backlog=4096; {location} }} }}\n"
+         server {{ listen {address} backlog=16384; {location} }} }}\n"
     );
     let file = folder.path().join("nginx.conf");
     fs::write(&file, text)?;

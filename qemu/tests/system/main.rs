@@ -15,6 +15,7 @@ mod plane;
 mod proxy;
 mod robust;
 mod serve;
+mod steering;
 mod tap;
 
 use std::process::ExitCode;
@@ -35,7 +36,8 @@ fn main() -> ExitCode {
     if !arguments.list {
         namespace::enter_if_outside();
     }
-    let groups = [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, plane::TESTS, robust::TESTS];
+    let groups =
+        [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, plane::TESTS, robust::TESTS, steering::TESTS];
     let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -1,6 +1,7 @@
 //! A network namespace for the whole run.
 
 use std::env;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 
@@ -8,6 +9,10 @@ use crate::lab;
 
 /// Set once this program has been started again: to [`PRIVATE`] or [`SHARED`].
 const INSIDE: &str = "WEIR_TEST_NAMESPACE";
+
+/// Limits of the host's TCP that a crowd of clients would meet: few ports, short queues. They belong to the namespace.
+const SETTINGS: [(&str, &str); 3] =
+    [("ipv4/ip_local_port_range", "1024 65000"), ("core/somaxconn", "65535"), ("ipv4/tcp_max_syn_backlog", "65535")];
 
 const PRIVATE: &str = "private";
 const SHARED: &str = "shared";
@@ -27,6 +32,12 @@ pub fn enter_if_outside() {
         {
             eprintln!("cannot bring the loopback interface up: {error}");
             exit(1);
+        }
+        if is_private() {
+            for (name, value) in SETTINGS {
+                // Not every kernel has each of them, and some have them for the whole host only.
+                let _ = fs::write(format!("/proc/sys/net/{name}"), value);
+            }
         }
         return;
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, hold_queues, nginx};
 use crate::guest::{Guest, Spec};
-use crate::lab::command_line;
+use crate::lab::{command_line, long};
 use crate::metrics::{self, Metrics};
 use crate::proxy::{PORTS, balancer, write_noise};
 use crate::serve::boot_two;
@@ -70,7 +70,7 @@ impl Bench {
         Metrics::read(self.tap.at(9000)).map_err(|error| self.guest.report(&error.to_string()))
     }
 
-    /// 400 connections of one request each and one second of connections that stay; no request may fail.
+    /// 400 connections of one request each and one second (30 in the long form) of connections that stay; no request may fail.
     fn load(&mut self) -> Tested {
         let web = self.tap.at(80);
         let once = command_line(&format!("ab -q -r -n 400 -c 40 -s 20 http://{web}/"))
@@ -78,7 +78,8 @@ impl Bench {
         let field = |name| once.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let clean = field("Complete requests:") == Some("400") && field("Failed requests:") == Some("0");
         ensure(clean && field("Non-2xx responses:").is_none(), || self.guest.report(&once).to_string())?;
-        let stay = command_line(&format!("wrk -t1 -c40 -d1s --timeout 10s http://{web}/"))?;
+        let seconds = if long() { 30 } else { 1 };
+        let stay = command_line(&format!("wrk -t1 -c40 -d{seconds}s --timeout 10s http://{web}/"))?;
         ensure(!stay.contains("Socket errors") && !stay.contains("Non-2xx"), || self.guest.report(&stay).to_string())?;
         self.guest.still_runs()
     }
