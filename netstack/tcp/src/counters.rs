@@ -102,6 +102,18 @@ counters! {
     FastRecoveries => "fast_recoveries",
     /// Episodes that were undone: nothing had been lost.
     SpuriousRecoveries => "spurious_recoveries",
+    /// Timeouts that F-RTO found to be spurious (RFC 5682).
+    FrtoSpurious => "frto_spurious",
+    /// Duplicates of what was acknowledged, reported to the peer (RFC 2883).
+    DsackOldSent => "dsack_old_sent",
+    /// Duplicates of what waits out of order, reported to the peer.
+    DsackOfoSent => "dsack_ofo_sent",
+    /// Duplicates that the peer reported.
+    DsackReceived => "dsack_received",
+    /// Reductions taken back because all that was sent again was reported as a duplicate (RFC 3708).
+    DsackUndone => "dsack_undone",
+    /// Losses that a tail loss probe repaired (RFC 8985, 7.4.2).
+    ProbeRepairs => "probe_repairs",
     /// Reductions because of an ECN echo.
     EcnReductions => "ecn_reductions",
     /// Probes of a closed window or a silent peer.

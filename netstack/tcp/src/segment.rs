@@ -82,6 +82,14 @@ impl SackBlocks {
     pub fn iter(&self) -> impl Iterator<Item = (SeqNumber, SeqNumber)> + '_ {
         self.blocks.iter().flatten().map(|&(start, end)| (SeqNumber(start), SeqNumber(end)))
     }
+
+    /// The blocks by their distance from `una`: in the order in which they were sent. Taken in another, they would look like
+    /// reordering (RFC 8985, 6.2, step 3).
+    pub fn in_order(&self, una: SeqNumber) -> impl Iterator<Item = (SeqNumber, SeqNumber)> {
+        let mut blocks = self.blocks;
+        blocks.sort_unstable_by_key(|block| block.map_or(u32::MAX, |(start, _)| start.wrapping_sub(una.0)));
+        blocks.into_iter().flatten().map(|(start, end)| (SeqNumber(start), SeqNumber(end)))
+    }
 }
 
 /// The options of a segment.

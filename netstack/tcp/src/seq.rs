@@ -26,6 +26,12 @@ impl SeqNumber {
         if other > self { other } else { self }
     }
 
+    /// The earlier of two.
+    #[inline(always)]
+    pub fn min(self, other: Self) -> Self {
+        if other < self { other } else { self }
+    }
+
     #[inline(always)]
     fn distance(self, other: Self) -> i32 {
         self.0.wrapping_sub(other.0) as i32

@@ -36,6 +36,8 @@ pub(crate) struct Reassembly {
     /// The range that grew last: where the next arrival probably goes on.
     recent: u32,
     ranges: u16,
+    /// The first block to be reported is a duplicate (RFC 2883), and is reported once.
+    has_duplicate: bool,
     buffers: u32,
     /// Ranges to be reported, the latest first (RFC 2018, 4).
     report: [(SeqNumber, SeqNumber); SACK_BLOCKS_MAX],
@@ -43,7 +45,7 @@ pub(crate) struct Reassembly {
 
 impl Default for Reassembly {
     fn default() -> Self {
-        Self { head: NONE, recent: NONE, ranges: 0, buffers: 0, report: Default::default() }
+        Self { head: NONE, recent: NONE, ranges: 0, has_duplicate: false, buffers: 0, report: Default::default() }
     }
 }
 
@@ -62,6 +64,45 @@ impl Reassembly {
         self.head == NONE
     }
 
+    /// Whether there is anything that an acknowledgement should report.
+    #[inline]
+    pub fn has_report(&self) -> bool {
+        self.has_duplicate || self.head != NONE
+    }
+
+    /// Whether a duplicate waits to be reported.
+    pub fn has_duplicate(&self) -> bool {
+        self.has_duplicate
+    }
+
+    /// `start..end` came again (RFC 2883, 4): it is reported before everything else, in place of an earlier duplicate.
+    pub fn note_duplicate(&mut self, start: SeqNumber, end: SeqNumber) {
+        if !self.has_duplicate {
+            self.report.rotate_right(1);
+        }
+        self.report[0] = (start, end);
+        self.has_duplicate = true;
+    }
+
+    /// The report was sent. A range that the duplicate had pushed out comes back.
+    pub fn was_reported(&mut self, ranges: &Ranges) {
+        if !core::mem::take(&mut self.has_duplicate) {
+            return;
+        }
+        self.report.rotate_left(1);
+        let (last, kept) = (SACK_BLOCKS_MAX - 1, self.report);
+        self.report[last] = Default::default();
+        let mut index = self.head;
+        while index != NONE {
+            let block = (ranges[index].start, ranges[index].end);
+            if !kept[..last].contains(&block) {
+                self.report[last] = block;
+                return;
+            }
+            index = ranges.next(index);
+        }
+    }
+
     /// Keeps the payload of a single buffer that begins at `start`, beyond what comes next. `window` is the receive
     /// window, which bounds what is held.
     pub fn insert(
@@ -74,9 +115,12 @@ impl Reassembly {
         let mut end = start + packet.len() as u32;
         let before = self.range_before(ranges, start);
         if before != NONE && ranges[before].end > start {
-            let covered = start.until(ranges[before].end);
+            let covered = start.until(ranges[before].end).min(packet.len() as u32);
+            self.note_duplicate(start, start + covered);
             start += covered;
             if packet.trim_front(covered as usize).is_err() || start >= end {
+                // RFC 2883, 4: what contains the duplicate comes next.
+                self.note(ranges[before].start, ranges[before].end);
                 return Err(Refused::Duplicate);
             }
         }
@@ -151,7 +195,11 @@ impl Reassembly {
 
     /// The blocks to report, latest first. `nxt` is `rcv.nxt`: what it covers is no longer reported.
     pub fn report(&self, nxt: SeqNumber) -> impl Iterator<Item = (SeqNumber, SeqNumber)> + '_ {
-        self.report.iter().copied().filter(move |&(start, end)| start != end && start > nxt)
+        let duplicates = usize::from(self.has_duplicate);
+        let is_worth = move |&(at, (start, end)): &(usize, (SeqNumber, SeqNumber))| {
+            start != end && (start > nxt || at < duplicates)
+        };
+        self.report.iter().copied().enumerate().filter(is_worth).map(|(_, block)| block)
     }
 
     /// Discards everything.
@@ -222,8 +270,10 @@ impl Reassembly {
     /// Puts a range at the front of the report, in place of those that it contains.
     fn note(&mut self, start: SeqNumber, end: SeqNumber) {
         let old = core::mem::take(&mut self.report);
-        let kept = old.into_iter().filter(|block| !(block.0 >= start && block.1 <= end));
-        for (entry, block) in self.report.iter_mut().zip(core::iter::once((start, end)).chain(kept)) {
+        let (duplicate, others) = old.split_at(usize::from(self.has_duplicate));
+        let kept = others.iter().copied().filter(|block| !(block.0 >= start && block.1 <= end));
+        let blocks = duplicate.iter().copied().chain(core::iter::once((start, end))).chain(kept);
+        for (entry, block) in self.report.iter_mut().zip(blocks) {
             *entry = block;
         }
     }

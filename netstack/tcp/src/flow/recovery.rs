@@ -10,6 +10,8 @@
 //!
 //! In `Fast` and `Reducing`, `cwnd` follows proportional rate reduction (RFC 6937); in `Timeout` it is in slow start.
 
+use core::num::NonZero;
+
 use crate::congestion::{Congestion, Reduced};
 use crate::seq::SeqNumber;
 
@@ -33,9 +35,14 @@ pub(crate) struct Recovery {
     prr_out: u32,
     recover_fs: u32,
     reduced: Reduced,
-    /// The timestamp of the episode's first retransmission.
-    first_retransmit: Option<u32>,
+    /// The timestamp of the episode's first retransmission; 1 for 0.
+    first_retransmit: Option<NonZero<u32>>,
+    /// Bytes sent again in the episode that the peer has not reported as duplicates; 0 when there was nothing.
+    unproven: u32,
 }
+
+/// [`Recovery::unproven`] of an episode that follows from another one: no report takes both back.
+const NOT_UNDOABLE: u32 = u32::MAX;
 
 impl Recovery {
     #[inline(always)]
@@ -72,6 +79,9 @@ impl Recovery {
             self.reduced = congestion.on_congestion();
             self.recover_fs = (nxt - una).max(1);
             (self.prr_delivered, self.prr_out) = (0, 0);
+            self.unproven = 0;
+        } else if self.phase == Phase::Reducing {
+            self.unproven = NOT_UNDOABLE;
         }
         self.phase = phase;
         self.recover = nxt;
@@ -79,20 +89,41 @@ impl Recovery {
     }
 
     /// The retransmission timer expired (RFC 5681, 3.1; RFC 6298, 5).
-    pub fn time_out(&mut self, nxt: SeqNumber, congestion: &mut Congestion) {
+    pub fn time_out(&mut self, una: SeqNumber, nxt: SeqNumber, congestion: &mut Congestion) {
         if self.phase == Phase::Open || self.phase == Phase::Reducing {
             self.reduced = congestion.on_congestion();
             self.first_retransmit = None;
+            self.unproven = 0;
         }
+        self.recover_fs = (nxt - una).max(1);
         congestion.on_timeout();
         self.phase = Phase::Timeout;
         self.recover = nxt;
         self.dup_acks = 0;
     }
 
-    /// Something was sent again, with this timestamp.
-    pub fn note_retransmit(&mut self, timestamp: u32) {
-        self.first_retransmit.get_or_insert(timestamp);
+    /// `bytes` were sent again, with this timestamp.
+    pub fn note_retransmit(&mut self, bytes: u32, timestamp: u32) {
+        self.first_retransmit.get_or_insert(NonZero::new(timestamp).unwrap_or(NonZero::<u32>::MIN));
+        if self.is_recovering() {
+            self.unproven = self.unproven.saturating_add(bytes);
+        }
+    }
+
+    /// The peer reported `start..end` as a duplicate (RFC 3708, 3). True when all that was sent again in the latest episode,
+    /// which may be over, has been reported.
+    pub fn duplicate_reported(&mut self, start: SeqNumber, end: SeqNumber) -> bool {
+        let first = self.recover - self.recover_fs;
+        if matches!(self.unproven, 0 | NOT_UNDOABLE) || start < first || end > self.recover {
+            return false;
+        }
+        self.unproven = self.unproven.saturating_sub(end - start);
+        self.unproven == 0
+    }
+
+    /// RecoveryPoint.
+    pub fn recover(&self) -> SeqNumber {
+        self.recover
     }
 
     /// `bytes` were sent.
@@ -104,7 +135,7 @@ impl Recovery {
     /// Whether an acknowledgement that echoes `echo` proves the episode spurious: it was sent for the original, before the
     /// first retransmission (RFC 3522, 3.2).
     pub fn is_spurious(&self, echo: u32) -> bool {
-        self.is_recovering() && self.first_retransmit.is_some_and(|first| SeqNumber(echo) < SeqNumber(first))
+        self.is_recovering() && self.first_retransmit.is_some_and(|first| SeqNumber(echo) < SeqNumber(first.get()))
     }
 
     /// Takes the reduction back.
@@ -112,6 +143,7 @@ impl Recovery {
         congestion.undo(self.reduced);
         self.phase = Phase::Open;
         self.dup_acks = 0;
+        self.unproven = 0;
     }
 
     /// `una` has advanced. True when the episode ended with that.

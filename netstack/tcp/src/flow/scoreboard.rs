@@ -281,11 +281,17 @@ impl Scoreboard {
         }
     }
 
-    /// Takes all outstanding records for lost, in the order of sequence numbers.
+    /// Takes all outstanding records for lost. What is lost is sent again in the order of sequence numbers, whatever the
+    /// order in which it was sent before (RFC 6298, 5.4: the earliest first).
     pub fn mark_all_lost(&mut self, records: &mut Records) {
+        (self.outstanding, self.lost, self.lost_bytes) = Default::default();
         let mut index = self.head;
         while index != NONE {
-            self.mark_lost(records, index);
+            if records[index].standing != Standing::Sacked {
+                records[index].standing = Standing::Lost;
+                self.lost_bytes += records[index].len;
+                self.lost.push(records, index);
+            }
             index = records.next(index);
         }
     }
@@ -381,7 +387,7 @@ impl Scoreboard {
         delivery: &mut impl Delivery,
     ) -> bool {
         let before = self.sacked_bytes;
-        for (start, end) in blocks.iter() {
+        for (start, end) in blocks.in_order(una) {
             if start >= una && start < end && end <= nxt {
                 self.sack_block(records, chunks, start, end, delivery);
             }

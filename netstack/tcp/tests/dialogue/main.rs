@@ -3,6 +3,8 @@
 mod harness;
 mod script;
 
+mod rfc2883_dsack;
+mod rfc5682_f_rto;
 mod rfc5961_blind_attacks;
 mod rfc6298_retransmission;
 mod rfc7323_timestamps;

@@ -85,6 +85,15 @@ fn rfc_8985_6_reordering_by_less_than_a_quarter_round_trip_is_forgiven() {
     assert_eq!(d.count(Counter::FastRecoveries), 0);
 }
 
+/// Acknowledgements were lost: one tells at once what several would have told, and nothing of that is reordering.
+#[test]
+fn rfc_8985_6_2_what_one_acknowledgement_tells_is_in_order() {
+    let mut d = ten_out();
+    d.peer(&format!(". 1:1(0) ack {} <ts 102 0,sack {}:{} {}:{}>", start(2), start(6), start(10), start(3), start(5)));
+    let again: Vec<u32> = d.drain().iter().map(|segment| segment.seq).collect();
+    assert_eq!(again, [start(2), start(5)]);
+}
+
 #[test]
 fn rfc_8985_6_3_the_reordering_timer_finds_the_hole() {
     let mut d = ten_out();

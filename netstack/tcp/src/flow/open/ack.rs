@@ -33,6 +33,14 @@ struct Tally<'a> {
     rtt_ns: Option<u64>,
 }
 
+/// What an acknowledgement newly delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    pub bytes: u32,
+    /// Something of it was sent once only.
+    pub is_original: bool,
+}
+
 impl Delivery for Tally<'_> {
     #[inline]
     fn delivered(&mut self, record: &Record) {
@@ -52,7 +60,7 @@ impl Open {
     pub(super) fn advance_una(&mut self, plain: &Plain, common: &mut Common, shared: &mut Shared) {
         let in_flight = self.in_flight();
         let delivered = self.take_acknowledged(plain.ack, plain.timestamp, None, common, shared);
-        self.grow_window(delivered, in_flight, shared);
+        self.grow_window(delivered.bytes, in_flight, shared);
         self.restart_loss_timer(common, shared);
     }
 
@@ -61,11 +69,13 @@ impl Open {
         let in_flight = self.in_flight();
         let is_duplicate = self.is_duplicate(segment);
         self.update_window(segment.seq, segment.ack, segment.window);
-        self.note_duplicate_report(segment);
+        self.note_duplicate_report(segment, shared);
         let progress = segment.ack > self.snd.una;
         let before = (self.snd.una, self.recovery.phase());
         let options = &segment.options;
         let delivered = self.take_acknowledged(segment.ack, options.timestamp, Some(&options.sack), common, shared);
+        self.judge_timeout(segment, is_duplicate, progress, delivered, shared);
+        let delivered = delivered.bytes;
         if progress {
             self.undo_if_spurious(segment, shared);
             if self.recovery.advance(self.snd.una, &mut self.congestion) {
@@ -108,7 +118,7 @@ impl Open {
         sack: Option<&SackBlocks>,
         common: &mut Common,
         shared: &mut Shared,
-    ) -> u32 {
+    ) -> Delivered {
         let mut tally = Tally {
             rack: &mut self.rack,
             now: shared.now,
@@ -118,13 +128,13 @@ impl Open {
             bytes: 0,
             rtt_ns: None,
         };
-        if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
-            let space = (self.snd.una.max(ack), self.snd.nxt);
-            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
-        }
         let progress = ack > self.snd.una;
         if progress {
             self.sent.acknowledge(&mut shared.records, &shared.chunks, ack, &mut tally);
+        }
+        if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
+            let space = (self.snd.una.max(ack), self.snd.nxt);
+            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
         }
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {
@@ -133,7 +143,7 @@ impl Open {
         if progress {
             self.release_acknowledged(ack, common, shared);
         }
-        bytes
+        Delivered { bytes, is_original: rtt_ns.is_some() }
     }
 
     #[inline(always)]
@@ -146,7 +156,7 @@ impl Open {
         self.rtt.reset_backoff();
         self.stalled_since = shared.now;
         if self.tail_probe.is_some() {
-            self.settle_tail_probe(ack);
+            self.settle_tail_probe(ack, shared);
         }
         if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
             common.output = true;
@@ -177,21 +187,50 @@ impl Open {
             && u32::from(segment.window) << self.snd.scale == self.snd.wnd
     }
 
-    /// The peer reports that it got something twice (RFC 2883).
-    fn note_duplicate_report(&mut self, segment: &Segment) {
-        let Some((start, end)) = segment.options.sack.iter().next() else { return };
-        if self.negotiated.sack && start < segment.ack && end <= segment.ack {
-            self.rack.duplicate_reported(self.snd.una, self.snd.nxt);
+    /// The peer reports that it got something twice (RFC 2883, 4).
+    fn note_duplicate_report(&mut self, segment: &Segment, shared: &mut Shared) {
+        let Some((start, end)) = self.reported_duplicate(segment) else { return self.end_tail_probe(segment) };
+        shared.count(Counter::DsackReceived);
+        self.rack.duplicate_reported(self.snd.una, self.snd.nxt);
+        // RFC 8985, 7.4.2: the probe and its original arrived.
+        if self.tail_probe.is_some_and(|probe| probe.end == end && segment.ack >= end) {
+            self.tail_probe = None;
         }
+        if self.recovery.duplicate_reported(start, end) {
+            shared.count(Counter::DsackUndone);
+            self.take_back(shared);
+        }
+    }
+
+    /// The first block, when it lies below the acknowledgement or within the second.
+    fn reported_duplicate(&self, segment: &Segment) -> Option<(SeqNumber, SeqNumber)> {
+        let mut blocks = segment.options.sack.iter();
+        let (start, end) = blocks.next().filter(|_| self.negotiated.sack)?;
+        let is_below = end <= segment.ack;
+        let mut is_inside = || blocks.next().is_some_and(|(first, last)| start >= first && end <= last);
+        (start < end && end <= self.snd.nxt && (is_below || is_inside())).then_some((start, end))
+    }
+
+    /// RFC 8985, 7.4.2: a bare duplicate acknowledgement of the probe, from a peer that reports no duplicates.
+    fn end_tail_probe(&mut self, segment: &Segment) {
+        let is_bare = segment.len == 0 && segment.options.sack.is_empty() && segment.ack == self.snd.una;
+        if is_bare && self.tail_probe.is_some_and(|probe| probe.end == segment.ack) {
+            self.tail_probe = None;
+        }
+    }
+
+    /// The reduction was spurious: what was taken for lost is on its way.
+    pub(super) fn take_back(&mut self, shared: &mut Shared) {
+        shared.count(Counter::SpuriousRecoveries);
+        self.sent.forgive_lost(&mut shared.records);
+        self.recovery.undo(&mut self.congestion);
     }
 
     /// RFC 3522: the peer echoes a timestamp from before the first retransmission.
     fn undo_if_spurious(&mut self, segment: &Segment, shared: &mut Shared) {
         let Some(timestamp) = segment.options.timestamp.filter(|_| self.negotiated.timestamps) else { return };
         if self.recovery.is_spurious(timestamp.echo) {
-            shared.count(Counter::SpuriousRecoveries);
-            self.sent.forgive_lost(&mut shared.records);
-            self.recovery.undo(&mut self.congestion);
+            self.take_back(shared);
         }
     }
 
@@ -257,13 +296,16 @@ impl Open {
         }
     }
 
-    /// RFC 8985, 7.4.2: did the probe repair a loss that nothing else told of?
-    fn settle_tail_probe(&mut self, ack: SeqNumber) {
-        let Some(probe) = self.tail_probe else { return };
-        if ack >= probe.end {
-            // A retransmitted probe that was acknowledged without a duplicate report has filled a hole.
+    /// RFC 8985, 7.4.2: did the probe repair a loss that nothing else told of? An acknowledgement that goes beyond a probe
+    /// that was sent again, without a duplicate having been reported, says so.
+    fn settle_tail_probe(&mut self, ack: SeqNumber, shared: &mut Shared) {
+        let Some(probe) = self.tail_probe.filter(|probe| ack >= probe.end) else { return };
+        if !probe.retransmitted {
             self.tail_probe = None;
-            if probe.retransmitted && self.recovery.phase() == Phase::Open {
+        } else if ack > probe.end {
+            self.tail_probe = None;
+            if self.recovery.phase() == Phase::Open {
+                shared.count(Counter::ProbeRepairs);
                 self.recovery.begin(Phase::Reducing, self.snd.una, self.snd.nxt, &mut self.congestion);
             }
         }

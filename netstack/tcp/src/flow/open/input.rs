@@ -100,6 +100,9 @@ impl Open {
             return self.refuse(segment, common, shared);
         }
         self.note_timestamp(segment.seq, segment.options.timestamp, shared);
+        if start < first {
+            self.note_duplicate(segment, common, shared);
+        }
         let had_text = segment.len > 0;
         cut_to_window(segment, first, last);
         if had_text && segment.len == 0 {
@@ -110,15 +113,26 @@ impl Open {
 
     /// An unacceptable segment is answered with an ACK, unless it is a RST. One that takes no sequence number may be such an
     /// answer itself: those are answered now and then, or two ends that disagree would answer each other for ever.
-    fn refuse(&mut self, segment: &Segment, common: &mut Common, shared: &Shared) -> Step {
+    fn refuse(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) -> Step {
         if segment.flags.has(Flags::RST) {
             return Step::Done(Outcome::Keep);
         }
+        self.note_duplicate(segment, common, shared);
         if segment.sequence_len() > 0 || shared.now.since_ns(self.refused_at) >= REFUSAL_INTERVAL_NS {
             self.refused_at = shared.now;
             self.acknowledge_now(common);
         }
         Step::Done(Outcome::Keep)
+    }
+
+    /// RFC 2883, 4: the part of a segment's text that was received before is reported, at once.
+    fn note_duplicate(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+        let end = (segment.seq + segment.sequence_len()).min(self.rcv.nxt);
+        if self.negotiated.sack && segment.len > 0 && !segment.flags.has(Flags::SYN) && segment.seq < end {
+            shared.count(Counter::DsackOldSent);
+            self.reassembly.note_duplicate(segment.seq, end);
+            self.acknowledge_now(common);
+        }
     }
 
     /// RFC 7323, 5.3, R1 to R3.

@@ -15,11 +15,13 @@
 //! acknowledge), `output` (what is sent), `timers`.
 
 mod ack;
+mod f_rto;
 mod input;
 mod output;
 mod text;
 mod timers;
 
+use f_rto::FRto;
 use weir_packet::Chunk;
 use weir_socket::{CloseReason, Instant, Readiness, Received, SendError};
 
@@ -46,6 +48,7 @@ pub(crate) struct Open {
     fin: Fin,
     probe: Option<Probe>,
     loss_timer: LossTimer,
+    f_rto: FRto,
     acknowledge: Acknowledge,
     /// The application gave the flow back: what arrives has no reader.
     orphaned: bool,
@@ -205,6 +208,7 @@ impl Open {
             fin: Fin::None,
             probe: None,
             loss_timer: LossTimer::Retransmission,
+            f_rto: FRto::Off,
             acknowledge: Acknowledge::Nothing,
             orphaned: false,
             refused: opened.refused,

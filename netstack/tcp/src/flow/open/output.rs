@@ -1,7 +1,7 @@
 //! What a flow sends, and in which order: probes, what was lost, new data, the FIN, and an acknowledgement if none of these
 //! carried it.
 
-use super::{Acknowledge, Common, Fin, LossTimer, Open, Probe, TailProbe};
+use super::{Acknowledge, Common, FRto, Fin, LossTimer, Open, Probe, TailProbe};
 use crate::congestion::Congestion;
 use crate::counters::Counter;
 use crate::flow::recovery::Phase;
@@ -80,6 +80,12 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<Option<u32>, Blocked> {
+        if self.f_rto == FRto::NewData {
+            let sent = self.send_f_rto(burst_max, common, shared, link)?;
+            if self.f_rto == FRto::NewData {
+                return Ok(sent);
+            }
+        }
         let sent = match self.next_urgent(shared, burst_max) {
             Urgent::Nothing if self.probe.is_none() && self.sent.first_lost().is_none() => {
                 return self.send_more(burst_max, common, shared, link);
@@ -94,7 +100,7 @@ impl Open {
 
     /// Sends new data; none when they may not be sent now.
     #[inline(always)]
-    fn send_more<L: Link>(
+    pub(super) fn send_more<L: Link>(
         &mut self,
         burst_max: u32,
         common: &mut Common,
@@ -187,7 +193,7 @@ impl Open {
 
     /// Bytes that the peer's window still takes.
     #[inline]
-    fn window_room(&self) -> u32 {
+    pub(super) fn window_room(&self) -> u32 {
         self.snd.nxt.until(self.snd.una + self.snd.wnd)
     }
 
@@ -270,7 +276,7 @@ impl Open {
     ) {
         let fin = header.flags.has(Flags::FIN);
         let record = Record::new(header.seq, len, fin, self.queue.unsent(), shared.now);
-        self.was_acknowledged(common);
+        self.data_acknowledged(common);
         self.ecn.reduced = false;
         self.sent.push(&mut shared.records, record);
         self.queue.mark_sent_to(after, len);
@@ -342,12 +348,12 @@ impl Open {
             }
             return Err(blocked);
         }
-        self.was_acknowledged(common);
+        self.data_acknowledged(common);
         if rest.is_some() {
             self.sent.split(&mut shared.records, &shared.chunks, record, part, rest);
         }
         self.sent.retransmit(&mut shared.records, record, shared.now);
-        self.recovery.note_retransmit(self.timestamp(shared));
+        self.recovery.note_retransmit(part, self.timestamp(shared));
         self.recovery.note_sent(part);
         self.snd.sent_at = shared.now;
         count(shared, header.flags);
@@ -379,7 +385,7 @@ impl Open {
         link: &mut L,
     ) -> Result<(), Blocked> {
         let header = self.header(seq, Flags::ACK, Ecn::NotCapable, shared);
-        if self.reassembly.is_empty() || !self.negotiated.sack {
+        if !self.owes_report() {
             emit_copied(link, shared, common.route(), &header, &[])?;
         } else {
             let mut header = Header::from(header);
@@ -387,6 +393,7 @@ impl Open {
                 *block = Some((start.0, end.0));
             }
             emit_bare(link, shared, common.route(), &header)?;
+            self.reassembly.was_reported(&shared.ranges);
         }
         self.was_acknowledged(common);
         count(shared, header.flags);
@@ -414,6 +421,22 @@ impl Open {
         self.acknowledge = Acknowledge::Nothing;
         self.rcv.acked = self.rcv.nxt;
         common.timers.ack = NEVER;
+    }
+
+    /// Data have been sent, which acknowledge as well, but report nothing: what has to be reported follows by itself.
+    #[inline(always)]
+    fn data_acknowledged(&mut self, common: &mut Common) {
+        if self.acknowledge == Acknowledge::Now && self.owes_report() {
+            self.rcv.acked = self.rcv.nxt;
+        } else {
+            self.was_acknowledged(common);
+        }
+    }
+
+    /// Whether an acknowledgement has to carry a SACK option.
+    #[inline]
+    fn owes_report(&self) -> bool {
+        self.negotiated.sack && self.reassembly.has_report()
     }
 
     /// Learns the path's MTU before the first segment, and what follows from it.

@@ -77,6 +77,7 @@ impl Open {
             return shared.count(Counter::MemoryPressure);
         }
         let window = self.rcv.capacity;
+        let had_duplicate = self.reassembly.has_duplicate();
         let mut start = segment.seq;
         let mut rest = segment.payload.take_rest();
         let mut packet = segment.payload;
@@ -93,6 +94,9 @@ impl Open {
             let Some(mut next) = rest else { break };
             rest = next.take_rest();
             packet = next;
+        }
+        if self.negotiated.sack && self.reassembly.has_duplicate() && !had_duplicate {
+            shared.count(Counter::DsackOfoSent);
         }
     }
 

@@ -51,7 +51,8 @@ impl Open {
             self.sent.forget_sacked(&mut shared.records);
         }
         self.sent.mark_all_lost(&mut shared.records);
-        self.recovery.time_out(self.snd.nxt, &mut self.congestion);
+        self.begin_f_rto();
+        self.recovery.time_out(self.snd.una, self.snd.nxt, &mut self.congestion);
         self.rtt.back_off();
         self.loss_timer = LossTimer::Retransmission;
         common.timers.loss = shared.now.plus_ns(self.rto_ns());
