@@ -11,13 +11,13 @@
 //! of the device, never in a panic, and never in memory that has two owners.
 //!
 //! `unsafe` is in `virtio::ring::memory` and `virtio::ring::bytes` (memory shared with a device),
-//! and in the pretended device of the tests (`fake`). Registers are safe through `weir_hal::Mmio`.
+//! and in the pretended device of the tests and the fuzzer (`fake`). Registers are safe through `weir_hal::Mmio`.
 
 #![no_std]
 #![deny(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "fake"))]
 extern crate std;
 
 mod error;
@@ -26,7 +26,11 @@ pub mod pci;
 pub mod rng;
 pub mod virtio;
 
-#[cfg(test)]
+// Much of it serves the dialogues of the tests alone.
+#[cfg(any(test, feature = "fake"))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod fake;
 
 pub use error::DeviceError;
+#[cfg(feature = "fake")]
+pub use fake::play::{Played, play};

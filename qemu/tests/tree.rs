@@ -24,7 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weir-stack", &["weir-packet", "weir-socket", "weir-tcp"]),
     ("weir-sim", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
     ("weir-peer", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
-    ("weir-fuzz", &["weir-config", "weir-http1", "weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
+    (
+        "weir-fuzz",
+        &["weir-config", "weir-drivers", "weir-http1", "weir-packet", "weir-socket", "weir-stack", "weir-tcp"],
+    ),
     // Applications know sockets and HTTP.
     ("weir-httpd", &["weir-config", "weir-http1", "weir-packet", "weir-socket"]),
     ("weir-proxy", &["weir-config", "weir-http1", "weir-httpd", "weir-packet", "weir-socket"]),

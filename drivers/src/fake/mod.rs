@@ -1,4 +1,4 @@
-//! A virtio device played in the same memory, for tests: it answers the registers of the common configuration, walks
+//! A virtio device played in the same memory, for tests and the fuzzer: it answers the registers of the common configuration, walks
 //! the rings like a device does, and lies when it is told to.
 //!
 //! An address that a driver writes into a descriptor is a pointer here. Nothing runs by itself: a test says what the
@@ -6,8 +6,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod config;
+pub(crate) mod play;
 mod queue;
 mod registers;
+pub(crate) mod world;
 
 use alloc::vec::Vec;
 use core::alloc::Layout;
@@ -24,8 +26,38 @@ use crate::virtio::{DeviceType, Features, PciTransport};
 pub(crate) use queue::Queue;
 pub(crate) use registers::{FakeDoorbell, FakeRegisters};
 
-/// A machine whose memory is the test's.
+/// A machine whose memory is the test's, for ever.
 pub(crate) struct FakeMachine;
+
+/// A machine whose memory ends with it, for worlds by the million.
+#[derive(Default)]
+pub(crate) struct FakeMemory {
+    regions: Mutex<Vec<(NonNull<u8>, Layout)>>,
+}
+
+impl Machine for FakeMemory {
+    fn dma_alloc(&self, bytes: usize, align: usize) -> Option<DmaRegion> {
+        let region = FakeMachine.dma_alloc(bytes, align)?;
+        let start = NonNull::new(region.as_ptr())?;
+        let layout = Layout::from_size_align(bytes, align).ok()?;
+        self.regions.lock().expect("nobody fails while holding it").push((start, layout));
+        Some(region)
+    }
+
+    fn map_mmio(&self, at: PhysAddr, len: usize) -> Result<Mmio, MapError> {
+        FakeMachine.map_mmio(at, len)
+    }
+}
+
+impl Drop for FakeMemory {
+    fn drop(&mut self) {
+        for (start, layout) in self.regions.lock().expect("nobody fails while holding it").drain(..) {
+            // SAFETY: allocated by `dma_alloc` with this layout, and taken off the list; a world lets go of its device and driver
+            // before its memory, and nobody else has one.
+            unsafe { std::alloc::dealloc(start.as_ptr(), layout) };
+        }
+    }
+}
 
 impl Machine for FakeMachine {
     fn dma_alloc(&self, bytes: usize, align: usize) -> Option<DmaRegion> {

@@ -50,7 +50,7 @@ impl MsixTable {
     }
 
     /// A table in registers that somebody else found.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fake"))]
     pub(crate) const fn over(entries: Mmio, len: u16) -> Self {
         Self { entries, len }
     }

@@ -2,6 +2,7 @@
 
 mod chunked;
 mod configuration;
+mod device;
 mod frames;
 mod heads;
 mod operations;
@@ -35,6 +36,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "segments", run: segments::run, words: &[] },
     Target { name: "operations", run: operations::run, words: &[] },
     Target { name: "frames", run: frames::run, words: &[] },
+    Target { name: "device", run: device::run, words: &[] },
     Target { name: "request", run: heads::run_request, words: heads::WORDS },
     Target { name: "response", run: heads::run_response, words: heads::WORDS },
     Target { name: "chunked", run: chunked::run, words: chunked::WORDS },

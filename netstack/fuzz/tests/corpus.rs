@@ -37,6 +37,11 @@ fn frames() {
 }
 
 #[test]
+fn device() {
+    short_campaign("device", 1_000);
+}
+
+#[test]
 fn request() {
     short_campaign("request", 4_000);
 }

@@ -6,7 +6,8 @@ use std::vec::Vec;
 use weir_packet::frame::{ChecksumOffload, ChecksumStatus, Offload, Receive, Segmentation, Transmit, TransmitError};
 use weir_packet::{Chunk, Pool};
 
-use super::{LEN, open, world, world_with};
+use super::{open, world, world_with};
+use crate::fake::world::LEN;
 use crate::fake::{ALL, FakeDevice};
 use crate::net::{Options, feature};
 use crate::virtio::features::EVENT_IDX;

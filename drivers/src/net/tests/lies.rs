@@ -2,8 +2,9 @@
 
 use weir_packet::frame::{Receive, Transmit, TransmitError};
 
-use super::{LEN, World, open, world};
+use super::{open, world};
 use crate::DeviceError;
+use crate::fake::world::{LEN, World};
 use crate::fake::{ALL, FakeDevice, State};
 use crate::net::{ControlEvent, Options, feature};
 

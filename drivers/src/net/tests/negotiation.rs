@@ -4,8 +4,9 @@ use std::format;
 use std::string::ToString;
 use std::vec;
 
-use super::{LEN, World, message, open, open_with, world_with};
+use super::{open, open_with, world_with};
 use crate::DeviceError;
+use crate::fake::world::{LEN, World, message};
 use crate::fake::{ALL, FakeDevice, FakeMachine, MAC};
 use crate::net::{NetDevice, Options, feature};
 use crate::virtio::features::{EVENT_IDX, VERSION_1};

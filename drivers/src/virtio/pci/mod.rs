@@ -140,7 +140,7 @@ impl PciTransport<Mmio> {
 
 impl<R: Registers> PciTransport<R> {
     /// A transport over registers that somebody else found.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fake"))]
     pub(crate) fn from_parts(
         device_type: DeviceType,
         [common, notify, device]: [R; 3],
