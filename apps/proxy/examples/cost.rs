@@ -15,7 +15,7 @@ use weir_packet::{Chunk, Packet, Pool};
 use weir_proxy::{Service, Setup};
 use weir_socket::{
     CloseReason, ConnectError, Event, FlowId, Instant, ListenError, ListenerId, Readiness, Received, SendError,
-    Sockets, Token,
+    Sockets, SpliceStop, Spliced, Token,
 };
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 192.0.2.10:8080\r\n\r\n";
@@ -67,6 +67,9 @@ impl Sockets for Net {
     }
     fn send_queued(&self, _flow: FlowId) -> usize {
         0
+    }
+    fn splice(&mut self, _from: FlowId, _to: FlowId, _max: usize) -> Spliced {
+        Spliced { moved: 0, stop: SpliceStop::Nothing }
     }
     fn shutdown(&mut self, _flow: FlowId) {}
     fn close(&mut self, _flow: FlowId) {}

@@ -25,6 +25,8 @@ mod event;
 mod flow;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use core::net::SocketAddr;
@@ -88,6 +90,17 @@ pub trait Sockets {
     /// Bytes that were queued and are not yet acknowledged by the peer.
     fn send_queued(&self, flow: FlowId) -> usize;
 
+    /// Moves received bytes of `from` to the send queue of `to`, up to `max` of them, in the buffers they came in: what a
+    /// proxy does with a body that it need not look at. `from` and `to` may be the same flow.
+    ///
+    /// A byte leaves `from` only when `to` takes it, so that the receive window of `from` opens as fast as `to` is
+    /// acknowledged: back pressure, without a byte held in between. Room is judged as [`send`](Self::send) judges it: the
+    /// last buffer is taken whole.
+    ///
+    /// [`SpliceStop`] tells why no more was moved and which event says to go on. The end of `from`'s stream moves nothing by
+    /// itself: pass it on with [`shutdown`](Self::shutdown) of `to`, and receiving from `to` goes on.
+    fn splice(&mut self, from: FlowId, to: FlowId, max: usize) -> Spliced;
+
     /// Ends our direction after what is queued (FIN); receiving goes on.
     fn shutdown(&mut self, flow: FlowId);
 
@@ -132,6 +145,32 @@ pub enum Received {
     End,
     /// The flow is gone, and what it had received was read or lost.
     Closed(CloseReason),
+}
+
+/// What [`Sockets::splice`] did.
+#[derive(Debug)]
+pub struct Spliced {
+    /// Bytes that went from one flow to the other.
+    pub moved: usize,
+    /// Why not more.
+    pub stop: SpliceStop,
+}
+
+/// Why [`Sockets::splice`] moved no more.
+#[derive(Debug)]
+pub enum SpliceStop {
+    /// As many as asked for were moved. When the limit cut a buffer, its other bytes come out, as received.
+    Limit(Option<Chunk>),
+    /// The source has no more now; [`Readiness::READABLE`] of it will follow.
+    Nothing,
+    /// The target has no room; what is left stays with the source. [`Readiness::WRITABLE`] of the target will follow.
+    Full,
+    /// The source's peer ended its direction, and all of it was moved.
+    End,
+    /// The source is gone, and what it had received was moved or lost.
+    SourceClosed(CloseReason),
+    /// The target is gone, or its direction was shut down; what is left stays with the source.
+    TargetClosed(CloseReason),
 }
 
 /// Why bytes were not queued.

@@ -20,7 +20,7 @@ use weir_packet::Pool;
 
 use crate::{
     Chunk, CloseReason, ConnectError, Event, FlowId, Instant, ListenError, ListenerId, Packet, Readiness, Received,
-    SendError, Sockets, Token,
+    SendError, Sockets, SpliceStop, Spliced, Token,
 };
 
 /// Bytes a flow queues for sending before it refuses more, unless the test changes it.
@@ -255,6 +255,24 @@ impl FakeNet {
         self.flows.get_mut(&flow.index()).filter(|f| f.held)
     }
 
+    /// Whether the source has a buffer that the target takes.
+    fn may_splice(&mut self, from: FlowId, to: FlowId) -> Result<(), SpliceStop> {
+        let source = self.held(from).ok_or(SpliceStop::SourceClosed(CloseReason::Released))?;
+        if source.inbound.is_empty() {
+            return Err(match source.state {
+                State::Closed(reason) => SpliceStop::SourceClosed(reason),
+                _ if source.inbound_end => SpliceStop::End,
+                _ => SpliceStop::Nothing,
+            });
+        }
+        // Nothing is queued by an empty chunk, but a refusal is remembered.
+        match self.send(to, Chunk::from_static(b"")) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(_)) => Err(SpliceStop::Full),
+            Err(SendError::Closed(reason)) => Err(SpliceStop::TargetClosed(reason)),
+        }
+    }
+
     fn release(&mut self, flow: FlowId, abort: bool) {
         let Some(entry) = self.held_mut(flow) else { return };
         entry.held = false;
@@ -342,7 +360,9 @@ impl Sockets for FakeNet {
             entry.refused_send = true;
             return Err(SendError::Full(chunk));
         }
-        entry.outbound.push_back(chunk);
+        if !chunk.is_empty() {
+            entry.outbound.push_back(chunk);
+        }
         Ok(())
     }
 
@@ -357,6 +377,26 @@ impl Sockets for FakeNet {
 
     fn send_queued(&self, flow: FlowId) -> usize {
         self.held(flow).map_or(0, Flow::queued)
+    }
+
+    fn splice(&mut self, from: FlowId, to: FlowId, max: usize) -> Spliced {
+        let mut moved = 0;
+        let stop = loop {
+            if moved == max {
+                break SpliceStop::Limit(None);
+            }
+            if let Err(stop) = self.may_splice(from, to) {
+                break stop;
+            }
+            let Received::Data(mut chunk) = self.receive(from) else { break SpliceStop::Nothing };
+            let part = chunk.split_to(max - moved);
+            moved += part.len();
+            self.send(to, part).expect("room that was seen");
+            if !chunk.is_empty() {
+                break SpliceStop::Limit(Some(chunk));
+            }
+        };
+        Spliced { moved, stop }
     }
 
     fn shutdown(&mut self, flow: FlowId) {

@@ -23,7 +23,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 use weir_packet::frame::{Capabilities, ChecksumStatus, Offload, RxFrame, Transmit, TransmitError};
 use weir_packet::handoff::{Receiver, Sender, ring};
 use weir_packet::{Chunk, Packet, Pool};
-use weir_socket::{Event, FlowId, Instant, ListenerId, Readiness, Received, SendError, Sockets, Token};
+use weir_socket::{Event, FlowId, Instant, ListenerId, Readiness, Received, SendError, Sockets, SpliceStop, Token};
 use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig};
 
 const BURST: usize = 64;
@@ -115,7 +115,6 @@ enum Flow {
     /// Half of a relayed connection, and the other half.
     Relay {
         other: FlowId,
-        waiting: Option<Chunk>,
         ended: bool,
     },
 }
@@ -165,8 +164,8 @@ impl Apps {
                         net.abort(flow);
                         continue;
                     };
-                    self.flows.insert(flow, Flow::Relay { other, waiting: None, ended: false });
-                    self.flows.insert(other, Flow::Relay { other: flow, waiting: None, ended: false });
+                    self.flows.insert(flow, Flow::Relay { other, ended: false });
+                    self.flows.insert(other, Flow::Relay { other: flow, ended: false });
                     self.pass(net, flow);
                 }
             }
@@ -223,31 +222,15 @@ impl Apps {
 
     /// Moves what `from` has received to the other half.
     fn pass(&mut self, net: &mut Shard, from: FlowId) {
-        let Some(Flow::Relay { other, waiting, ended }) = self.flows.get_mut(&from) else { return };
+        let Some(Flow::Relay { other, ended }) = self.flows.get_mut(&from) else { return };
         let to = *other;
-        loop {
-            let chunk = match waiting.take() {
-                Some(chunk) => chunk,
-                None if *ended => break,
-                None => match net.receive(from) {
-                    Received::Data(chunk) => chunk,
-                    Received::Nothing => break,
-                    Received::End => {
-                        *ended = true;
-                        net.shutdown(to);
-                        break;
-                    }
-                    Received::Closed(_) => return self.tear_down(net, from, to),
-                },
-            };
-            match net.send(to, chunk) {
-                Ok(()) => {}
-                Err(SendError::Full(chunk)) => {
-                    *waiting = Some(chunk);
-                    break;
-                }
-                Err(SendError::Closed(_)) => return self.tear_down(net, from, to),
+        match net.splice(from, to, usize::MAX).stop {
+            SpliceStop::End => {
+                *ended = true;
+                net.shutdown(to);
             }
+            SpliceStop::Nothing | SpliceStop::Full | SpliceStop::Limit(_) => {}
+            SpliceStop::SourceClosed(_) | SpliceStop::TargetClosed(_) => return self.tear_down(net, from, to),
         }
         let both_ended =
             [from, to].iter().all(|flow| matches!(self.flows.get(flow), Some(Flow::Relay { ended: true, .. })));

@@ -3,7 +3,9 @@
 use core::net::SocketAddr;
 
 use weir_packet::{Chunk, Packet};
-use weir_socket::{ConnectError, Event, FlowId, Instant, ListenError, ListenerId, Received, SendError, Sockets, Token};
+use weir_socket::{
+    ConnectError, Event, FlowId, Instant, ListenError, ListenerId, Received, SendError, Sockets, Spliced, Token,
+};
 
 use crate::counters;
 use crate::shard::Shard;
@@ -70,6 +72,11 @@ impl Sockets for Shard {
     #[inline]
     fn send_queued(&self, flow: FlowId) -> usize {
         self.engine.send_queued(flow)
+    }
+
+    #[inline]
+    fn splice(&mut self, from: FlowId, to: FlowId, max: usize) -> Spliced {
+        self.engine.splice(from, to, max)
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 mod agenda;
 mod input;
 mod output;
+mod splice;
 mod time;
 mod verbs;
 

@@ -278,6 +278,6 @@ fn is_held_as(slot: &Slot, flow: FlowId) -> bool {
 
 /// The slot behind an id of the application's, if it is not stale.
 #[inline(always)]
-fn held(flows: &mut crate::slab::Slab<Slot>, flow: FlowId) -> Option<&mut Slot> {
+pub(super) fn held(flows: &mut crate::slab::Slab<Slot>, flow: FlowId) -> Option<&mut Slot> {
     flows.get_mut(flow.index()).filter(|slot| is_held_as(slot, flow))
 }

@@ -96,6 +96,16 @@ impl Opening {
         Ok(())
     }
 
+    /// Whether [`Self::send`] would take a chunk; a refusal is remembered as there.
+    pub fn admits(&mut self, shared: &mut Shared) -> Result<bool, CloseReason> {
+        if self.fin_queued {
+            return Err(CloseReason::Shutdown);
+        }
+        let admits = self.send_room(shared) > 0 && self.queue.takes_chunk(&mut shared.chunks);
+        self.refused |= !admits;
+        Ok(admits)
+    }
+
     pub fn send_room(&self, shared: &Shared) -> usize {
         if self.fin_queued {
             return 0;

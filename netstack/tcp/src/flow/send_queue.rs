@@ -60,6 +60,12 @@ impl SendQueue {
         self.unsent_len
     }
 
+    /// Whether a chunk can be appended.
+    #[inline(always)]
+    pub fn takes_chunk(&self, nodes: &mut Chunks) -> bool {
+        self.chunks < CHUNKS_MAX && nodes.has_room()
+    }
+
     /// Appends a chunk; it comes back when there are too many.
     #[inline(always)]
     pub fn push(&mut self, nodes: &mut Chunks, chunk: Chunk) -> Result<(), Chunk> {

@@ -13,5 +13,6 @@ mod rfc9293_data;
 mod rfc9293_opening;
 mod rfc9293_window;
 mod sack_recovery;
+mod splice;
 mod syn_cache;
 mod time_wait;

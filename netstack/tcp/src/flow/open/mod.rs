@@ -300,6 +300,21 @@ impl Open {
         Ok(())
     }
 
+    /// Whether [`Self::send`] would take a chunk; a refusal is remembered as there.
+    pub fn admits(&mut self, shared: &mut Shared) -> Result<bool, CloseReason> {
+        if self.fin != Fin::None {
+            return Err(CloseReason::Shutdown);
+        }
+        let admits = self.queue.len() < shared.limits.send_queue_max && self.queue.takes_chunk(&mut shared.chunks);
+        self.refused |= !admits;
+        Ok(admits)
+    }
+
+    /// Whether received bytes wait to be read.
+    pub fn is_readable(&self) -> bool {
+        self.inbox.len() > 0
+    }
+
     /// RECEIVE, 3.10.3.
     #[inline]
     pub fn receive(&mut self, common: &mut Common, shared: &mut Shared) -> Received {
