@@ -44,7 +44,7 @@ counters! {
     DropResetLimit => "drop_reset_limit",
     /// An answer that was not sent: too many wait.
     DropReplyQueue => "drop_reply_queue",
-    /// Dropped: a SYN with FIN or RST.
+    /// Dropped by a listener: a SYN with FIN or RST.
     DropSynFlags => "drop_syn_flags",
     /// ACK of a handshake dropped: the accept queue is full.
     ListenOverflows => "listen_overflows",
@@ -86,8 +86,20 @@ counters! {
     NoSyn => "no_syn",
     /// Segments that acknowledge what was never sent, or is long gone.
     UnacceptableAck => "unacceptable_ack",
+    /// Segments with a SYN on a flow or handshake that has had its own (RFC 5961, 4.2).
+    SynOnFlow => "syn_on_flow",
+    /// RSTs in the window that do not stand at its beginning (RFC 5961, 3.2).
+    ResetInexact => "reset_inexact",
+    /// SACK blocks that are none, or beyond what was sent.
+    SackDiscarded => "sack_discarded",
+    /// Segments that came in TIME-WAIT and change nothing (RFC 1337).
+    TimeWaitIgnored => "time_wait_ignored",
+    /// User timeout options (RFC 5482): heard, not adopted.
+    UserTimeoutOptions => "user_timeout_options",
     /// Challenge ACKs (RFC 5961).
     ChallengeAcks => "challenge_acks",
+    /// Challenge ACKs that were not sent: too many in this second (RFC 5961, 7).
+    ChallengesSkipped => "challenges_skipped",
     /// Flows reset because data came that nobody will read.
     DataAfterClose => "data_after_close",
     /// Segments with data beyond the peer's FIN.
@@ -120,7 +132,7 @@ counters! {
     WindowProbes => "window_probes",
     /// Path MTUs lowered by ICMP.
     PathMtuReductions => "path_mtu_reductions",
-    /// ICMP errors that fit no flow, or quote nothing that is on its way.
+    /// ICMP errors that fit no flow, quote nothing that is on its way, or say nothing that counts.
     IcmpIgnored => "icmp_ignored",
     /// Transmissions put off: no buffer was free.
     NoBuffer => "no_buffer",

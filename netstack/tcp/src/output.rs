@@ -23,6 +23,8 @@ pub(crate) const MSS_DEFAULT_V6: u16 = 1_220;
 /// A path that claims to carry less than this is not believed (RFC 1191, 7.1 and RFC 8200, 5 have 576 and 1280).
 pub(crate) const MTU_MIN_V4: u16 = 552;
 pub(crate) const MTU_MIN_V6: u16 = 1_280;
+/// RFC 791, 3.2: what every link carries. An error that claims less is a forgery.
+pub(crate) const MTU_LEAST_V4: u16 = 68;
 
 /// Where a segment goes.
 #[derive(Debug, Clone, Copy)]

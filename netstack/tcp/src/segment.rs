@@ -100,6 +100,17 @@ pub(crate) struct Options {
     pub window_scale: Option<u8>,
     pub sack_permitted: bool,
     pub sack: SackBlocks,
+    /// RFC 5482.
+    pub user_timeout: bool,
+}
+
+/// Kinds and lengths of options that `smoltcp` takes for unknown ones.
+mod kind {
+    /// RFC 7323, 3.2: of any other length than ten.
+    pub const TIMESTAMPS: u8 = 8;
+    /// RFC 5482, 3.
+    pub const USER_TIMEOUT: u8 = 28;
+    pub const USER_TIMEOUT_VALUE_BYTES: usize = 2;
 }
 
 /// What a segment says that is as most are: no control bit but ACK and PSH, no option but a timestamp.
@@ -248,6 +259,13 @@ impl Options {
                 TcpOption::SackRange(blocks) => options.sack.blocks = blocks,
                 TcpOption::TimeStamp { tsval, tsecr } => {
                     options.timestamp = Some(Timestamp { value: tsval, echo: tsecr });
+                }
+                TcpOption::Unknown { kind: kind::TIMESTAMPS, .. } => return None,
+                TcpOption::Unknown { kind: kind::USER_TIMEOUT, data } => {
+                    if data.len() != kind::USER_TIMEOUT_VALUE_BYTES {
+                        return None;
+                    }
+                    options.user_timeout = true;
                 }
                 TcpOption::NoOperation | TcpOption::Unknown { .. } => {}
             }

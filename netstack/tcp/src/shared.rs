@@ -93,6 +93,13 @@ impl Shared {
         self.counters.count(counter);
     }
 
+    /// Whether one more challenge ACK may be sent in this second (RFC 5961, 7); counted either way.
+    pub fn may_challenge(&mut self) -> bool {
+        let allowed = self.challenges.allow(self.now);
+        self.count(if allowed { Counter::ChallengeAcks } else { Counter::ChallengesSkipped });
+        allowed
+    }
+
     /// A flow changes its state.
     #[inline]
     pub fn transition(&mut self, from: Option<FlowState>, to: Option<FlowState>) {

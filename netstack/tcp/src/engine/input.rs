@@ -69,6 +69,9 @@ impl Engine {
             Ok(parsed) => parsed,
             Err(error) => return self.count_malformed(error),
         };
+        if segment.options.user_timeout {
+            self.shared.count(Counter::UserTimeoutOptions);
+        }
         let hash = self.hash(&tuple);
         match self.find(&tuple, hash) {
             Some(Target::Flow(index)) => self.segment_for_flow(index, segment),
@@ -158,6 +161,12 @@ impl Engine {
                 .timestamp
                 .is_some_and(|timestamp| SeqNumber(timestamp.value) < SeqNumber(handshake.ts_recent));
         if !in_window || is_old || segment.flags.has(Flags::SYN) {
+            self.shared.count(match (in_window, is_old) {
+                (false, _) if segment.seq < nxt => Counter::OldData,
+                (false, _) => Counter::OutOfWindow,
+                (true, true) => Counter::PawsRejected,
+                (true, false) => Counter::SynOnFlow,
+            });
             if !segment.flags.has(Flags::RST) {
                 self.challenge_half_open(&half_open);
             }
@@ -165,6 +174,7 @@ impl Engine {
         }
         if segment.flags.has(Flags::RST) {
             if segment.seq != nxt {
+                self.shared.count(Counter::ResetInexact);
                 return self.challenge_half_open(&half_open);
             }
             self.shared.count(Counter::AttemptFails);
@@ -183,7 +193,10 @@ impl Engine {
                 self.establish_passive(Some(index), half_open, segment);
             }
             None if self.cookies.are_in_use(self.shared.now) => self.shared.count(Counter::SynCookiesFailed),
-            None => self.reset_stray(Reply::reset(tuple, &segment)),
+            None => {
+                self.shared.count(Counter::UnacceptableAck);
+                self.reset_stray(Reply::reset(tuple, &segment));
+            }
         }
     }
 
@@ -252,7 +265,8 @@ impl Engine {
     /// LISTEN and CLOSED (3.10.7.2 and 3.10.7.1). `after` is the TIME-WAIT record that a SYN replaces.
     fn segment_for_nobody(&mut self, tuple: Tuple, hash: u32, segment: Segment, after: Option<time_wait::Record>) {
         if segment.flags.has(Flags::RST) {
-            return self.shared.count(Counter::DropNoFlow);
+            let is_syn = segment.flags.has(Flags::SYN) && self.listeners.find(&tuple).is_some();
+            return self.shared.count(if is_syn { Counter::DropSynFlags } else { Counter::DropNoFlow });
         }
         let Some(listener) = self.listeners.find(&tuple) else {
             self.shared.count(Counter::DropNoFlow);
@@ -334,8 +348,7 @@ impl Engine {
     }
 
     fn challenge_half_open(&mut self, half_open: &HalfOpen) {
-        if self.shared.challenges.allow(self.shared.now) {
-            self.shared.count(Counter::ChallengeAcks);
+        if self.shared.may_challenge() {
             let HalfOpen { tuple, next_hop, handshake, .. } = half_open;
             let mut reply = Reply::new(*tuple, *next_hop, Flags::ACK, handshake.iss + 1, handshake.irs + 1);
             let options = handshake.syn_ack_options(&self.shared);
@@ -348,7 +361,7 @@ impl Engine {
     fn segment_for_time_wait(&mut self, index: u32, tuple: Tuple, hash: u32, segment: Segment) {
         let record = *self.time_waits.get(index);
         if segment.flags.has(Flags::RST) {
-            return;
+            return self.shared.count(Counter::TimeWaitIgnored);
         }
         let newer_timestamp = match (record.ts_recent(), segment.options.timestamp) {
             (Some(recent), Some(timestamp)) if timestamp.value == recent => None,
@@ -363,8 +376,12 @@ impl Engine {
             self.demux.remove(hash, Target::TimeWait(index));
             return self.segment_for_nobody(tuple, hash, segment, Some(record));
         }
+        let is_fin = segment.flags.has(Flags::FIN) && segment.seq + segment.sequence_len() == record.rcv_nxt;
+        if !is_fin {
+            self.shared.count(Counter::TimeWaitIgnored);
+        }
         let is_unacceptable = segment.sequence_len() > 0 || segment.seq != record.rcv_nxt;
-        if is_unacceptable && self.shared.challenges.allow(self.shared.now) {
+        if is_unacceptable && self.shared.may_challenge() {
             let mut reply = Reply::new(tuple, segment.next_hop, Flags::ACK, record.snd_nxt, record.rcv_nxt);
             reply.header.options.timestamp = record.ts_recent().map(|echo| {
                 let offset = self.shared.secrets.derive(&tuple, self.shared.now).timestamp_offset;
@@ -372,7 +389,7 @@ impl Engine {
             });
             self.reply(reply);
         }
-        if segment.flags.has(Flags::FIN) && segment.seq + segment.sequence_len() == record.rcv_nxt {
+        if is_fin {
             self.restart_time_wait(index, hash);
         }
     }
@@ -408,7 +425,9 @@ impl Engine {
         let slot = &mut self.flows[index];
         let outcome = match (&mut slot.state, error.kind) {
             (State::Open(open), IcmpErrorKind::PacketTooBig(mtu)) if open.is_in_flight(sequence) => {
-                open.path_carries(mtu, &mut slot.common, &mut self.shared);
+                if !open.path_carries(mtu, &mut slot.common, &mut self.shared) {
+                    self.shared.count(Counter::IcmpIgnored);
+                }
                 Outcome::Keep
             }
             (State::Opening(opening), IcmpErrorKind::Unreachable(_)) if sequence == opening.iss() => {

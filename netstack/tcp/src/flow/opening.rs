@@ -116,7 +116,7 @@ impl Opening {
     pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Arrival {
         match self.crossed {
             None => self.in_syn_sent(segment, common, shared),
-            Some(handshake) => self.in_syn_received(handshake, segment, common),
+            Some(handshake) => self.in_syn_received(handshake, segment, common, shared),
         }
     }
 
@@ -128,7 +128,11 @@ impl Opening {
             return if segment.flags.has(Flags::RST) { KEEP } else { Arrival::Reset(segment.ack) };
         }
         if segment.flags.has(Flags::RST) {
-            return if has_ack { Arrival::Outcome(Outcome::Gone(CloseReason::Refused)) } else { KEEP };
+            if has_ack {
+                return Arrival::Outcome(Outcome::Gone(CloseReason::Refused));
+            }
+            shared.count(Counter::NoAck);
+            return KEEP;
         }
         if !segment.flags.has(Flags::SYN) {
             shared.count(Counter::NoSyn);
@@ -146,7 +150,13 @@ impl Opening {
     }
 
     /// 3.10.7.4 for SYN-RECEIVED.
-    fn in_syn_received(&mut self, mut handshake: Handshake, segment: Segment, common: &mut Common) -> Arrival {
+    fn in_syn_received(
+        &mut self,
+        mut handshake: Handshake,
+        segment: Segment,
+        common: &mut Common,
+        shared: &mut Shared,
+    ) -> Arrival {
         if segment.flags.has(Flags::SYN) && segment.seq == handshake.irs {
             if segment.flags.has(Flags::ACK) && segment.ack == self.derived.iss + 1 {
                 // The peer's SYN-ACK of the same crossing: it acknowledges ours.
@@ -157,6 +167,8 @@ impl Opening {
             return KEEP;
         }
         if segment.seq != handshake.irs + 1 || segment.flags.has(Flags::SYN) {
+            let is_elsewhere = segment.seq != handshake.irs + 1;
+            shared.count(if is_elsewhere { Counter::OutOfWindow } else { Counter::SynOnFlow });
             self.challenge = true;
             common.output = true;
             return KEEP;
@@ -165,9 +177,11 @@ impl Opening {
             return Arrival::Outcome(Outcome::Gone(CloseReason::Refused));
         }
         if !segment.flags.has(Flags::ACK) {
+            shared.count(Counter::NoAck);
             return KEEP;
         }
         if segment.ack != self.derived.iss + 1 {
+            shared.count(Counter::UnacceptableAck);
             return Arrival::Reset(segment.ack);
         }
         handshake.complete(&segment);

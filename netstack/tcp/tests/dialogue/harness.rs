@@ -215,6 +215,19 @@ impl Dialogue {
         self.turn();
     }
 
+    /// The peer sends a segment with these options, byte by byte, padded with no-operations.
+    pub fn peer_with_options(&mut self, script: &str, options: &[u8]) {
+        let (source, destination) = (self.remote.ip().into(), self.local.ip().into());
+        self.peer_changed(script, |bytes| {
+            let mut padded = options.to_vec();
+            padded.resize(options.len().next_multiple_of(4), 1);
+            bytes.splice(20..20, padded.iter().copied());
+            let mut packet = TcpPacket::new_unchecked(&mut bytes[..]);
+            packet.set_header_len(20 + padded.len() as u8);
+            packet.fill_checksum(&source, &destination);
+        });
+    }
+
     fn encode(&self, script: &Script) -> Vec<u8> {
         let iss = self.iss.unwrap_or(0);
         let mut options = [0; 40];

@@ -3,6 +3,7 @@
 mod harness;
 mod script;
 
+mod bad_input;
 mod rfc2883_dsack;
 mod rfc5682_f_rto;
 mod rfc5961_blind_attacks;

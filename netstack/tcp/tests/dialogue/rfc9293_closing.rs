@@ -62,6 +62,28 @@ fn s3_6_figure_13_both_close_at_once() {
     d.expect_all_gone();
 }
 
+/// Both FINs cross with data before them, and ours is lost.
+#[test]
+fn s3_6_both_close_at_once_with_data_and_a_loss() {
+    let mut d = Dialogue::established();
+    d.write(100);
+    d.shutdown();
+    d.expect("P. 1:101(100) ack 1");
+    d.expect("F. 101:101(0) ack 1");
+    d.peer("PF. 1:51(50) ack 101 <ts 102 0>");
+    d.expect(". 102:102(0) ack 52");
+    d.expect_state(FlowState::Closing);
+    assert_eq!(d.read(), 50);
+    assert!(d.is_at_end());
+    d.after_ms(1_000);
+    d.expect("F. 101:101(0) ack 52");
+    d.peer(". 52:52(0) ack 102 <ts 103 0>");
+    assert_eq!(d.engine.gauges().time_wait, 1);
+    d.close();
+    d.drain();
+    d.expect_all_gone();
+}
+
 #[test]
 fn s3_6_fin_and_ack_of_fin_in_one_segment() {
     let mut d = Dialogue::established();

@@ -65,6 +65,24 @@ fn s3_5_figure_7_simultaneous_open() {
     d.expect("P. 1:11(10) ack 1");
 }
 
+/// The SYN-ACKs of the crossing are lost; plain segments of the peer complete it as well.
+#[test]
+fn s3_5_figure_7_simultaneous_open_with_losses() {
+    for mut d in [Dialogue::new(), Dialogue::v6()] {
+        d.connect();
+        d.expect("S 0:0(0)");
+        d.peer("S 0:0(0) win 65535 <mss 1400,sackOK,ts 100 0>");
+        d.expect("S. 0:0(0) ack 1");
+        d.after_ms(1_000);
+        d.expect("S. 0:0(0) ack 1");
+        d.peer("S 0:0(0) win 65535 <mss 1400,sackOK,ts 100 0>");
+        d.expect("S. 0:0(0) ack 1");
+        d.peer("P. 1:11(10) ack 1 <ts 101 0>");
+        d.expect_state(FlowState::Established);
+        assert_eq!(d.read(), 10);
+    }
+}
+
 #[test]
 fn s3_10_7_1_closed_answers_with_a_reset() {
     let mut d = Dialogue::new();

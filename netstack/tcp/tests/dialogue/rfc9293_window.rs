@@ -120,3 +120,48 @@ fn s3_8_4_a_silent_peer_is_probed_when_asked_for() {
     assert!(d.closed_for().is_some());
     assert!(d.count(Counter::WindowProbes) >= 4);
 }
+
+/// 3.8.4: the peer's own keepalives, with or without a byte of rubbish, are answered and change nothing.
+#[test]
+fn s3_8_4_the_keepalives_of_the_peer_are_answered() {
+    let mut d = Dialogue::established();
+    d.peer("P. 1:101(100) ack 1 <ts 102 0>");
+    assert_eq!(d.read(), 100);
+    d.after_ms(50);
+    d.drain();
+    for _ in 0..5 {
+        d.after_ms(75_000);
+        d.peer(". 100:100(0) ack 1 <ts 103 0>");
+        d.expect(". 1:1(0) ack 101");
+        d.after_ms(75_000);
+        d.peer(". 100:101(1) ack 1 <ts 104 0>");
+        d.expect(". 1:1(0) ack 101");
+    }
+    d.expect_state(FlowState::Established);
+    assert_eq!(d.read(), 0);
+}
+
+/// What is on its way is repeated until the user timeout: no probe has to ask as well.
+#[test]
+fn s3_8_4_no_keepalive_while_something_is_on_its_way() {
+    let keepalive = weir_tcp::Keepalive {
+        idle: std::time::Duration::from_secs(1),
+        interval: std::time::Duration::from_secs(1),
+        probes: 9,
+    };
+    let mut d = Dialogue::with_config(|c| c.keepalive = Some(keepalive)).accepted("mss 1460,sackOK,ws 7,ts 100 0");
+    d.write(100);
+    d.after_ms(8_000);
+    assert!(d.drain().iter().all(|segment| segment.len == 100));
+    assert_eq!(d.count(Counter::WindowProbes), 0);
+}
+
+/// 3.8.4: without being asked for, there are none.
+#[test]
+fn s3_8_4_an_idle_flow_stays_for_ever_when_nobody_asked() {
+    let mut d = Dialogue::established();
+    d.after(std::time::Duration::from_secs(7 * 24 * 3_600));
+    d.expect_nothing();
+    d.expect_state(FlowState::Established);
+    assert_eq!(d.engine.next_deadline(), None);
+}

@@ -1,5 +1,7 @@
 //! RFC 4987: the SYN cache, cookies, and the queue of flows to be accepted.
 
+use std::net::SocketAddr;
+
 use weir_tcp::{Config, Counter, FlowState};
 
 use crate::harness::Dialogue;
@@ -10,7 +12,10 @@ fn tiny(config: &mut Config) {
 
 fn flood(d: &mut Dialogue, port: u16) {
     let remote = d.remote;
-    d.remote = ([203, 0, 113, 9], port).into();
+    d.remote = match remote {
+        SocketAddr::V4(_) => ([203, 0, 113, 9], port).into(),
+        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9], port).into(),
+    };
     d.peer("S 0:0(0) win 65535 <mss 1460>");
     d.link.sent.clear();
     d.remote = remote;
@@ -18,8 +23,12 @@ fn flood(d: &mut Dialogue, port: u16) {
 
 #[test]
 fn rfc_4987_3_6_a_full_cache_answers_with_cookies() {
-    for (options, ts, sack) in [("mss 1460,sackOK,ws 7,ts 100 0", true, true), ("mss 1460", false, false)] {
+    let with_and_without = [("mss 1460,sackOK,ws 7,ts 100 0", true, true), ("mss 1460", false, false)];
+    for ((options, ts, sack), v6) in with_and_without.into_iter().flat_map(|peer| [(peer, false), (peer, true)]) {
         let mut d = Dialogue::with_config(tiny);
+        if v6 {
+            (d.local, d.remote) = (Dialogue::v6().local, Dialogue::v6().remote);
+        }
         d.listen();
         flood(&mut d, 1);
         flood(&mut d, 2);
@@ -36,7 +45,8 @@ fn rfc_4987_3_6_a_full_cache_answers_with_cookies() {
         // The peer's window and its options were remembered.
         d.write(3_000);
         let first = d.next().unwrap();
-        assert_eq!(first.len, if ts { 1_448 } else { 512 });
+        let full = if v6 { 1_428 } else { 1_448 };
+        assert_eq!(first.len, if ts { full } else { 512 });
         d.link.sent.clear();
         d.peer(&format!("P. 501:601(100) ack 1 win 512 <{}>", if ts { "ts 102 0" } else { "" }));
         let answer = d.drain().into_iter().find(|segment| segment.len == 0).unwrap();
@@ -109,4 +119,31 @@ fn a_full_flow_table_refuses_by_name() {
     d.expect_state(FlowState::Established);
     assert!(d.engine.is_tuple_free(d.local, other) && !d.engine.is_tuple_free(d.local, d.remote));
     assert!(d.engine.owns(d.local, d.remote));
+}
+
+/// The ACK with a cookie is dropped as any other when nobody accepts; the next segment of the peer carries it again.
+#[test]
+fn a_full_accept_queue_loses_no_handshake_by_cookie() {
+    let mut d = Dialogue::with_config(|c| (c.half_open_max, c.accept_queue_max) = (2, 1));
+    d.listen();
+    let first = d.remote;
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1");
+    flood(&mut d, 1);
+    flood(&mut d, 2);
+    let second = ([203, 0, 113, 9], 4_000).into();
+    d.remote = second;
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1");
+    d.expect_nothing();
+    assert_eq!((d.count(Counter::ListenOverflows), d.count(Counter::SynCookiesSent)), (1, 1));
+    d.remote = first;
+    d.accept();
+    d.remote = second;
+    d.peer("P. 1:11(10) ack 1");
+    d.accept();
+    assert_eq!((d.engine.peer_address(d.flow()), d.read()), (Some(second), 10));
+    assert_eq!(d.count(Counter::ResetsOut), 0);
 }

@@ -39,6 +39,44 @@ fn rfc_1337_a_reset_ends_nothing() {
     assert_eq!(d.engine.gauges().time_wait, 1);
 }
 
+/// RFC 1337, figure 1: a segment from long ago makes us answer, the peer, which has forgotten the flow, resets, and the record
+/// stays. Then nothing old can get into the next flow.
+#[test]
+fn rfc_1337_old_segments_do_not_assassinate() {
+    for ts in [true, false] {
+        let mut d = waiting(ts);
+        let old = if ts { "<ts 101 0>" } else { "" };
+        d.peer(&format!("P. -99:1(100) ack 1 {old}"));
+        d.expect(". 2:2(0) ack 2");
+        d.peer("R 2:2(0)");
+        d.peer(&format!(". 1:1(0) ack 1 {old}"));
+        d.expect(". 2:2(0) ack 2");
+        d.peer("R 2:2(0)");
+        d.expect_nothing();
+        assert_eq!((d.engine.gauges().time_wait, d.count(Counter::TimeWaitIgnored)), (1, 4));
+        d.after_ms(61_000);
+        d.expect_all_gone();
+    }
+}
+
+/// The client has closed first, its last ACK was lost, and it comes back with the same port: challenged (RFC 5961, 4.2), it
+/// resets what is left, and its next SYN opens.
+#[test]
+fn rfc_5961_4_2_a_port_that_is_used_again_in_last_ack() {
+    let mut d = Dialogue::established();
+    d.peer("F. 1:1(0) ack 1 <ts 102 0>");
+    d.close();
+    d.drain();
+    d.peer("S 5000:5000(0) win 65535 <mss 1460,sackOK,ws 7,ts 200 0>");
+    d.expect(". 2:2(0) ack 2");
+    d.peer("R 2:2(0)");
+    d.expect_all_gone();
+    d.peer("S 5000:5000(0) win 65535 <mss 1460,sackOK,ws 7,ts 201 0>");
+    d.expect("S. 0:0(0) ack 5001");
+    d.peer(". 5001:5001(0) ack 1 <ts 202 0>");
+    d.accept();
+}
+
 #[test]
 fn rfc_6191_a_syn_with_a_newer_timestamp_opens_again() {
     let mut d = waiting(true);

@@ -135,6 +135,9 @@ impl Open {
         if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
             let space = (self.snd.una.max(ack), self.snd.nxt);
             self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
+            for _ in blocks.iter().filter(|&(start, end)| start >= end || end > self.snd.nxt) {
+                shared.counters.count(Counter::SackDiscarded);
+            }
         }
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {

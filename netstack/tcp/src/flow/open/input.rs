@@ -106,6 +106,7 @@ impl Open {
         let had_text = segment.len > 0;
         cut_to_window(segment, first, last);
         if had_text && segment.len == 0 {
+            shared.count(Counter::OutOfWindow);
             self.acknowledge_now(common);
         }
         Step::Continue
@@ -169,6 +170,7 @@ impl Open {
             return Step::Continue;
         }
         if segment.seq != self.rcv.nxt {
+            shared.count(Counter::ResetInexact);
             return self.challenge(common, shared);
         }
         shared.count(Counter::ResetsIn);
@@ -178,7 +180,11 @@ impl Open {
 
     /// Fourth step, with RFC 5961, 4.2: a SYN never resets.
     fn check_syn(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Step {
-        if segment.flags.has(Flags::SYN) { self.challenge(common, shared) } else { Step::Continue }
+        if !segment.flags.has(Flags::SYN) {
+            return Step::Continue;
+        }
+        shared.count(Counter::SynOnFlow);
+        self.challenge(common, shared)
     }
 
     /// Fifth step, with RFC 5961, 5.2.
@@ -239,8 +245,7 @@ impl Open {
 
     /// A challenge ACK, so many per second (RFC 5961, 7).
     fn challenge(&mut self, common: &mut Common, shared: &mut Shared) -> Step {
-        if shared.challenges.allow(shared.now) {
-            shared.count(Counter::ChallengeAcks);
+        if shared.may_challenge() {
             self.acknowledge_now(common);
         }
         Step::Done(Outcome::Keep)

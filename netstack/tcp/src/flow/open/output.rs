@@ -9,8 +9,8 @@ use crate::flow::scoreboard::{Record, Standing};
 use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
 use crate::output::{
-    Blocked, COPY_BYTES, Header, MTU_MIN_V4, MTU_MIN_V6, Payload, PlainHeader, count, emit, emit_bare, emit_copied,
-    mss_of_mtu,
+    Blocked, COPY_BYTES, Header, MTU_LEAST_V4, MTU_MIN_V4, MTU_MIN_V6, Payload, PlainHeader, count, emit, emit_bare,
+    emit_copied, mss_of_mtu,
 };
 use crate::segment::{Flags, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
@@ -456,10 +456,12 @@ impl Open {
         self.congestion.set_mss(self.snd.mss);
     }
 
-    /// ICMP says that the path carries less (RFC 1191, RFC 8201): what is longer is sent again in smaller pieces.
-    pub fn path_carries(&mut self, mtu: u16, common: &mut Common, shared: &mut Shared) {
-        if self.snd.path_mtu == 0 || mtu >= self.snd.path_mtu {
-            return;
+    /// ICMP says that the path carries less: what is longer is sent again in smaller pieces. False when that says nothing new,
+    /// or less than any link carries (RFC 1191, 3; RFC 8201, 4), which is ignored.
+    pub fn path_carries(&mut self, mtu: u16, common: &mut Common, shared: &mut Shared) -> bool {
+        let least = if common.tuple.remote.is_v4() { MTU_LEAST_V4 } else { MTU_MIN_V6 };
+        if mtu < least || self.snd.path_mtu == 0 || mtu >= self.snd.path_mtu {
+            return false;
         }
         let before = self.snd.mss;
         self.set_path_mtu(mtu, common);
@@ -468,6 +470,7 @@ impl Open {
             self.sent.mark_all_lost(&mut shared.records);
             common.output = true;
         }
+        true
     }
 
     /// Whatever is queued or on its way has a timer. With a closed window and nothing on its way, it is RFC 9293, 3.8.6.1's.

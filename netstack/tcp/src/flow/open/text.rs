@@ -43,6 +43,9 @@ impl Open {
     /// Seventh step, for a segment that was cut to the window.
     pub(super) fn process_text(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) {
         if !matches!(self.state, FlowState::Established | FlowState::FinWait1 | FlowState::FinWait2) {
+            if segment.sequence_len() > 0 {
+                shared.count(Counter::DataAfterFin);
+            }
             return;
         }
         let end = segment.seq + segment.len;
