@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weir-hal", &[]),
     ("weir-packet", &[]),
     ("weir-socket", &["weir-packet"]),
+    ("weir-async", &["weir-socket"]),
     ("weir-http1", &[]),
     ("weir-config", &[]),
     // kernel and network stack never meet; drivers know neither.
