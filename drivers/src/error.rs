@@ -17,6 +17,10 @@ pub enum DeviceError {
     Pci(PciError),
     /// The function is no virtio device (vendor and device number).
     NotVirtio(u16, u16),
+    /// Registers in memory that were said to be a virtio device's, and are not.
+    NotVirtioMmio,
+    /// The device's interrupt line (a global system interrupt) cannot be passed on to the core.
+    LineUnreachable(u32),
     /// A virtio device of another type than the driver's.
     WrongType(u16),
     /// A device of before virtio 1.0, or with its modern interface switched off (`disable-modern=on`).
@@ -80,6 +84,8 @@ impl DeviceError {
         match self {
             Self::Pci(_) => "pci",
             Self::NotVirtio(..) => "not_virtio",
+            Self::NotVirtioMmio => "not_virtio_mmio",
+            Self::LineUnreachable(_) => "line_unreachable",
             Self::WrongType(_) => "wrong_type",
             Self::LegacyDevice => "legacy_device",
             Self::BadStructure(_) => "bad_structure",
@@ -114,8 +120,13 @@ impl fmt::Display for DeviceError {
         match self {
             Self::Pci(error) => error.fmt(f),
             Self::NotVirtio(vendor, device) => write!(f, "{vendor:04x}:{device:04x} is not a virtio device"),
+            Self::NotVirtioMmio => f.write_str("registers that are no virtio device's"),
+            Self::LineUnreachable(line) => write!(f, "interrupt line {line} leads to no core"),
             Self::WrongType(kind) => write!(f, "a virtio device of type {kind}, which this driver is not for"),
-            Self::LegacyDevice => f.write_str("legacy virtio device: only virtio 1.0 and newer are supported"),
+            Self::LegacyDevice => f.write_str(
+                "legacy virtio device: only virtio 1.0 and newer are supported \
+                 (QEMU: disable-modern=off on PCI, -global virtio-mmio.force-legacy=false on microvm)",
+            ),
             Self::BadStructure(structure) => write!(f, "the {structure} structure is missing or malformed"),
             Self::VersionOneMissing => f.write_str("VIRTIO_F_VERSION_1 is not offered"),
             Self::FeaturesRefused => f.write_str("the device refused a subset of the features that it offers"),

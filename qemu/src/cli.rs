@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::accel;
+use crate::machine::MachineType;
 
 /// Most virtual processors of one machine.
 pub const CORES_MAX: i64 = 64;
@@ -121,7 +122,7 @@ pub struct MachineOptions {
     /// Network: `user` needs no privilege, `tap:NAME` takes an interface that exists.
     #[arg(long, value_name = "user|tap:NAME", default_value = "user")]
     pub net: Net,
-    /// Queue pairs of the network device [default: one per core on a tap, one otherwise].
+    /// Queue pairs of the network device [default: one per core on a tap of a q35, one otherwise].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
     pub queues: Option<u32>,
     /// What executes guest code.
@@ -136,14 +137,6 @@ pub struct MachineOptions {
     /// Arguments handed to QEMU as they are.
     #[arg(last = true, value_name = "QEMU ARGS")]
     pub qemu: Vec<OsString>,
-}
-
-/// Types of machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum MachineType {
-    /// A PC with PCI Express.
-    #[default]
-    Q35,
 }
 
 /// Where the network device leads.

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use crate::accel::Accelerator;
 
 /// I/O port at which the guest ends QEMU; a value `v` becomes the exit status `2 v + 1`.
@@ -21,9 +23,21 @@ pub const fn debug_exit_status(value: u8) -> i32 {
     (value as i32) << 1 | 1
 }
 
+/// Types of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum MachineType {
+    /// A PC with PCI Express.
+    #[default]
+    Q35,
+    /// A machine without PCI: it boots faster, and its network device has one queue pair.
+    Microvm,
+}
+
 /// One virtual machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
+    /// What it is like.
+    pub machine_type: MachineType,
     /// Bootable ELF with a PVH entry.
     pub image: PathBuf,
     /// Kernel command line.
@@ -90,6 +104,7 @@ impl Machine {
     #[must_use]
     pub fn new(image: PathBuf, accelerator: Accelerator) -> Self {
         Self {
+            machine_type: MachineType::default(),
             image,
             append: None,
             cores: 1,
@@ -108,7 +123,11 @@ impl Machine {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &str| arguments.extend(words.split(' ').map(OsString::from));
         add("-nodefaults -no-user-config -display none -no-reboot -action panic=none");
-        add("-machine q35,usb=off,sata=off,smbus=off,vmport=off");
+        add(match self.machine_type {
+            MachineType::Q35 => "-machine q35,usb=off,sata=off,smbus=off,vmport=off",
+            // Its devices are of before virtio 1.0 if nobody objects.
+            MachineType::Microvm => "-machine microvm -global virtio-mmio.force-legacy=false",
+        });
         add(match self.accelerator {
             Accelerator::Kvm => "-accel kvm -cpu host",
             Accelerator::Tcg => "-accel tcg,thread=multi -cpu max",
@@ -117,7 +136,11 @@ impl Machine {
         add("-chardev socket,id=control,fd=0 -mon chardev=control,mode=control");
         add("-chardev file,id=console,path=/proc/self/fd/1 -serial chardev:console");
         add(&format!("-device isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=0x04 -device pvpanic"));
-        add("-object rng-builtin,id=rng0 -device virtio-rng-pci,rng=rng0,disable-legacy=on");
+        add("-object rng-builtin,id=rng0 -device");
+        add(match self.machine_type {
+            MachineType::Q35 => "virtio-rng-pci,rng=rng0,disable-legacy=on",
+            MachineType::Microvm => "virtio-rng-device,rng=rng0",
+        });
         arguments.extend(self.nic_arguments());
         arguments.extend(["-kernel".into(), self.image.clone().into()]);
         if let Some(line) = &self.append {
@@ -140,7 +163,10 @@ impl Machine {
         for property in &self.nic_properties {
             device = format!("{device},{property}");
         }
-        let device = format!("virtio-net-pci,netdev=net0,disable-legacy=on,romfile={device}");
+        let device = match self.machine_type {
+            MachineType::Q35 => format!("virtio-net-pci,netdev=net0,disable-legacy=on,romfile={device}"),
+            MachineType::Microvm => format!("virtio-net-device,netdev=net0{device}"),
+        };
         ["-netdev".into(), netdev.into(), "-device".into(), device.into()].into()
     }
 }
@@ -213,6 +239,16 @@ mod tests {
         let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let forwards = vec![Forward { host, guest_port: 80 }];
         assert!(joined(Nic::User { forwards, subnet: Some(subnet) }).contains("8080-192.0.2.1:80 "));
+    }
+
+    #[test]
+    fn a_machine_without_pci_has_no_pci_devices() {
+        let nic = Nic::Tap { name: "t0".into(), queues: 1 };
+        let machine = Machine { nic, ..Machine::new("image.elf".into(), Accelerator::Tcg) };
+        let machine = Machine { machine_type: MachineType::Microvm, ..machine };
+        let words: Vec<_> = machine.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert!(words.iter().all(|word| !word.contains("-pci")), "{words:?}");
+        assert!(words.iter().any(|word| word == "virtio-net-device,netdev=net0"), "{words:?}");
     }
 
     #[test]

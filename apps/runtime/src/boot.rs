@@ -34,7 +34,7 @@ pub fn run(boot: &'static BootInfo) -> ! {
         });
     }
     let cores = cores::start_all(cores::CORES_MAX, seat::wait);
-    let found = devices::scan();
+    let found = devices::scan(boot);
     devices::gather_entropy(&found);
     let device = devices::open_network(&found, cores).unwrap_or_else(|error| give_up(&error));
     seat_cores(chosen, device, cores).unwrap_or_else(|error| give_up(&error));

@@ -34,6 +34,7 @@ impl FakeRegisters {
 
 impl Registers for FakeRegisters {
     type Doorbell = FakeDoorbell;
+    type MmioDoorbell = FakeDoorbell;
 
     fn len(&self) -> usize {
         match self.kind {
@@ -138,6 +139,10 @@ impl Registers for FakeRegisters {
 
     fn doorbell(&self, offset: usize, queue: u16) -> Option<FakeDoorbell> {
         (offset + 2 <= self.len()).then(|| FakeDoorbell { queue, state: Arc::clone(&self.state) })
+    }
+
+    fn mmio_doorbell(&self, _: usize, _: u16) -> Option<FakeDoorbell> {
+        None
     }
 }
 

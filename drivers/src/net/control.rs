@@ -10,7 +10,7 @@ use super::setup::{self, Config};
 use super::{Options, feature, rss};
 use crate::DeviceError;
 use crate::virtio::ring::{Access, Buffer, DescIndex, SharedBytes, SplitRing};
-use crate::virtio::{Doorbell, Features, PciTransport, RingAddresses, Status, Transport};
+use crate::virtio::{AnyTransport, Doorbell, Features, RingAddresses, Status, Transport};
 
 /// Command classes and commands of the control queue (5.1.6.5).
 const CLASS_ANNOUNCE: u8 = 3;
@@ -59,7 +59,7 @@ pub struct LinkState {
 }
 
 /// A network device as the control core sees it. The data path needs it for nothing.
-pub struct NetControl<T: Transport = PciTransport> {
+pub struct NetControl<T: Transport = AnyTransport> {
     transport: T,
     features: Features,
     queue: Option<CommandQueue<T::Doorbell>>,

@@ -35,7 +35,7 @@ use self::setup::Config;
 use crate::DeviceError;
 use crate::virtio::features::EVENT_IDX;
 use crate::virtio::ring::SplitRing;
-use crate::virtio::{DeviceType, Doorbell, Features, PciTransport, Status, Transport, negotiate};
+use crate::virtio::{AnyTransport, DeviceType, Doorbell, Features, Status, Transport, negotiate};
 
 pub use control::{ControlEvent, LinkState, NetControl};
 pub use counters::{Counters, Gauges};
@@ -84,7 +84,7 @@ impl Default for Options {
 }
 
 /// A device that works: its pairs wait for their cores.
-pub struct NetDevice<T: Transport = PciTransport> {
+pub struct NetDevice<T: Transport = AnyTransport> {
     /// One per core, in order; at least one.
     pub pairs: Vec<ParkedPair<T::Doorbell>>,
     /// For the control core.

@@ -11,11 +11,11 @@ use super::transmit::TransmitQueue;
 use super::{Counters, Gauges};
 use crate::DeviceError;
 use crate::virtio::ring::SplitRing;
-use crate::virtio::{Doorbell, PciDoorbell};
+use crate::virtio::{AnyDoorbell, Doorbell};
 
 /// A queue pair that no core has taken yet. It holds no buffers, and moves to its core.
 #[derive(Debug)]
-pub struct ParkedPair<D: Doorbell = PciDoorbell> {
+pub struct ParkedPair<D: Doorbell = AnyDoorbell> {
     pub(super) index: usize,
     pub(super) receive: SplitRing<D>,
     pub(super) transmit: SplitRing<D>,
@@ -81,7 +81,7 @@ impl<D: Doorbell> ParkedPair<D> {
 /// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until
 /// the control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core
 /// sees it by [`take_fault`](Self::take_fault), to be looked at before it sleeps.
-pub struct QueuePair<D: Doorbell = PciDoorbell> {
+pub struct QueuePair<D: Doorbell = AnyDoorbell> {
     index: usize,
     receive: ReceiveQueue<D>,
     transmit: TransmitQueue<D>,

@@ -2,12 +2,16 @@
 
 use weir_hal::{Mmio, Register};
 
+use super::MmioDoorbell;
+
 /// A range of device registers.
 ///
 /// Offsets are constants of the callers, who have compared [`len`](Registers::len) with the largest of them.
 pub trait Registers: Send {
     /// The doorbells that [`doorbell`](Registers::doorbell) makes.
     type Doorbell: Doorbell;
+    /// The doorbells that [`mmio_doorbell`](Registers::mmio_doorbell) makes.
+    type MmioDoorbell: Doorbell;
 
     /// Length of the range in bytes.
     fn len(&self) -> usize;
@@ -29,6 +33,8 @@ pub trait Registers: Send {
     fn write32(&self, offset: usize, value: u32);
     /// The doorbell of `queue` at `offset`, or none when it is misaligned or outside.
     fn doorbell(&self, offset: usize, queue: u16) -> Option<Self::Doorbell>;
+    /// The same for a device without a bus, whose registers have 32 bits.
+    fn mmio_doorbell(&self, offset: usize, queue: u16) -> Option<Self::MmioDoorbell>;
 }
 
 /// The register by which one queue's device side is told to look.
@@ -39,6 +45,7 @@ pub trait Doorbell: Send {
 
 impl Registers for Mmio {
     type Doorbell = PciDoorbell;
+    type MmioDoorbell = MmioDoorbell;
 
     fn len(&self) -> usize {
         Mmio::len(self)
@@ -70,6 +77,10 @@ impl Registers for Mmio {
 
     fn doorbell(&self, offset: usize, queue: u16) -> Option<PciDoorbell> {
         Some(PciDoorbell { register: self.register(offset)?, queue })
+    }
+
+    fn mmio_doorbell(&self, offset: usize, queue: u16) -> Option<MmioDoorbell> {
+        Some(MmioDoorbell::new(self.register(offset)?, queue))
     }
 }
 

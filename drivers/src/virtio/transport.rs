@@ -81,7 +81,7 @@ pub struct RingAddresses {
     pub used: u64,
 }
 
-/// A device as its driver reaches it: over PCI or, later, over memory-mapped registers alone.
+/// A device as its driver reaches it: over PCI, or over registers in memory alone.
 pub trait Transport: Send {
     /// The doorbells of its queues.
     type Doorbell: Doorbell;

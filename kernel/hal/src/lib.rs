@@ -12,12 +12,14 @@ mod dma;
 mod interrupt;
 mod mmio;
 mod pci;
+mod platform;
 
 pub use address::{CoreId, DmaAddr, PhysAddr};
 pub use dma::DmaRegion;
 pub use interrupt::{MsiMessage, Vector};
 pub use mmio::{Mmio, Register, RegisterValue};
 pub use pci::{PciConfig, PciFunction};
+pub use platform::MmioDevice;
 
 /// What a driver may ask of the machine it runs on.
 pub trait Machine {

@@ -86,6 +86,11 @@ fn register(table: &Table, memory: &impl PhysMemory, offset: u32) -> Option<Regi
     reachable.then_some(Register { space, address })
 }
 
+/// The DSDT that the table names.
+pub(super) fn dsdt_of(tables: &Tables, memory: &impl PhysMemory) -> Option<Table> {
+    dsdt(&tables.get(memory, b"FACP")?, memory)
+}
+
 fn dsdt(fadt: &Table, memory: &impl PhysMemory) -> Option<Table> {
     let wide = fadt.u64(memory, 140).filter(|at| *at != 0);
     let at = wide.or_else(|| fadt.u32(memory, 40).map(u64::from))?;

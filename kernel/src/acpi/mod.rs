@@ -1,18 +1,20 @@
 //! The few ACPI tables that Weir needs (ACPI 6.5): cores from the MADT, power and timer ports from the FADT, the
-//! configuration window from the MCFG, the HPET.
+//! configuration window from the MCFG, the HPET, and the devices without a bus from the DSDT.
 //!
 //! Tables are foreign bytes: each is read through [`PhysMemory`] with bounds, its checksum is checked before use, and what is
-//! wrong is an error or a missing table. There is no AML interpreter; the one value needed from AML, the sleep type of
-//! `\_S5`, is found by its encoding.
+//! wrong is an error or a missing table. There is no AML interpreter; what is needed from AML, the sleep type of
+//! `\_S5` and the resources of virtio devices, is found by its encoding.
 
 use crate::memory::phys::PhysMemory;
 
+mod dsdt;
 mod fadt;
 mod madt;
 mod mcfg;
 
+pub use dsdt::{MmioDevices, mmio_devices};
 pub use fadt::{Fadt, Register, RegisterSpace};
-pub use madt::{Cores, madt_cores};
+pub use madt::{Cores, IoApic, madt_cores, madt_io_apics};
 pub use mcfg::{ConfigWindow, config_window};
 
 /// Why there are no tables.

@@ -214,3 +214,72 @@ fn the_hpet_is_taken_only_from_memory() {
         with_table(&table, |tables, memory| assert_eq!(tables.hpet(memory), expected));
     }
 }
+
+fn io_apic(at: u32, first_line: u32) -> [u8; 12] {
+    let ([a, b, c, d], [e, f, g, h]) = (at.to_le_bytes(), first_line.to_le_bytes());
+    [1, 12, 0, 0, a, b, c, d, e, f, g, h]
+}
+
+#[test]
+fn interrupt_controllers_stand_between_the_cores() {
+    let table = madt(&[&core(0, 1), &io_apic(0xfec0_0000, 0), &core(1, 1), &io_apic(0xfec1_0000, 24), &[1, 4, 0, 0]]);
+    with_table(&table, |tables, memory| {
+        let found: Vec<_> = madt_io_apics(Some(&tables), memory).into_iter().flatten().collect();
+        let controller = |at, first_line| IoApic { at, first_line };
+        assert_eq!(found, [controller(0xfec0_0000, 0), controller(0xfec1_0000, 24)]);
+        assert_eq!(madt_cores(&tables, memory, 0).as_slice(), [0, 1]);
+    });
+    let usual: Vec<_> = madt_io_apics(None, &Slices(&[])).into_iter().flatten().collect();
+    assert_eq!(usual, [IoApic { at: 0xfec0_0000, first_line: 0 }]);
+}
+
+/// The AML of one virtio device, as QEMU writes it.
+fn virtio_aml(at: u32, line: u32) -> Vec<u8> {
+    let mut aml = b"[\x82\x42\x04VR00\x08_HID\x0dLNRO0005\0\x08_UID\0\x08_CCA\x01\x08_CRS\x11\x1a\x0a\x17".to_vec();
+    aml.extend_from_slice(&[0x86, 9, 0, 1]);
+    aml.extend_from_slice(&at.to_le_bytes());
+    aml.extend_from_slice(&512u32.to_le_bytes());
+    aml.extend_from_slice(&[0x89, 6, 0, 9, 1]);
+    aml.extend_from_slice(&line.to_le_bytes());
+    aml.extend_from_slice(&[0x79, 0]);
+    aml
+}
+
+fn devices(aml: &[u8]) -> Vec<weir_hal::MmioDevice> {
+    let dsdt = table(b"DSDT", aml);
+    let mut body = std::vec![0; 240];
+    body[4..8].copy_from_slice(&(DSDT_AT as u32).to_le_bytes());
+    let (fadt, root, list) =
+        (table(b"FACP", &body), root(LIST_AT, 0), table(b"RSDT", &(TABLE_AT as u32).to_le_bytes()));
+    let memory = [(ROOT_AT, &root[..]), (LIST_AT, &list[..]), (TABLE_AT, &fadt[..]), (DSDT_AT, &dsdt[..])];
+    let memory = Slices(&memory);
+    let tables = Tables::find(&memory, ROOT_AT).expect("good tables");
+    mmio_devices(&tables, &memory).into_iter().flatten().collect()
+}
+
+#[test]
+fn devices_without_a_bus_stand_in_the_dsdt() {
+    let device = |at, line| weir_hal::MmioDevice { at: weir_hal::PhysAddr(at), len: 512, line };
+    let aml = [virtio_aml(0xfeb0_0e00, 12), virtio_aml(0xfeb0_0c00, 31)].concat();
+    assert_eq!(devices(&aml), [device(0xfeb0_0e00, 12), device(0xfeb0_0c00, 31)]);
+    assert_eq!(devices(b""), []);
+}
+
+#[test]
+fn a_device_that_is_cut_off_or_of_another_kind_is_none() {
+    let aml = virtio_aml(0xfeb0_0e00, 12);
+    for len in 0..aml.len() - 2 {
+        assert_eq!(devices(&aml[..len]), [], "{len}");
+    }
+    let mut other = aml.clone();
+    let at = other.windows(8).position(|bytes| bytes == b"LNRO0005").unwrap();
+    other[at] = b'X';
+    assert_eq!(devices(&other), []);
+    // Nothing else than the nearest descriptors is taken.
+    let mut many = b"LNRO0005\0".to_vec();
+    many.extend([0; 200]);
+    many.extend_from_slice(&virtio_aml(1, 2)[20..]);
+    assert_eq!(devices(&many), []);
+    let full: Vec<u8> = (0..40).flat_map(|n| virtio_aml(0xfeb0_0000 + 512 * n, n)).collect();
+    assert_eq!(devices(&full).len(), 32);
+}

@@ -1,5 +1,7 @@
 //! The kernel command line: `key=value` options separated by spaces; a value with spaces stands in double quotes.
 
+use weir_hal::{MmioDevice, PhysAddr};
+
 /// A command line that can be searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandLine<'a>(pub &'a str);
@@ -34,10 +36,36 @@ impl<'a> CommandLine<'a> {
         })
     }
 
+    /// Devices without a bus, as loaders tell of them: `virtio_mmio.device=4K@0xd0000000:5`, size, address, interrupt line.
+    /// What has another form is passed over.
+    pub fn mmio_devices(self) -> impl Iterator<Item = MmioDevice> {
+        let named = self.options().filter(|option| option.key == "virtio_mmio.device");
+        named.filter_map(|option| {
+            let (len, rest) = option.value.split_once('@')?;
+            let (at, rest) = rest.split_once(':')?;
+            let line = rest.split(':').next()?;
+            let len = u32::try_from(number(len)?).ok()?;
+            Some(MmioDevice { at: PhysAddr(number(at)?), len, line: line.parse().ok()? })
+        })
+    }
+
     /// The value of the last option named `key`.
     pub fn get(self, key: &str) -> Option<&'a str> {
         self.options().filter(|option| option.key == key).last().map(|option| option.value)
     }
+}
+
+/// A number in the loaders' notation: hexadecimal behind `0x`, in units of 1,024 or 1,048,576 before `K` or `M`.
+fn number(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    let value = match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    value.ok()?.checked_mul(unit)
 }
 
 fn unquote(value: &str) -> &str {
@@ -63,6 +91,17 @@ mod tests {
         assert_eq!(line.get("a"), Some("x y=z"));
         assert_eq!(line.get("b"), Some(""));
         assert_eq!(line.get("y"), None);
+    }
+
+    #[test]
+    fn devices_without_a_bus_are_told_of() {
+        let line = CommandLine(
+            "virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=512@0xfeb00e00:12:3 virtio_mmio.device=x@1:2 \
+             virtio_mmio.device=1K@y:2 virtio_mmio.device=99999M@0:2 virtio_mmio.device=",
+        );
+        let device = |at, len, line| MmioDevice { at: PhysAddr(at), len, line };
+        let found: std::vec::Vec<_> = line.mmio_devices().collect();
+        assert_eq!(found, [device(0xd000_0000, 4096, 5), device(0xfeb0_0e00, 512, 12)]);
     }
 
     #[test]

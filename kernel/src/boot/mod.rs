@@ -36,6 +36,9 @@ pub struct BootInfo {
     pub payload: Option<&'static [u8]>,
     /// Cores that the machine has.
     pub cores: usize,
+    /// Devices without a bus, as the firmware tells of them; the command line may tell of more
+    /// ([`CommandLine::mmio_devices`]).
+    pub mmio_devices: acpi::MmioDevices,
     /// The clock.
     pub clock: Clock,
     /// From the kernel's first instruction to the runtime's.
@@ -53,6 +56,8 @@ struct Early {
     payload: Option<Range>,
     cores: acpi::Cores,
     config_window: Option<acpi::ConfigWindow>,
+    io_apics: [Option<acpi::IoApic>; 8],
+    mmio_devices: acpi::MmioDevices,
     fadt: Option<Fadt>,
     rate: Rate,
     end_of_memory: u64,
@@ -113,6 +118,8 @@ fn take_over(firmware: &impl PhysMemory, start_info: u64, start_tsc: u64) -> Ear
         payload,
         cores: tables.map_or(acpi::Cores::single(apic_id), |tables| acpi::madt_cores(&tables, firmware, apic_id)),
         config_window: tables.and_then(|tables| acpi::config_window(&tables, firmware)),
+        io_apics: acpi::madt_io_apics(tables.as_ref(), firmware),
+        mmio_devices: tables.map_or([None; _], |tables| acpi::mmio_devices(&tables, firmware)),
         fadt,
         rate,
         end_of_memory: map.end_of_memory(),
@@ -142,6 +149,7 @@ extern "C" fn go_on() -> ! {
     if interrupts::apic::init().is_err() {
         panic!("the interrupt controller cannot be mapped");
     }
+    interrupts::ioapic::init(early.io_apics);
     pci::init(early.config_window);
     power::find_panic_device();
     let clock = time::finish(early.rate);
@@ -152,6 +160,7 @@ extern "C" fn go_on() -> ! {
         memory: memory::totals(),
         payload: early.payload.map(payload_bytes),
         cores: cores::present(),
+        mmio_devices: early.mmio_devices,
         clock,
         kernel_ns: time::ns_since(early.start_tsc),
     });

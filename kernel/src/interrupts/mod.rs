@@ -13,6 +13,7 @@ pub(crate) mod entry;
 pub(crate) mod exceptions;
 pub mod handlers;
 pub(crate) mod idt;
+pub mod ioapic;
 mod legacy;
 
 pub use handlers::Handler;

@@ -9,7 +9,7 @@ use super::session::{self, Plan};
 use super::source::Source;
 use crate::cli::{self, MachineOptions, Net};
 use crate::failure::Failure;
-use crate::machine::{Forward, Nic, UserSubnet};
+use crate::machine::{Forward, MachineType, Nic, UserSubnet};
 use crate::net;
 
 pub(super) fn run(options: cli::Run) -> Outcome {
@@ -95,7 +95,12 @@ pub(super) fn one_queue(options: &MachineOptions) -> Result<(), Failure> {
 }
 
 pub(super) fn tap_nic(name: &str, cores: u32, options: &MachineOptions) -> Result<Nic, Failure> {
-    let queues = options.queues.unwrap_or(cores);
+    let is_microvm = options.machine == MachineType::Microvm;
+    let queues = options.queues.unwrap_or(if is_microvm { 1 } else { cores });
+    if is_microvm && queues > 1 {
+        return Err(Failure::usage(format!("--machine microvm has one queue pair, and --queues asks for {queues}"))
+            .help("leave --queues out: the other cores are fed through rings; or use --machine q35"));
+    }
     net::check_tap(name, queues)?;
     Ok(Nic::Tap { name: name.to_owned(), queues })
 }

@@ -13,7 +13,7 @@ use super::{Outcome, rates, say};
 use crate::accel::{self, Accelerator};
 use crate::cli::{self, MachineOptions};
 use crate::failure::Failure;
-use crate::machine::{Machine, Nic};
+use crate::machine::{Machine, MachineType, Nic};
 use crate::memfile::MemFile;
 use crate::net;
 use crate::qemu::Qemu;
@@ -59,6 +59,7 @@ pub fn run(plan: Plan) -> Outcome {
     }
     let image = MemFile::new(&image).map_err(|error| Failure::new(format!("no memory for the image: {error}")))?;
     let machine = Machine {
+        machine_type: plan.options.machine,
         append: plan.options.append,
         cores: plan.cores,
         memory_mib: plan.options.memory,
@@ -70,7 +71,9 @@ pub fn run(plan: Plan) -> Outcome {
     say(&format!("starting QEMU {} with {} ({})", qemu.version, cores(plan.cores), name(choice.accelerator)));
     let vm = Vm::start(&qemu, &machine).map_err(|error| Failure::new(format!("cannot start QEMU: {error}")))?;
     forward_signals(&vm)?;
-    let mut session = Session { vm, urls: plan.urls, rates_from: plan.rates_from, phase: Phase::Booting, reason: None };
+    let has_power_button = machine.machine_type == MachineType::Q35;
+    let (urls, rates_from) = (plan.urls, plan.rates_from);
+    let mut session = Session { vm, has_power_button, urls, rates_from, phase: Phase::Booting, reason: None };
     let status = session.follow();
     session.verdict(status, &machine.nic)
 }
@@ -114,6 +117,8 @@ enum Phase {
 
 struct Session {
     vm: Vm,
+    /// Whether the guest can be asked to switch itself off.
+    has_power_button: bool,
     urls: Vec<String>,
     rates_from: Option<std::net::SocketAddr>,
     phase: Phase,
@@ -163,12 +168,12 @@ impl Session {
     /// The next step towards the end: a guest that serves is asked, everything else is made.
     fn end_sooner(&mut self) {
         self.phase = match self.phase {
-            Phase::Serving => {
+            Phase::Serving if self.has_power_button => {
                 say("switching off; press ^C again to end at once");
                 self.vm.order(Order::PowerDown);
                 Phase::PoweringDown(Instant::now() + POWER_DOWN_GRACE)
             }
-            Phase::Booting | Phase::PoweringDown(_) => {
+            Phase::Booting | Phase::Serving | Phase::PoweringDown(_) => {
                 self.vm.order(Order::Quit);
                 Phase::Quitting(Instant::now() + QUIT_GRACE)
             }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use weir_host::machine::{Nic, debug_exit_status};
+use weir_host::machine::{MachineType, Nic, debug_exit_status};
 use weir_host::qmp::Order;
 
 use crate::guest::{Guest, Spec};
+use crate::lab::command_line;
+use crate::metrics::Metrics;
 use crate::tap::Tap;
 use crate::{Tested, Tests, ensure, http};
 
@@ -14,6 +16,8 @@ pub const TESTS: Tests = &[
     ("boot::two_cores", || boots(2)),
     ("boot::four_cores", || boots(4)),
     ("boot::eight_cores", || boots(8)),
+    ("boot::without_pci", without_pci),
+    ("boot::an_old_device_without_pci_is_said", an_old_device_without_pci_is_said),
     ("boot::power_button_switches_off", power_button_switches_off),
     ("boot::no_network_device_is_said", no_network_device_is_said),
     ("boot::no_dhcp_answer_is_said", no_dhcp_answer_is_said),
@@ -44,6 +48,32 @@ fn boots(cores: u32) -> Tested {
     })?;
     let answer = http::get(tap.at(80), "/")?;
     ensure(answer.status == 200, || answer.head)
+}
+
+/// QEMU's `microvm`: one queue pair, which feeds four cores.
+fn without_pci() -> Tested {
+    let tap = Tap::new(1)?;
+    let config =
+        tap.config() + "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npage = \"demo\"\n";
+    let spec = Spec { machine_type: MachineType::Microvm, config, cores: 4, nic: tap.nic(), ..Spec::default() };
+    let mut guest = Guest::boot(spec)?;
+    ensure(guest.ready.contains("cores=4") && guest.ready.contains("1 of 1 pairs"), || guest.ready.clone())?;
+    let said = command_line(&format!("ab -q -r -n 2000 -c 20 -s 20 http://{}/", tap.at(80)))?;
+    ensure(said.lines().any(|line| line.starts_with("Failed requests:") && line.ends_with(" 0")), || {
+        guest.report(&said).to_string()
+    })?;
+    let served = Metrics::read(tap.at(9000))?.per_core("weir_requests_total", "listener=\"web\"");
+    ensure(served.len() == 4 && served.iter().all(|count| *count > 20), || format!("requests per core: {served:?}"))?;
+    guest.still_runs()
+}
+
+fn an_old_device_without_pci_is_said() -> Tested {
+    let nic_properties = Vec::new();
+    let machine_type = MachineType::Microvm;
+    let spec = Spec { machine_type, nic: user(), nic_properties, ..Spec::default() };
+    let mut guest = Guest::start_with(spec, &["-global", "virtio-mmio.force-legacy=true"])?;
+    guest.wait_for(&["virtio-mmio at", "legacy virtio device", "force-legacy=false"], LINE_LIMIT)?;
+    guest.wait_for(&["cannot start: no network device"], LINE_LIMIT).map(drop)
 }
 
 fn power_button_switches_off() -> Tested {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use weir_host::machine::{Machine, Nic};
+use weir_host::machine::{Machine, MachineType, Nic};
 use weir_host::memfile::MemFile;
 use weir_host::vm::Vm;
 use weir_image::{elf, payload};
@@ -13,6 +13,8 @@ use crate::{Failed, Tested};
 
 /// What to boot.
 pub struct Spec {
+    /// The type of machine.
+    pub machine_type: MachineType,
     /// The configuration.
     pub config: String,
     /// The files it serves.
@@ -32,7 +34,16 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         let config = weir_config::DEMO.to_owned();
-        Self { config, files: None, cores: 1, memory_mib: 256, nic: Nic::None, nic_properties: Vec::new(), append: "" }
+        Self {
+            machine_type: MachineType::default(),
+            config,
+            files: None,
+            cores: 1,
+            memory_mib: 256,
+            nic: Nic::None,
+            nic_properties: Vec::new(),
+            append: "",
+        }
     }
 }
 
@@ -48,15 +59,22 @@ pub struct Guest {
 impl Guest {
     /// Starts a guest. A panic of the guest ends QEMU.
     pub fn start(spec: Spec) -> Result<Self, Failed> {
+        Self::start_with(spec, &[])
+    }
+
+    /// The same with arguments for QEMU, which come last.
+    pub fn start_with(spec: Spec, arguments: &[&str]) -> Result<Self, Failed> {
         let lab = lab()?;
         let payload = payload::pack(&spec.config, spec.files.as_deref())?;
         let image = MemFile::new(&elf::attach(&lab.base, &payload)?)?;
         let machine = Machine {
+            machine_type: spec.machine_type,
             append: Some(format!("weir.panic=exit {}", spec.append)),
             cores: spec.cores,
             memory_mib: spec.memory_mib,
             nic: spec.nic,
             nic_properties: spec.nic_properties,
+            extra: arguments.iter().map(Into::into).collect(),
             ..Machine::new(image.path().to_owned(), lab.accelerator)
         };
         Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: image })
