@@ -24,8 +24,10 @@ pub(crate) struct Range {
 /// Buffers that a flow holds out of order at most, for each KiB of its receive window. A buffer holds 1.4 KiB as a rule:
 /// only a peer that sends small segments with gaps comes to this.
 const BUFFERS_PER_KIB: u32 = 2;
-/// Ranges that a flow holds at most.
-const RANGES_MAX: u16 = 512;
+/// Ranges that a flow holds at most, or one for each so many bytes of its receive window: a queue that overflows during slow
+/// start drops every second segment of half a window.
+const RANGES_MAX: u32 = 512;
+const RANGE_BYTES: u32 = 4_096;
 
 /// Blocks in the SACK option: as many as fit beside timestamps.
 pub(crate) const SACK_BLOCKS_MAX: usize = 3;
@@ -35,7 +37,7 @@ pub(crate) struct Reassembly {
     head: u32,
     /// The range that grew last: where the next arrival probably goes on.
     recent: u32,
-    ranges: u16,
+    ranges: u32,
     /// The first block to be reported is a duplicate (RFC 2883), and is reported once.
     has_duplicate: bool,
     buffers: u32,
@@ -136,18 +138,19 @@ impl Reassembly {
                 return Err(Refused::Duplicate);
             }
         }
-        self.place(ranges, before, Range { start, end, packets: Some(packet) })
+        let ranges_max = RANGES_MAX.max(window / RANGE_BYTES);
+        self.place(ranges, before, Range { start, end, packets: Some(packet) }, ranges_max)
     }
 
     /// Joins a new range, which overlaps no other, with its neighbours, or enters it between them.
-    fn place(&mut self, ranges: &mut Ranges, before: u32, range: Range) -> Result<(), Refused> {
+    fn place(&mut self, ranges: &mut Ranges, before: u32, range: Range, ranges_max: u32) -> Result<(), Refused> {
         let index = if before != NONE && ranges[before].end == range.start {
             let grown = &mut ranges[before];
             grown.end = range.end;
             append(&mut grown.packets, range.packets);
             before
         } else {
-            if self.ranges == RANGES_MAX {
+            if self.ranges >= ranges_max {
                 return Err(Refused::Full);
             }
             let index = ranges.allocate().ok_or(Refused::Full)?;

@@ -24,6 +24,19 @@ pub(crate) enum Phase {
     Timeout,
 }
 
+/// What an acknowledgement means to the reduction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report {
+    /// Bytes that left the network.
+    pub delivered: u32,
+    /// Bytes that are in it.
+    pub pipe: u32,
+    /// `una` has advanced.
+    pub progress: bool,
+    /// A segment is to be sent, whatever the window.
+    pub is_due: bool,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recovery {
     phase: Phase,
@@ -73,10 +86,17 @@ impl Recovery {
         self.dup_acks = 0;
     }
 
-    /// Fast recovery begins (RFC 6675, 5; RFC 6582, 3.2), or a reduction for ECN (RFC 3168, 6.1.2).
-    pub fn begin(&mut self, phase: Phase, una: SeqNumber, nxt: SeqNumber, congestion: &mut Congestion) {
+    /// Fast recovery begins (RFC 6675, 5; RFC 6582, 3.2), or a reduction for ECN (RFC 3168, 6.1.2). `flight_size` is what was
+    /// on its way when the acknowledgement came that tells of it.
+    pub fn begin(
+        &mut self,
+        phase: Phase,
+        (una, nxt): (SeqNumber, SeqNumber),
+        flight_size: u32,
+        congestion: &mut Congestion,
+    ) {
         if self.phase == Phase::Open {
-            self.reduced = congestion.on_congestion();
+            self.reduced = congestion.on_congestion(flight_size);
             self.recover_fs = (nxt - una).max(1);
             (self.prr_delivered, self.prr_out) = (0, 0);
             self.unproven = 0;
@@ -91,7 +111,7 @@ impl Recovery {
     /// The retransmission timer expired (RFC 5681, 3.1; RFC 6298, 5).
     pub fn time_out(&mut self, una: SeqNumber, nxt: SeqNumber, congestion: &mut Congestion) {
         if self.phase == Phase::Open || self.phase == Phase::Reducing {
-            self.reduced = congestion.on_congestion();
+            self.reduced = congestion.on_congestion(nxt - una);
             self.first_retransmit = None;
             self.unproven = 0;
         }
@@ -160,9 +180,9 @@ impl Recovery {
         true
     }
 
-    /// Proportional rate reduction with the slow-start reduction bound (RFC 6937, 3): `delivered` bytes left the network,
-    /// `pipe` are in it.
-    pub fn reduce_proportionally(&mut self, delivered: u32, pipe: u32, progress: bool, congestion: &mut Congestion) {
+    /// Proportional rate reduction with the slow-start reduction bound (RFC 6937, 3).
+    pub fn reduce_proportionally(&mut self, report: &Report, congestion: &mut Congestion) {
+        let &Report { delivered, pipe, progress, is_due } = report;
         self.prr_delivered = self.prr_delivered.saturating_add(delivered);
         let (ssthresh, mss) = (congestion.ssthresh, congestion.mss);
         let send = if pipe > ssthresh {
@@ -173,7 +193,7 @@ impl Recovery {
             (ssthresh - pipe).min(limit + if progress { mss } else { 0 })
         };
         // The first retransmission is never held back.
-        let send = if self.prr_out == 0 { send.max(mss) } else { send };
+        let send = if self.prr_out == 0 || is_due { send.max(mss) } else { send };
         congestion.cwnd = pipe.saturating_add(send);
     }
 }

@@ -172,6 +172,8 @@ impl Default for Scoreboard {
 /// A record was delivered: taken by [`Scoreboard::acknowledge`] or newly reported by [`Scoreboard::sack`].
 pub(crate) trait Delivery {
     fn delivered(&mut self, record: &Record);
+    /// As much of a record's beginning was taken by [`Scoreboard::acknowledge`]; the rest is on its way.
+    fn delivered_part(&mut self, record: &Record, len: u32);
 }
 
 impl Scoreboard {
@@ -335,6 +337,9 @@ impl Scoreboard {
             if record.end() > una {
                 if record.seq < una {
                     let len = una - record.seq;
+                    if record.standing != Standing::Sacked {
+                        delivery.delivered_part(record, len);
+                    }
                     self.split(records, chunks, index, len, None);
                 }
                 break;

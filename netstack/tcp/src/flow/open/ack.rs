@@ -6,7 +6,7 @@ use super::{Common, Fin, LossTimer, Open};
 use crate::congestion::Acked;
 use crate::counters::Counter;
 use crate::flow::rack::{Circumstances, Rack};
-use crate::flow::recovery::Phase;
+use crate::flow::recovery::{Phase, Report};
 use crate::flow::scoreboard::{Delivery, Record};
 use crate::segment::{Flags, Plain, SackBlocks, Segment, Timestamp};
 use crate::seq::SeqNumber;
@@ -20,7 +20,7 @@ const DELAYED_ACK_WORST_NS: u64 = 200 * MILLISECOND_NS;
 /// A probe earlier than this would be noise: the wheel ticks in milliseconds.
 const PROBE_TIMEOUT_MIN_NS: u64 = 2 * MILLISECOND_NS;
 
-/// What one acknowledgement delivered.
+/// What is gathered while one acknowledgement is looked at.
 struct Tally<'a> {
     rack: &'a mut Rack,
     now: Instant,
@@ -37,8 +37,8 @@ struct Tally<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Delivered {
     pub bytes: u32,
-    /// Something of it was sent once only.
-    pub is_original: bool,
+    /// Round trip of the latest segment among them that was sent once only; none when all were sent again.
+    pub rtt_ns: Option<u64>,
 }
 
 impl Delivery for Tally<'_> {
@@ -52,6 +52,15 @@ impl Delivery for Tally<'_> {
             self.rtt_ns = Some(self.now.since_ns(record.sent_at));
         }
     }
+
+    /// The first segments of a train measure the round trip without the train's own length.
+    #[inline]
+    fn delivered_part(&mut self, record: &Record, len: u32) {
+        self.bytes += len;
+        if !record.retransmitted {
+            self.rtt_ns = Some(self.now.since_ns(record.sent_at));
+        }
+    }
 }
 
 impl Open {
@@ -60,7 +69,7 @@ impl Open {
     pub(super) fn advance_una(&mut self, plain: &Plain, common: &mut Common, shared: &mut Shared) {
         let in_flight = self.in_flight();
         let delivered = self.take_acknowledged(plain.ack, plain.timestamp, None, common, shared);
-        self.grow_window(delivered.bytes, in_flight, shared);
+        self.grow_window(delivered, in_flight, shared);
         self.restart_loss_timer(common, shared);
     }
 
@@ -71,11 +80,10 @@ impl Open {
         self.update_window(segment.seq, segment.ack, segment.window);
         self.note_duplicate_report(segment, shared);
         let progress = segment.ack > self.snd.una;
-        let before = (self.snd.una, self.recovery.phase());
+        let (flight_size, phase) = (self.snd.nxt - self.snd.una, self.recovery.phase());
         let options = &segment.options;
         let delivered = self.take_acknowledged(segment.ack, options.timestamp, Some(&options.sack), common, shared);
         self.judge_timeout(segment, is_duplicate, progress, delivered, shared);
-        let delivered = delivered.bytes;
         if progress {
             self.undo_if_spurious(segment, shared);
             if self.recovery.advance(self.snd.una, &mut self.congestion) {
@@ -85,14 +93,17 @@ impl Open {
         let wait_ns = if self.negotiated.sack {
             self.detect_losses(shared)
         } else {
-            self.count_duplicates(is_duplicate, progress, before, shared);
+            self.count_duplicates(is_duplicate, progress, phase, shared);
             None
         };
-        self.enter_recovery(segment, shared);
+        self.enter_recovery(segment, flight_size, shared);
         match self.recovery.phase() {
             Phase::Fast | Phase::Reducing => {
-                let pipe = self.in_flight();
-                self.recovery.reduce_proportionally(delivered, pipe, progress, &mut self.congestion);
+                let (pipe, delivered) = (self.in_flight(), delivered.bytes);
+                // A partial acknowledgement has its answer, whatever the window (RFC 6582, 3.2).
+                let is_due = progress && !self.negotiated.sack;
+                let report = Report { delivered, pipe, progress, is_due };
+                self.recovery.reduce_proportionally(&report, &mut self.congestion);
             }
             Phase::Open | Phase::Timeout if progress => self.grow_window(delivered, in_flight, shared),
             Phase::Open | Phase::Timeout => {}
@@ -109,7 +120,7 @@ impl Open {
         }
     }
 
-    /// Updates scoreboard, queue, `una` and the round-trip time. Answers how many bytes were newly delivered.
+    /// Updates scoreboard, queue, `una` and the round-trip time. Answers what was newly delivered.
     #[inline(always)]
     fn take_acknowledged(
         &mut self,
@@ -146,7 +157,7 @@ impl Open {
         if progress {
             self.release_acknowledged(ack, common, shared);
         }
-        Delivered { bytes, is_original: rtt_ns.is_some() }
+        Delivered { bytes, rtt_ns }
     }
 
     #[inline(always)]
@@ -257,13 +268,7 @@ impl Open {
     }
 
     /// NewReno's recovery (RFC 6582, 3.2) for a peer without SACK.
-    fn count_duplicates(
-        &mut self,
-        is_duplicate: bool,
-        progress: bool,
-        (_, phase): (SeqNumber, Phase),
-        shared: &mut Shared,
-    ) {
+    fn count_duplicates(&mut self, is_duplicate: bool, progress: bool, phase: Phase, shared: &mut Shared) {
         if progress {
             self.recovery.forget_dup_acks();
         }
@@ -276,26 +281,29 @@ impl Open {
         }
     }
 
-    pub(super) fn enter_recovery(&mut self, segment: &Segment, shared: &mut Shared) {
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
+    fn enter_recovery(&mut self, segment: &Segment, flight_size: u32, shared: &mut Shared) {
+        let space = (self.snd.una, self.snd.nxt);
         if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() {
             shared.count(Counter::FastRecoveries);
-            self.recovery.begin(Phase::Fast, una, nxt, &mut self.congestion);
+            self.recovery.begin(Phase::Fast, space, flight_size, &mut self.congestion);
         } else if segment.flags.has(Flags::ECE) && self.negotiated.ecn && self.recovery.phase() == Phase::Open {
             shared.count(Counter::EcnReductions);
-            self.recovery.begin(Phase::Reducing, una, nxt, &mut self.congestion);
+            self.recovery.begin(Phase::Reducing, space, flight_size, &mut self.congestion);
             self.ecn.reduced = true;
         }
     }
 
     /// Lets `cwnd` grow, if it was used (RFC 9438, 5.8; RFC 7661): wholly, or half of it in slow start.
     #[inline(always)]
-    fn grow_window(&mut self, delivered: u32, in_flight: u32, shared: &Shared) {
+    fn grow_window(&mut self, delivered: Delivered, in_flight: u32, shared: &Shared) {
         let in_slow_start = self.congestion.cwnd < self.congestion.ssthresh;
         let is_used = self.cwnd_limited || (in_slow_start && self.congestion.cwnd < in_flight.saturating_mul(2));
-        if is_used && delivered > 0 {
+        let Delivered { bytes, rtt_ns } = delivered;
+        if is_used && bytes > 0 {
             let srtt_ns = self.rtt.srtt_ns().unwrap_or(0);
-            self.congestion.on_ack(Acked { bytes: delivered, now: shared.now, srtt_ns });
+            let rtt_us = rtt_ns.map_or(0, |rtt_ns| (rtt_ns / 1_000).clamp(1, u64::from(u32::MAX)) as u32);
+            let (una, nxt) = (self.snd.una, self.snd.nxt);
+            self.congestion.on_ack(Acked { bytes, now: shared.now, srtt_ns, rtt_us, una, nxt });
         }
     }
 
@@ -309,7 +317,8 @@ impl Open {
             self.tail_probe = None;
             if self.recovery.phase() == Phase::Open {
                 shared.count(Counter::ProbeRepairs);
-                self.recovery.begin(Phase::Reducing, self.snd.una, self.snd.nxt, &mut self.congestion);
+                let (space, flight_size) = ((self.snd.una, self.snd.nxt), self.congestion.cwnd);
+                self.recovery.begin(Phase::Reducing, space, flight_size, &mut self.congestion);
             }
         }
     }

@@ -53,7 +53,7 @@ impl Open {
                 }
             }
             FRto::Retransmitted if is_duplicate && !has_news => FRto::Off,
-            FRto::NewData if delivered.is_original && (progress || self.is_below_recover(segment, delivered)) => {
+            FRto::NewData if delivered.rtt_ns.is_some() && (progress || self.is_below_recover(segment, delivered)) => {
                 shared.count(Counter::FrtoSpurious);
                 self.take_back(shared);
                 FRto::Off

@@ -4,6 +4,7 @@ use weir_socket::{CloseReason, Instant};
 
 use super::{Acknowledge, Common, LossTimer, Open, Outcome, Probe};
 use crate::counters::{Counter, FlowState};
+use crate::flow::recovery::{Phase, Report};
 use crate::shared::Shared;
 use crate::time::{NEVER, Nanoseconds};
 
@@ -74,9 +75,11 @@ impl Open {
         let wait_ns = self.rack.detect_losses(&mut self.sent, &mut shared.records, &circumstances);
         if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() {
             shared.count(Counter::FastRecoveries);
-            self.recovery.begin(crate::flow::recovery::Phase::Fast, self.snd.una, self.snd.nxt, &mut self.congestion);
+            let space = (self.snd.una, self.snd.nxt);
+            self.recovery.begin(Phase::Fast, space, self.snd.nxt - self.snd.una, &mut self.congestion);
             let pipe = self.in_flight();
-            self.recovery.reduce_proportionally(0, pipe, false, &mut self.congestion);
+            let report = Report { delivered: 0, pipe, progress: false, is_due: false };
+            self.recovery.reduce_proportionally(&report, &mut self.congestion);
         }
         self.restart_loss_timer(common, shared);
         if let Some(wait_ns) = wait_ns {
