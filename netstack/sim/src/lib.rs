@@ -10,11 +10,14 @@
 //!                                     └─ Network = what happens to a segment on its way
 //! ```
 //!
+//! [`bulk`] is another, simpler world, in which throughput and fairness are measured.
+//!
 //! A seed that fails is replayed alone by `SEED=17 cargo test -p weir-sim --test seeds one_seed -- --nocapture`.
 
 #![forbid(unsafe_code)]
 
 mod application;
+pub mod bulk;
 mod host;
 mod network;
 mod random;
