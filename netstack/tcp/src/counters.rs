@@ -132,6 +132,14 @@ counters! {
     WindowProbes => "window_probes",
     /// Path MTUs lowered by ICMP.
     PathMtuReductions => "path_mtu_reductions",
+    /// Path MTUs lowered because full segments timed out in a row and nobody said why (RFC 8899, 4.3).
+    PathMtuBlackHoles => "path_mtu_black_holes",
+    /// Segments sent to find out whether the path carries more.
+    PathMtuProbes => "path_mtu_probes",
+    /// Such segments that were lost.
+    PathMtuProbesLost => "path_mtu_probes_lost",
+    /// Path MTUs raised because such a segment arrived.
+    PathMtuRaises => "path_mtu_raises",
     /// ICMP errors that fit no flow, quote nothing that is on its way, or say nothing that counts.
     IcmpIgnored => "icmp_ignored",
     /// Transmissions put off: no buffer was free.

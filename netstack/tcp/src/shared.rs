@@ -5,6 +5,7 @@ use weir_socket::Instant;
 
 use crate::config::Config;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
+use crate::flow::open::path::{SEARCHES_MAX, Searches};
 use crate::flow::reassembly::Ranges;
 use crate::flow::scoreboard::Records;
 use crate::flow::send_queue::Chunks;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub chunks: Chunks,
     pub records: Records,
     pub ranges: Ranges,
+    pub searches: Searches,
     pub challenges: RateLimiter,
     pub resets: RateLimiter,
 }
@@ -81,6 +83,7 @@ impl Shared {
             chunks: Slab::new(nodes),
             records: Slab::new(nodes),
             ranges: Slab::new(buffers),
+            searches: Slab::new(SEARCHES_MAX.min(config.flows_max)),
             challenges: RateLimiter::new(config.challenge_acks_per_second),
             resets: RateLimiter::new(config.resets_per_second),
             config,

@@ -62,6 +62,11 @@ impl RttEstimator {
         self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
     }
 
+    /// Timeouts in a row.
+    pub fn backoffs(&self) -> u8 {
+        self.backoff
+    }
+
     /// New data was acknowledged: the path works.
     #[inline(always)]
     pub fn reset_backoff(&mut self) {

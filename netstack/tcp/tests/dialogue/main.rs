@@ -9,6 +9,7 @@ mod rfc5682_f_rto;
 mod rfc5961_blind_attacks;
 mod rfc6298_retransmission;
 mod rfc7323_timestamps;
+mod rfc8899_path_mtu;
 mod rfc9293_closing;
 mod rfc9293_data;
 mod rfc9293_opening;

@@ -124,8 +124,8 @@ fn s2_1_a_second_timeout_is_answered_as_a_loss() {
         d.after_ms(100);
     }
     // RFC 6298, 5.4: the earliest again, and not the next.
-    d.expect(&format!(". {}:{}(1460)", start(0), start(1)));
+    assert_eq!(d.next().unwrap().seq, start(0));
     d.expect_nothing();
     d.peer(&format!(". 1:1(0) ack {}", start(1)));
-    d.expect(&format!(". {}:{}(1460)", start(1), start(2)));
+    assert_eq!(d.next().unwrap().seq, start(1));
 }

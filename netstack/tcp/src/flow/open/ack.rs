@@ -11,6 +11,7 @@ use crate::flow::scoreboard::{Delivery, Record};
 use crate::segment::{Flags, Plain, SackBlocks, Segment, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
+use crate::slab::NONE;
 use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds};
 
 /// RFC 5681, 2: duplicates after which a peer without SACK is believed to miss a segment.
@@ -172,6 +173,9 @@ impl Open {
         if self.tail_probe.is_some() {
             self.settle_tail_probe(ack, shared);
         }
+        if self.snd.search != NONE {
+            self.settle_path_probe(ack, common, shared);
+        }
         if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
             common.output = true;
         }
@@ -283,7 +287,7 @@ impl Open {
 
     fn enter_recovery(&mut self, segment: &Segment, flight_size: u32, shared: &mut Shared) {
         let space = (self.snd.una, self.snd.nxt);
-        if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() {
+        if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() && !self.has_lost_probe_only(shared) {
             shared.count(Counter::FastRecoveries);
             self.recovery.begin(Phase::Fast, space, flight_size, &mut self.congestion);
         } else if segment.flags.has(Flags::ECE) && self.negotiated.ecn && self.recovery.phase() == Phase::Open {

@@ -18,6 +18,7 @@ mod ack;
 mod f_rto;
 mod input;
 mod output;
+pub(crate) mod path;
 mod text;
 mod timers;
 
@@ -39,6 +40,7 @@ use crate::counters::FlowState;
 use crate::segment::TIMESTAMP_BYTES;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
+use crate::slab::NONE;
 use crate::time_wait;
 
 /// A flow whose handshake is complete.
@@ -95,6 +97,8 @@ struct SendSpace {
     /// Payload bytes of a full segment: Eff.snd.MSS.
     mss: u32,
     sent_at: Instant,
+    /// The search for a larger path MTU, in [`Shared::searches`]; NONE when there is none.
+    search: u32,
 }
 
 /// The receive sequence space.
@@ -225,6 +229,7 @@ impl Open {
                 path_mtu: 0,
                 mss,
                 sent_at: shared.now,
+                search: NONE,
             },
             rcv: ReceiveSpace {
                 nxt,
@@ -391,6 +396,7 @@ impl Open {
         self.queue.clear(&mut shared.chunks);
         self.sent.clear(&mut shared.records);
         self.reassembly.clear(&mut shared.ranges);
+        self.end_search(shared);
         core::mem::take(&mut self.inbox)
     }
 

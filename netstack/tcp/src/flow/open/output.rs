@@ -2,19 +2,16 @@
 //! carried it.
 
 use super::{Acknowledge, Common, FRto, Fin, LossTimer, Open, Probe, TailProbe};
-use crate::congestion::Congestion;
 use crate::counters::Counter;
 use crate::flow::recovery::Phase;
 use crate::flow::scoreboard::{Record, Standing};
 use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
-use crate::output::{
-    Blocked, COPY_BYTES, Header, MTU_LEAST_V4, MTU_MIN_V4, MTU_MIN_V6, Payload, PlainHeader, count, emit, emit_bare,
-    emit_copied, mss_of_mtu,
-};
-use crate::segment::{Flags, TIMESTAMP_BYTES, Timestamp};
+use crate::output::{Blocked, COPY_BYTES, Header, Payload, PlainHeader, count, emit, emit_bare, emit_copied};
+use crate::segment::{Flags, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
+use crate::slab::NONE;
 use crate::time::{NEVER, Nanoseconds};
 
 /// Bytes that a flow sends before the next one has its turn.
@@ -44,6 +41,9 @@ impl Open {
         }
         let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
         let mut left = QUANTUM_BYTES;
+        if self.snd.search != NONE {
+            self.send_path_probe(common, shared, link)?;
+        }
         while self.has_more_than_ack() {
             if left == 0 {
                 return Ok(true);
@@ -115,7 +115,7 @@ impl Open {
 
     fn next_urgent(&mut self, shared: &mut Shared, burst_max: u32) -> Urgent {
         if let Some(probe) = self.probe {
-            match self.next_probe(probe, shared) {
+            match self.next_probe(probe, shared, burst_max) {
                 Urgent::Nothing => self.probe = None,
                 next => return next,
             }
@@ -127,7 +127,7 @@ impl Open {
     }
 
     /// What a probe carries; nothing when there is no need for it any more.
-    fn next_probe(&self, probe: Probe, shared: &Shared) -> Urgent {
+    fn next_probe(&self, probe: Probe, shared: &Shared, burst_max: u32) -> Urgent {
         if probe == Probe::Window {
             return Urgent::Probe;
         }
@@ -138,7 +138,7 @@ impl Open {
         }
         match self.sent.last() {
             Some(record) if shared.records[record].standing == Standing::Outstanding => {
-                Urgent::Retransmission { record, len: shared.records[record].len }
+                Urgent::Retransmission { record, len: shared.records[record].len.min(burst_max) }
             }
             _ => Urgent::Nothing,
         }
@@ -253,7 +253,7 @@ impl Open {
 
     /// The header in front of the next `len` new bytes.
     #[inline(always)]
-    fn new_header(&mut self, len: u32, fin: bool, shared: &Shared) -> PlainHeader {
+    pub(super) fn new_header(&mut self, len: u32, fin: bool, shared: &Shared) -> PlainHeader {
         let mut flags = if len == self.queue.unsent_len() { Flags::ACK.with(Flags::PSH) } else { Flags::ACK };
         if fin {
             flags = flags.with(Flags::FIN);
@@ -266,7 +266,7 @@ impl Open {
 
     /// What follows from new data on their way: `len` bytes, up to the place `after`.
     #[inline(always)]
-    fn new_was_sent(
+    pub(super) fn new_was_sent(
         &mut self,
         len: u32,
         after: Cursor,
@@ -329,7 +329,8 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<u32, Blocked> {
-        let Record { at, seq, fin, len: whole, .. } = shared.records[record];
+        let whole_record = shared.records[record];
+        let Record { at, seq, fin, len: whole, .. } = whole_record;
         let payload_len = shared.records[record].payload_len().min(len);
         let taken = Payload::new(&shared.chunks, at, payload_len, self.snd.mss).len();
         let with_fin = fin && taken == shared.records[record].payload_len() && len >= whole.min(taken + 1);
@@ -351,6 +352,9 @@ impl Open {
         self.data_acknowledged(common);
         if rest.is_some() {
             self.sent.split(&mut shared.records, &shared.chunks, record, part, rest);
+        }
+        if self.snd.search != NONE {
+            self.fail_path_probe(&whole_record, shared);
         }
         self.sent.retransmit(&mut shared.records, record, shared.now);
         self.recovery.note_retransmit(part, self.timestamp(shared));
@@ -437,40 +441,6 @@ impl Open {
     #[inline]
     fn owes_report(&self) -> bool {
         self.negotiated.sack && self.reassembly.has_report()
-    }
-
-    /// Learns the path's MTU before the first segment, and what follows from it.
-    #[inline(never)]
-    fn ask_path<L: Link>(&mut self, common: &Common, shared: &Shared, link: &L) {
-        let mtu = link.mtu(common.tuple.remote.to_ip());
-        self.set_path_mtu(mtu, common);
-        self.congestion = Congestion::new(shared.config.congestion, self.snd.mss);
-    }
-
-    pub(super) fn set_path_mtu(&mut self, mtu: u16, common: &Common) {
-        let is_v4 = common.tuple.remote.is_v4();
-        let mtu = mtu.max(if is_v4 { MTU_MIN_V4 } else { MTU_MIN_V6 });
-        let timestamp_bytes = if self.negotiated.timestamps { TIMESTAMP_BYTES as u32 } else { 0 };
-        self.snd.path_mtu = mtu;
-        self.snd.mss = u32::from(self.snd.peer_mss.min(mss_of_mtu(mtu, is_v4))) - timestamp_bytes;
-        self.congestion.set_mss(self.snd.mss);
-    }
-
-    /// ICMP says that the path carries less: what is longer is sent again in smaller pieces. False when that says nothing new,
-    /// or less than any link carries (RFC 1191, 3; RFC 8201, 4), which is ignored.
-    pub fn path_carries(&mut self, mtu: u16, common: &mut Common, shared: &mut Shared) -> bool {
-        let least = if common.tuple.remote.is_v4() { MTU_LEAST_V4 } else { MTU_MIN_V6 };
-        if mtu < least || self.snd.path_mtu == 0 || mtu >= self.snd.path_mtu {
-            return false;
-        }
-        let before = self.snd.mss;
-        self.set_path_mtu(mtu, common);
-        if self.snd.mss < before {
-            shared.count(Counter::PathMtuReductions);
-            self.sent.mark_all_lost(&mut shared.records);
-            common.output = true;
-        }
-        true
     }
 
     /// Whatever is queued or on its way has a timer. With a closed window and nothing on its way, it is RFC 9293, 3.8.6.1's.

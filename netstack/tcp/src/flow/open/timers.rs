@@ -52,9 +52,10 @@ impl Open {
             self.sent.forget_sacked(&mut shared.records);
         }
         self.sent.mark_all_lost(&mut shared.records);
+        self.rtt.back_off();
+        self.suspect_black_hole(common, shared);
         self.begin_f_rto();
         self.recovery.time_out(self.snd.una, self.snd.nxt, &mut self.congestion);
-        self.rtt.back_off();
         self.loss_timer = LossTimer::Retransmission;
         common.timers.loss = shared.now.plus_ns(self.rto_ns());
         Outcome::Keep
@@ -73,7 +74,7 @@ impl Open {
     fn reordering_timeout(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
         let circumstances = self.circumstances(shared);
         let wait_ns = self.rack.detect_losses(&mut self.sent, &mut shared.records, &circumstances);
-        if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() {
+        if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() && !self.has_lost_probe_only(shared) {
             shared.count(Counter::FastRecoveries);
             let space = (self.snd.una, self.snd.nxt);
             self.recovery.begin(Phase::Fast, space, self.snd.nxt - self.snd.una, &mut self.congestion);
