@@ -38,7 +38,8 @@ impl Sockets for Shard {
     }
 
     fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
-        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+        let is_broadcast = matches!(remote, SocketAddr::V4(v4) if self.network.addresses.is_broadcast_v4(*v4.ip()));
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() || is_broadcast {
             return Err(ConnectError::InvalidAddress);
         }
         let source = self.network.addresses.source_for(remote.ip()).ok_or(ConnectError::NoRoute)?;

@@ -90,7 +90,8 @@ impl Default for Config {
             keepalive: None,
             user_timeout: Duration::from_secs(300),
             fin_wait_2: Duration::from_secs(60),
-            syn_retries: 6,
+            // Eight SYNs over 255 s: RFC 9293, 3.8.3 asks for three minutes.
+            syn_retries: 7,
             syn_ack_retries: 5,
             challenge_acks_per_second: 1_000,
             resets_per_second: 10_000,

@@ -97,6 +97,26 @@ fn an_error_about_nothing_that_we_sent_is_not_believed() {
 }
 
 #[test]
+fn rfc9293_3_9_2_2_source_quench_and_time_exceeded_reach_no_flow() {
+    use weir_socket::{Sockets, Token};
+    let mut host = Host::new();
+    host.introduce_peer();
+    let flow = host.shard.connect((PEER, 80).into(), Token(1)).expect("a flow");
+    let syn = host.sent().pop().expect("a SYN");
+    // Types 4 (source quench), 11 (time exceeded) and 12 (parameter problem), each quoting the SYN.
+    for kind in [4, 11, 12] {
+        let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+        message.extend_from_slice(&syn[14..42]);
+        let sum = crate::checksum::Sum::ZERO.add(&message).checksum();
+        message[2..4].copy_from_slice(&sum);
+        host.receive(&ipv4(PEER, US, IpProtocol::Icmp, &message));
+    }
+    assert_eq!((host.drops(DropReason::IcmpIgnored), host.events(Event::IcmpErrorDelivered)), (3, 0));
+    assert!(host.shard.poll_event().is_none(), "nobody is told");
+    host.shard.abort(flow);
+}
+
+#[test]
 fn an_error_about_a_connect_reaches_its_flow() {
     use weir_socket::{Sockets, Token};
     let mut host = Host::new();

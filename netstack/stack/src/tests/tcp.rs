@@ -1,10 +1,11 @@
 //! TCP through the whole shard: a client that speaks smoltcp connects, sends and is answered.
 
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 use weir_packet::frame::{Capabilities, ChecksumStatus};
-use weir_socket::{Event, FlowId, ListenerId, Readiness, Received, Sockets, Token};
+use weir_socket::{ConnectError, Event, FlowId, ListenerId, Readiness, Received, Sockets, Token};
 
 use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, capabilities, configuration, ipv4, read_tcp4, tcp4};
 use crate::{DropReason, Ipv4Source};
@@ -178,6 +179,24 @@ fn rfc9293_3_5_1_a_segment_for_nobody_is_reset() {
     read_tcp4(&reset, |_, tcp| {
         assert_eq!((tcp.control, tcp.seq_number), (TcpControl::Rst, TcpSeqNumber(77)));
     });
+}
+
+#[test]
+fn rfc9293_3_9_2_3_a_syn_to_everybody_is_ignored() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    host.shard.listen(([0, 0, 0, 0], PORT).into(), Token(1)).expect("listening");
+    let client = Client { next: TcpSeqNumber(ISN), acknowledged: TcpSeqNumber(0) };
+    let syn = TcpRepr { ack_number: None, ..client.segment(TcpControl::Syn, b"") };
+    for everybody in [[255, 255, 255, 255], [10, 0, 0, 255], [224, 0, 0, 1]].map(Ipv4Addr::from) {
+        host.receive(&tcp4(PEER, everybody, &syn));
+        assert!(host.sent().is_empty(), "{everybody}");
+        let refused = host.shard.connect((everybody, PORT).into(), Token(2));
+        assert_eq!(refused, Err(ConnectError::InvalidAddress), "{everybody}");
+    }
+    assert_eq!((host.shard.tcp_gauges().half_open, host.shard.network.pool.in_use()), (0, 0));
+    host.receive(&tcp4(PEER, US, &syn));
+    assert_eq!(host.shard.tcp_gauges().half_open, 1);
 }
 
 #[test]

@@ -58,8 +58,10 @@ impl Engine {
     /// # Errors
     /// As there; [`ConnectError::NoSourcePort`] when the pair of endpoints is in use.
     pub fn connect(&mut self, local: SocketAddr, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
-        let is_nobody =
-            |address: SocketAddr| address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast();
+        let is_nobody = |address: SocketAddr| {
+            let is_broadcast = matches!(address, SocketAddr::V4(v4) if v4.ip().is_broadcast());
+            address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() || is_broadcast
+        };
         if is_nobody(local) || is_nobody(remote) || local.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::InvalidAddress);
         }

@@ -193,6 +193,19 @@ impl Dialogue {
     pub fn peer_changed(&mut self, script: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.encode(&Script::parse(script));
         change(&mut bytes);
+        self.arrive(&bytes);
+        self.turn();
+    }
+
+    /// Several segments of the peer arrive in one turn.
+    pub fn peer_burst(&mut self, scripts: &[&str]) {
+        for script in scripts {
+            self.arrive(&self.encode(&Script::parse(script)));
+        }
+        self.turn();
+    }
+
+    fn arrive(&mut self, bytes: &[u8]) {
         // Buffers of at most 1,400 bytes: longer segments are chains.
         let mut packet: Option<Packet> = None;
         for part in bytes.chunks(1_400) {
@@ -212,7 +225,6 @@ impl Dialogue {
             checksum: ChecksumStatus::Unverified,
             packet,
         });
-        self.turn();
     }
 
     /// The peer sends a segment with these options, byte by byte, padded with no-operations.

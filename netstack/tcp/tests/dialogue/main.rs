@@ -10,6 +10,7 @@ mod rfc5961_blind_attacks;
 mod rfc6298_retransmission;
 mod rfc7323_timestamps;
 mod rfc8899_path_mtu;
+mod rfc9293_appendix_b;
 mod rfc9293_closing;
 mod rfc9293_data;
 mod rfc9293_opening;
