@@ -75,11 +75,11 @@ pub enum Format {
     /// For `qemu -kernel`, Cloud Hypervisor and Firecracker.
     #[default]
     Elf,
-    /// A disk; not yet.
+    /// A disk, for BIOS and UEFI.
     Raw,
-    /// A compressed disk; not yet.
+    /// The same, compressed, in QEMU's format.
     Qcow2,
-    /// A CD; not yet.
+    /// A CD, for BIOS and UEFI.
     Iso,
 }
 

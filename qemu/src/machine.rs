@@ -33,13 +33,31 @@ pub enum MachineType {
     Microvm,
 }
 
+/// What the machine boots from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Medium {
+    /// The image is an ELF, which QEMU itself puts into memory.
+    #[default]
+    Kernel,
+    /// The image is a disk at a virtio controller, in this format of QEMU's.
+    VirtioDisk(&'static str),
+    /// The image is a disk at a SATA controller, in this format.
+    SataDisk(&'static str),
+    /// The image is a CD.
+    Cd,
+}
+
 /// One virtual machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// What it is like.
     pub machine_type: MachineType,
-    /// Bootable ELF with a PVH entry.
+    /// Bootable ELF with a PVH entry, or what [`medium`](Self::medium) says.
     pub image: PathBuf,
+    /// What the image is.
+    pub medium: Medium,
+    /// Firmware instead of QEMU's own.
+    pub firmware: Option<PathBuf>,
     /// Kernel command line.
     pub append: Option<String>,
     /// Virtual processors.
@@ -106,6 +124,8 @@ impl Machine {
         Self {
             machine_type: MachineType::default(),
             image,
+            medium: Medium::default(),
+            firmware: None,
             append: None,
             cores: 1,
             memory_mib: 256,
@@ -124,6 +144,7 @@ impl Machine {
         let mut add = |words: &str| arguments.extend(words.split(' ').map(OsString::from));
         add("-nodefaults -no-user-config -display none -no-reboot -action panic=none");
         add(match self.machine_type {
+            MachineType::Q35 if self.medium != Medium::Kernel => "-machine q35,usb=off,smbus=off,vmport=off",
             MachineType::Q35 => "-machine q35,usb=off,sata=off,smbus=off,vmport=off",
             // Its devices are of before virtio 1.0 if nobody objects.
             MachineType::Microvm => "-machine microvm -global virtio-mmio.force-legacy=false",
@@ -142,11 +163,31 @@ impl Machine {
             MachineType::Microvm => "virtio-rng-device,rng=rng0",
         });
         arguments.extend(self.nic_arguments());
-        arguments.extend(["-kernel".into(), self.image.clone().into()]);
+        arguments.extend(self.medium_arguments());
         if let Some(line) = &self.append {
             arguments.extend(["-append".into(), line.into()]);
         }
         arguments.extend(self.extra.iter().cloned());
+        arguments
+    }
+
+    fn medium_arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        if let Some(firmware) = &self.firmware {
+            arguments.extend(["-bios".into(), firmware.clone().into()]);
+        }
+        let (format, device) = match self.medium {
+            Medium::Kernel => {
+                arguments.extend(["-kernel".into(), self.image.clone().into()]);
+                return arguments;
+            }
+            Medium::VirtioDisk(format) => (format, "virtio-blk-pci,drive=medium"),
+            Medium::SataDisk(format) => (format, "ide-hd,drive=medium"),
+            Medium::Cd => ("raw", "ide-cd,drive=medium"),
+        };
+        let mut drive = OsString::from(format!("id=medium,if=none,snapshot=on,format={format},file="));
+        drive.push(&self.image);
+        arguments.extend(["-drive".into(), drive, "-device".into(), device.into()]);
         arguments
     }
 

@@ -2,7 +2,8 @@
 //!
 //! PVH (the Xen project's *x86/HVM direct boot ABI*) enters in 32-bit protected mode, paging off, with the physical address
 //! of `hvm_start_info` in EBX. Rust's precompiled libraries use SSE2, so SSE is switched on here, before any Rust
-//! runs. The boot page tables map the first 4 GiB one to one, writable and executable; `memory::paging` replaces them.
+//! runs. Multiboot2 (GRUB's way, for disks) enters in the same state with the address of its information in EBX, which has
+//! bit 0 set on the way to Rust, to be told apart. The boot page tables map the first 4 GiB one to one, writable and executable; `memory::paging` replaces them.
 
 use core::arch::global_asm;
 
@@ -15,6 +16,22 @@ global_asm!(
     .long 18                    // XEN_ELFNOTE_PHYS32_ENTRY
     .asciz "Xen"
     .quad weir_pvh_entry
+
+    // Multiboot2 specification 2.0, 3.1: within the first 32 KiB of the file, at a multiple of 8.
+    .section .text.multiboot2, "ax"
+    .balign 8
+weir_multiboot2_header:
+    .long 0xe85250d6
+    .long 0                     // 32-bit protected mode
+    .long weir_multiboot2_header_end - weir_multiboot2_header
+    .long -(0xe85250d6 + (weir_multiboot2_header_end - weir_multiboot2_header))
+    .word 3, 0                  // the entry address, instead of the file's
+    .long 12
+    .long weir_multiboot2_entry
+    .balign 8
+    .word 0, 0                  // end of tags
+    .long 8
+weir_multiboot2_header_end:
 
     .section .bss.boot, "aw", @nobits
     .balign 4096
@@ -46,6 +63,11 @@ weir_boot_gdt_pointer:
 
     .section .text.boot, "ax"
     .code32
+weir_multiboot2_entry:
+    cmp eax, 0x36d76289
+    je 2f
+    xor ebx, ebx                // somebody else: nothing that is there is believed
+2:  or ebx, 1
     .globl weir_pvh_entry
 weir_pvh_entry:
     cli

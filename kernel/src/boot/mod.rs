@@ -20,10 +20,12 @@ use crate::{cpu, interrupts, panic, pci, power, symbols};
 mod command_line;
 #[cfg(feature = "bare")]
 pub(crate) mod entry;
+pub mod multiboot2;
 mod payload;
 pub mod pvh;
 
 pub use command_line::{CommandLine, CommandLineOption};
+use pvh::Handover;
 
 /// What the runtime is told when it starts.
 #[derive(Clone, Copy, Debug)]
@@ -94,17 +96,10 @@ pub(crate) extern "C" fn weir_start(start_info: u64) -> ! {
 
 /// Reads everything that loader and firmware left, and takes possession of memory.
 fn take_over(firmware: &impl PhysMemory, start_info: u64, start_tsc: u64) -> Early {
-    let info = match pvh::StartInfo::parse(firmware, start_info) {
-        Ok(info) => info,
-        Err(error) => panic!("not started through PVH: {error:?}"),
-    };
-    let map = match info.memory_map(firmware) {
-        Ok(map) => map,
-        Err(error) => panic!("no memory map: {error:?}"),
-    };
-    let command_line = copy_command_line(firmware, info.command_line);
+    let Handover { command_line, rsdp, module, map } = handover(firmware, start_info);
+    let command_line = copy_command_line(firmware, command_line);
     apply(command_line);
-    let tables = Tables::find(firmware, info.rsdp);
+    let tables = Tables::find(firmware, rsdp);
     if let Err(error) = tables {
         crate::warn!("acpi: no tables ({error:?}): one core, no power-off");
     }
@@ -112,7 +107,7 @@ fn take_over(firmware: &impl PhysMemory, start_info: u64, start_tsc: u64) -> Ear
     let fadt = tables.and_then(|tables| Fadt::read(&tables, firmware));
     let rate = time::begin(fadt.as_ref());
     let apic_id = cpu::apic_id();
-    let payload = payload::range(info.module);
+    let payload = payload::range(module);
     let early = Early {
         command_line,
         payload,
@@ -128,6 +123,20 @@ fn take_over(firmware: &impl PhysMemory, start_info: u64, start_tsc: u64) -> Ear
     // From here on the firmware's tables are not mapped any more.
     reserve_and_map(map, payload);
     early
+}
+
+/// What the loader left, whichever it was: an odd address is Multiboot2's.
+fn handover(firmware: &impl PhysMemory, start_info: u64) -> Handover {
+    if start_info & 1 == 1 {
+        return match multiboot2::parse(firmware, start_info & !1) {
+            Ok(handover) => handover,
+            Err(error) => panic!("started by Multiboot2 and not told what is needed: {error:?}"),
+        };
+    }
+    match pvh::StartInfo::parse(firmware, start_info).and_then(|info| info.follow(firmware)) {
+        Ok(handover) => handover,
+        Err(error) => panic!("not started through PVH: {error:?}"),
+    }
 }
 
 fn reserve_and_map(map: MemoryMap, payload: Option<Range>) {

@@ -32,6 +32,19 @@ pub struct Module {
     pub len: u64,
 }
 
+/// What any loader hands over, its strings and tables still where it left them.
+#[derive(Debug)]
+pub struct Handover {
+    /// Physical address of the NUL-terminated command line; 0 if there is none.
+    pub command_line: u64,
+    /// Physical address of the ACPI root pointer; 0 if the loader does not know.
+    pub rsdp: u64,
+    /// The first module.
+    pub module: Option<Module>,
+    /// The memory map.
+    pub map: MemoryMap,
+}
+
 /// The loader's information, addresses not yet followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartInfo {
@@ -72,6 +85,12 @@ impl StartInfo {
             memory_map: long(40),
             memory_map_entries: word(48).min(ENTRIES_MAX),
         })
+    }
+
+    /// Reads what it points to.
+    pub fn follow(&self, memory: &impl PhysMemory) -> Result<Handover, StartInfoError> {
+        let Self { command_line, rsdp, module, .. } = *self;
+        Ok(Handover { command_line, rsdp, module, map: self.memory_map(memory)? })
     }
 
     /// Reads the memory map.

@@ -1,15 +1,18 @@
 //! A booted Weir.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use weir_host::machine::{Machine, MachineType, Nic};
+use weir_host::machine::{Machine, MachineType, Medium, Nic};
 use weir_host::memfile::MemFile;
 use weir_host::vm::Vm;
 use weir_image::{elf, payload};
 
 use crate::lab::{READY_LIMIT, lab};
 use crate::{Failed, Tested};
+
+/// Time for firmware and boot loader, which are slow under TCG, and then the guest.
+const FIRMWARE_LIMIT: Duration = Duration::from_secs(120);
 
 /// What to boot.
 pub struct Spec {
@@ -53,7 +56,7 @@ pub struct Guest {
     pub vm: Vm,
     /// The line that said it was ready; empty if nobody has waited for it.
     pub ready: String,
-    _image: MemFile,
+    _image: Option<MemFile>,
 }
 
 impl Guest {
@@ -77,7 +80,17 @@ impl Guest {
             extra: arguments.iter().map(Into::into).collect(),
             ..Machine::new(image.path().to_owned(), lab.accelerator)
         };
-        Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: image })
+        Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: Some(image) })
+    }
+
+    /// Boots what stands in a file, with one core.
+    pub fn boot_medium(image: &Path, medium: Medium, firmware: Option<PathBuf>, nic: Nic) -> Result<Self, Failed> {
+        let lab = lab()?;
+        let machine = Machine { medium, firmware, nic, ..Machine::new(image.to_owned(), lab.accelerator) };
+        let mut guest = Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: None };
+        let ready = guest.vm.wait_ready(FIRMWARE_LIMIT);
+        guest.ready = ready.map_err(|error| guest.report(&format!("not ready: {error}")))?;
+        Ok(guest)
     }
 
     /// Starts a guest and waits until it serves.

@@ -6,6 +6,7 @@
 mod boot;
 mod command;
 mod daemon;
+mod disks;
 mod guest;
 mod http;
 mod lab;
@@ -36,8 +37,16 @@ fn main() -> ExitCode {
     if !arguments.list {
         namespace::enter_if_outside();
     }
-    let groups =
-        [command::TESTS, boot::TESTS, serve::TESTS, proxy::TESTS, plane::TESTS, robust::TESTS, steering::TESTS];
+    let groups = [
+        command::TESTS,
+        boot::TESTS,
+        disks::TESTS,
+        serve::TESTS,
+        proxy::TESTS,
+        plane::TESTS,
+        robust::TESTS,
+        steering::TESTS,
+    ];
     let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -1,0 +1,71 @@
+//! Disks and CDs: the same image, from each medium, by each firmware, answers a request.
+
+use std::path::{Path, PathBuf};
+
+use weir_host::machine::Medium;
+use weir_image::disk::{self, Form};
+use weir_image::{elf, payload};
+
+use crate::guest::Guest;
+use crate::lab::lab;
+use crate::tap::Tap;
+use crate::{CannotTest, Failed, Tested, Tests, ensure, http};
+
+pub const TESTS: Tests = &[
+    ("disks::bios_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Bios)),
+    ("disks::bios_boots_a_sata_disk", || boots(Form::Raw, Medium::SataDisk("raw"), Firmware::Bios)),
+    ("disks::bios_boots_a_compressed_disk", || boots(Form::Qcow2, Medium::VirtioDisk("qcow2"), Firmware::Bios)),
+    ("disks::bios_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Bios)),
+    ("disks::uefi_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Uefi)),
+    ("disks::uefi_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Uefi)),
+    ("disks::the_same_image_gives_the_same_bytes", the_same_image_gives_the_same_bytes),
+];
+
+/// Where distributions put the firmware of edk2 that needs no variables.
+const UEFI: [&str; 3] = ["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/x64/OVMF.4m.fd"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Firmware {
+    Bios,
+    Uefi,
+}
+
+fn image(config: &str) -> Result<Vec<u8>, Failed> {
+    Ok(elf::attach(&lab()?.base, &payload::pack(config, None)?)?)
+}
+
+fn boots(form: Form, medium: Medium, firmware: Firmware) -> Tested {
+    let firmware = match firmware {
+        Firmware::Bios => None,
+        Firmware::Uefi => {
+            let found = UEFI.iter().find(|path| Path::new(path).exists());
+            Some(PathBuf::from(found.ok_or(CannotTest("there is no UEFI firmware for QEMU"))?))
+        }
+    };
+    let tap = Tap::new(1)?;
+    let config = tap.config()
+        + "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"from a disk\\n\" }\n";
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("medium");
+    disk::build(&image(&config)?, form, &path)?;
+    let mut guest = Guest::boot_medium(&path, medium, firmware, tap.nic())?;
+    let answer = http::get(tap.at(80), "/").map_err(|error| guest.report(&error.to_string()))?;
+    ensure(answer.status == 200 && answer.text() == "from a disk\n", || answer.head)
+}
+
+/// File systems and partition tables have dates and serial numbers, which must not depend on the day.
+fn the_same_image_gives_the_same_bytes() -> Tested {
+    let elf = image(weir_config::DEMO)?;
+    let folder = tempfile::tempdir()?;
+    for form in [Form::Raw, Form::Qcow2] {
+        let build = |name: &str| -> Result<Vec<u8>, Failed> {
+            let path = folder.path().join(name);
+            disk::build(&elf, form, &path)?;
+            Ok(std::fs::read(path)?)
+        };
+        let (first, second) = (build("first")?, build("second")?);
+        ensure(first == second, || format!("{form:?}: {} and {} bytes differ", first.len(), second.len()))?;
+        ensure(first.len() < 16 << 20, || format!("{form:?}: {} bytes", first.len()))?;
+    }
+    Ok(())
+}
