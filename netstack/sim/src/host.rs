@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use weir_packet::Pool;
 use weir_packet::frame::ChecksumStatus;
+use weir_packet::{Packet, Pool};
 use weir_socket::{ConnectError, Event, FlowId, Instant, ListenerId, Readiness, Token};
 use weir_tcp::{Config, Engine, Inbound, NextHop};
 
 use crate::application::{FlowApplication, FlowPlan};
+use crate::disturbance::DisturbanceKind;
 use crate::network::{Delivery, Port};
 use crate::random::Random;
 
@@ -24,6 +25,10 @@ pub struct Host {
     looks: BTreeSet<(u64, usize)>,
     look_at: BTreeMap<usize, u64>,
     pub(crate) unreceived: u64,
+    /// How far the engine's clock is from the world's, in nanoseconds.
+    clock_ns: i64,
+    /// Buffers that somebody else has taken.
+    taken: Vec<Packet>,
 }
 
 impl Host {
@@ -39,6 +44,36 @@ impl Host {
             looks: BTreeSet::new(),
             look_at: BTreeMap::new(),
             unreceived: 0,
+            clock_ns: 0,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Tells the engine the time, as the host's clock has it.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.engine.set_now(Instant::from_nanos(now.as_nanos().saturating_add_signed(self.clock_ns)));
+    }
+
+    pub(crate) fn disturb(&mut self, kind: DisturbanceKind) {
+        match kind {
+            DisturbanceKind::ClockForward(ms) => self.clock_ns += ms as i64 * 1_000_000,
+            DisturbanceKind::ClockBack(ms) => self.clock_ns -= ms as i64 * 1_000_000,
+            DisturbanceKind::TakeBuffers(leave) => {
+                while self.pool.free() > leave {
+                    self.taken.extend(self.pool.allocate());
+                }
+            }
+            DisturbanceKind::GiveBuffers => self.taken.clear(),
+        }
+    }
+
+    /// Without a flow, a half-open handshake or a TIME-WAIT record, nothing is left to wait for.
+    pub(crate) fn check_timers(&self) -> Result<(), String> {
+        let gauges = self.engine.gauges();
+        let there = gauges.flows.iter().sum::<u32>() + gauges.half_open + gauges.time_wait;
+        match self.engine.next_deadline() {
+            Some(deadline) if there == 0 => Err(format!("a timer of nobody is armed for {deadline:?}")),
+            _ => Ok(()),
         }
     }
 
@@ -89,7 +124,7 @@ impl Host {
 
     /// One turn of the core, but for what arrived.
     pub(crate) fn turn(&mut self, now: Instant, plans: &[FlowPlan], mut port: Port<'_>) -> Result<(), String> {
-        self.engine.set_now(now);
+        self.set_now(now);
         self.engine.handle_timers();
         while let Some(event) = self.engine.poll_event() {
             match event {
@@ -151,7 +186,8 @@ impl Host {
 
     pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
         let look = self.looks.first().map(|&(due, _)| due);
-        let engine = self.engine.next_deadline().map(Instant::as_nanos);
+        let in_world = |at: Instant| at.as_nanos().saturating_add_signed(-self.clock_ns);
+        let engine = self.engine.next_deadline().map(in_world);
         [look, engine].into_iter().flatten().min()
     }
 }

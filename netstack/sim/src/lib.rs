@@ -18,6 +18,7 @@
 
 mod application;
 pub mod bulk;
+mod disturbance;
 mod host;
 mod network;
 mod random;
@@ -25,6 +26,7 @@ mod scenario;
 mod world;
 
 pub use application::{Ending, FlowPlan};
+pub use disturbance::{Disturbance, DisturbanceKind};
 pub use host::Host;
 pub use network::{Conditions, Network};
 pub use random::Random;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_tcp::{Config, CongestionAlgorithm, Keepalive};
 
 use crate::application::{Ending, FlowPlan};
+use crate::disturbance::{Disturbance, disturbances};
 use crate::network::Conditions;
 use crate::random::Random;
 
@@ -22,6 +23,8 @@ pub struct Scenario {
     pub buffers: [usize; 2],
     /// The flows.
     pub plans: Vec<FlowPlan>,
+    /// What else happens to the hosts, in the order of time.
+    pub disturbances: Vec<Disturbance>,
 }
 
 impl Scenario {
@@ -40,7 +43,8 @@ impl Scenario {
         let flows = random.pick(&[1, 2, 5, 20]);
         let is_v4 = random.chance_ppm(500_000);
         let plans = (0..flows).map(|number| plan(&mut random, number, is_v4)).collect();
-        Self { seed, conditions, configs, buffers, plans }
+        let disturbances = disturbances(&mut random);
+        Self { seed, conditions, configs, buffers, plans, disturbances }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct World {
     /// When the last application was done.
     done_ns: u64,
     starts: BTreeMap<(u64, usize), ()>,
+    /// Disturbances that have happened.
+    disturbed: usize,
 }
 
 /// What a world came to.
@@ -70,7 +72,7 @@ impl World {
             hosts[1].listen(plan.server);
         }
         let starts = scenario.plans.iter().enumerate().map(|(i, plan)| ((plan.starts_ms * 1_000_000, i), ())).collect();
-        Self { scenario, network, hosts, now_ns: 0, done_ns: 0, starts }
+        Self { scenario, network, hosts, now_ns: 0, done_ns: 0, starts, disturbed: 0 }
     }
 
     /// Prints every segment to the standard error output.
@@ -106,14 +108,22 @@ impl World {
     fn next_ns(&self) -> Option<u64> {
         let start = self.starts.keys().next().map(|&(at, _)| at);
         let deadlines = self.hosts.iter().map(Host::next_deadline_ns);
-        deadlines.chain([start, self.network.next_arrival_ns()]).flatten().min()
+        let disturbance = self.scenario.disturbances.get(self.disturbed).map(|next| next.at_ms * 1_000_000);
+        deadlines.chain([start, disturbance, self.network.next_arrival_ns()]).flatten().min()
     }
 
     fn step(&mut self) -> Result<(), String> {
         let now = Instant::from_nanos(self.now_ns);
         self.network.set_now(self.now_ns);
+        while let Some(next) = self.scenario.disturbances.get(self.disturbed) {
+            if next.at_ms * 1_000_000 > self.now_ns {
+                break;
+            }
+            self.hosts[next.host].disturb(next.kind);
+            self.disturbed += 1;
+        }
         for host in &mut self.hosts {
-            host.engine.set_now(now);
+            host.set_now(now);
         }
         while let Some(delivery) = self.network.pop_arrival() {
             let (Delivery::Segment { to, .. } | Delivery::TooBig { to, .. }) = &delivery;
@@ -130,6 +140,7 @@ impl World {
         for side in 0..2 {
             let before = self.done();
             self.hosts[side].turn(now, &self.scenario.plans, self.network.port(side))?;
+            self.hosts[side].check_timers()?;
             if self.done() > before {
                 self.done_ns = self.now_ns;
             }
