@@ -1,18 +1,21 @@
 //! What all flows of an engine share: the time, the limits, the tables of queue nodes, the counters.
 
+use core::time::Duration;
+
 use weir_packet::Pool;
 use weir_socket::Instant;
 
 use crate::config::Config;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
 use crate::flow::open::path::{SEARCHES_MAX, Searches};
+use crate::flow::out_of_order::Reassemblies;
 use crate::flow::reassembly::Ranges;
 use crate::flow::scoreboard::Records;
 use crate::flow::send_queue::Chunks;
 use crate::limiter::RateLimiter;
 use crate::secrets::Secrets;
 use crate::slab::Slab;
-use crate::time::duration_ns;
+use crate::time::{AGE_MAX_NS, duration_ns};
 
 pub(crate) struct Shared {
     pub now: Instant,
@@ -26,6 +29,7 @@ pub(crate) struct Shared {
     pub records: Records,
     pub ranges: Ranges,
     pub searches: Searches,
+    pub reassemblies: Reassemblies,
     pub challenges: RateLimiter,
     pub resets: RateLimiter,
 }
@@ -50,16 +54,21 @@ pub(crate) const WINDOW_SCALE_MAX: u8 = 14;
 /// Windows are below 2^30 (RFC 7323, 2.2).
 const WINDOW_MAX: usize = 1 << 30;
 
+/// A duration that an age can reach.
+fn age_ns(duration: Duration) -> u64 {
+    duration_ns(duration).min(AGE_MAX_NS)
+}
+
 impl Limits {
     fn new(config: &Config) -> Self {
         let receive_window_max = config.receive_window_max.clamp(2_048, WINDOW_MAX) as u32;
         let bits = 32 - (receive_window_max >> 16).leading_zeros();
         Self {
             delayed_ack_ns: duration_ns(config.delayed_ack),
-            user_timeout_ns: duration_ns(config.user_timeout),
+            user_timeout_ns: age_ns(config.user_timeout),
             fin_wait_2_ns: duration_ns(config.fin_wait_2),
             time_wait_ns: duration_ns(config.time_wait),
-            keepalive_idle_ns: config.keepalive.map_or(u64::MAX, |keepalive| duration_ns(keepalive.idle)),
+            keepalive_idle_ns: config.keepalive.map_or(u64::MAX, |keepalive| age_ns(keepalive.idle)),
             keepalive_interval_ns: config.keepalive.map_or(u64::MAX, |keepalive| duration_ns(keepalive.interval)),
             send_queue_max: config.send_queue_max.clamp(1, WINDOW_MAX) as u32,
             receive_window_initial: (config.receive_window_initial as u32).clamp(2_048, receive_window_max),
@@ -84,6 +93,7 @@ impl Shared {
             records: Slab::new(nodes),
             ranges: Slab::new(buffers),
             searches: Slab::new(SEARCHES_MAX.min(config.flows_max)),
+            reassemblies: Slab::new(buffers),
             challenges: RateLimiter::new(config.challenge_acks_per_second),
             resets: RateLimiter::new(config.resets_per_second),
             config,

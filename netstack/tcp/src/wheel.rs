@@ -17,16 +17,36 @@ const SLOTS: usize = 1 << SLOT_BITS;
 const NO_BUCKET: u16 = u16::MAX;
 /// The horizon: 2^36 ms, two years.
 const HORIZON: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+/// Bits of a tick that a node keeps: half of what they can tell is behind, half ahead.
+const WHEN_BITS: u32 = 48;
+
+const _: () = assert!(HORIZON < 1 << (WHEN_BITS - 1));
 
 #[derive(Clone, Copy)]
 struct Node {
-    when: u64,
+    /// The tick at which the entry is due, modulo 2^48.
+    when: [u16; 3],
+    bucket: u16,
     previous: u32,
     next: u32,
-    bucket: u16,
 }
 
-const IDLE: Node = Node { when: 0, previous: NONE, next: NONE, bucket: NO_BUCKET };
+const _: () = assert!(size_of::<Node>() == 16);
+
+const IDLE: Node = Node { when: [0; 3], bucket: NO_BUCKET, previous: NONE, next: NONE };
+
+impl Node {
+    /// The tick, which is not further from `elapsed` than [`HORIZON`].
+    fn when(&self, elapsed: u64) -> u64 {
+        let [a, b, c] = self.when.map(u64::from);
+        let ahead = (a | b << 16 | c << 32).wrapping_sub(elapsed) << (64 - WHEN_BITS);
+        elapsed.wrapping_add_signed(ahead as i64 >> (64 - WHEN_BITS))
+    }
+}
+
+fn low_bits(tick: u64) -> [u16; 3] {
+    [tick as u16, (tick >> 16) as u16, (tick >> 32) as u16]
+}
 
 /// The wheel. Ticks are milliseconds of [`Instant`].
 pub(crate) struct Wheel {
@@ -108,7 +128,8 @@ impl Wheel {
             }
             self.elapsed = self.elapsed.max(start);
             let index = self.heads[level][slot];
-            let when = self.node(index).when;
+            let elapsed = self.elapsed;
+            let when = self.node(index).when(elapsed);
             self.disarm(index);
             if when <= self.elapsed {
                 return Some(index);
@@ -141,7 +162,7 @@ impl Wheel {
         if next != NONE {
             self.node(next).previous = index;
         }
-        *self.node(index) = Node { when, previous: NONE, next, bucket: (level * SLOTS + slot) as u16 };
+        *self.node(index) = Node { bucket: (level * SLOTS + slot) as u16, previous: NONE, next, when: low_bits(when) };
     }
 
     /// Level, slot and first tick of the next slot that holds entries. Of slots that begin together, the highest level's

@@ -4,7 +4,7 @@ use weir_socket::Instant;
 
 use super::scoreboard::{Record, Records, Scoreboard, Transmission};
 use crate::seq::SeqNumber;
-use crate::time::Nanoseconds;
+use crate::time::{Nanoseconds, Span};
 
 /// Segments delivered out of order that prove a loss at once, as long as no reordering was seen.
 const DUP_THRESH: u32 = 3;
@@ -18,7 +18,7 @@ pub(crate) struct Rack {
     /// `RACK.end_seq`), which cannot tell the order of what one turn of a core sent; counting can.
     latest: Transmission,
     /// `RACK.rtt`.
-    rtt_ns: u64,
+    rtt: Span,
     /// The highest sequence number that was delivered: `RACK.fack`.
     fack: SeqNumber,
     reordering_seen: bool,
@@ -58,7 +58,7 @@ impl Rack {
             self.reordering_seen = true;
         }
         if record.transmission > self.latest {
-            (self.latest, self.rtt_ns) = (record.transmission, rtt_ns);
+            (self.latest, self.rtt) = (record.transmission, Span::from_ns(rtt_ns));
         }
     }
 
@@ -96,7 +96,7 @@ impl Rack {
             }
             oldest = board.sent_after(records, index);
             let age_ns = circumstances.now.since_ns(record.sent_at);
-            match (self.rtt_ns + reo_wnd_ns).checked_sub(age_ns) {
+            match (self.rtt.ns() + reo_wnd_ns).checked_sub(age_ns) {
                 None | Some(0) => board.mark_lost(records, index),
                 Some(rest_ns) => wait_ns = wait_ns.max(Some(rest_ns)),
             }

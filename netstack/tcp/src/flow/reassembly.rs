@@ -66,10 +66,10 @@ impl Reassembly {
         self.head == NONE
     }
 
-    /// Whether there is anything that an acknowledgement should report.
+    /// Whether nothing is held, and nothing remains to be reported.
     #[inline]
-    pub fn has_report(&self) -> bool {
-        self.has_duplicate || self.head != NONE
+    pub fn is_idle(&self) -> bool {
+        !self.has_duplicate && self.head == NONE
     }
 
     /// Whether a duplicate waits to be reported.

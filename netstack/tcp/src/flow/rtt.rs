@@ -1,6 +1,8 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
-use crate::time::{MILLISECOND_NS, SECOND_NS};
+use weir_socket::Instant;
+
+use crate::time::{LongStamp, MILLISECOND_NS, SECOND_NS, Span};
 
 /// What the timeout allows beyond the smoothed round trip at least. RFC 6298 wants one second in all; as everybody else, we
 /// take less since acknowledgements are delayed by 40 ms and not 500, and count from the round trip: a delayed
@@ -13,48 +15,63 @@ const BACKOFF_MAX: u8 = 12;
 /// The smallest round trip is forgotten after so long: paths change.
 const MIN_WINDOW_NS: u64 = 300 * SECOND_NS;
 
+/// One unit: a smoothed round trip that was measured is not 0.
+const SRTT_MIN_NS: u64 = 16;
+
+const _: () = assert!(Span::from_ns(SRTT_MIN_NS).ns() > 0 && Span::from_ns(RTO_MAX_NS).ns() == RTO_MAX_NS);
 const _: () = assert!(MARGIN_MIN_NS << BACKOFF_MAX > RTO_MAX_NS);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RttEstimator {
-    srtt_ns: u64,
-    rttvar_ns: u64,
-    rto_ns: u64,
-    min_ns: u64,
-    min_at_ns: u64,
+    /// [`Span::default`] before the first measurement.
+    srtt: Span,
+    rttvar: Span,
+    rto: Span,
+    /// [`Span::MAX`] before the first measurement.
+    min: Span,
+    min_at: LongStamp,
     backoff: u8,
 }
 
 impl Default for RttEstimator {
     fn default() -> Self {
-        Self { srtt_ns: 0, rttvar_ns: 0, rto_ns: RTO_INITIAL_NS, min_ns: u64::MAX, min_at_ns: 0, backoff: 0 }
+        Self {
+            srtt: Span::default(),
+            rttvar: Span::default(),
+            rto: Span::from_ns(RTO_INITIAL_NS),
+            min: Span::MAX,
+            min_at: LongStamp::default(),
+            backoff: 0,
+        }
     }
 }
 
 impl RttEstimator {
-    /// Takes a measurement of a segment that was sent once (Karn's algorithm), made at `now_ns`. Section 2, (2.2) and
-    /// (2.3).
+    /// Takes a measurement of a segment that was sent once (Karn's algorithm), made at `now`. Section 2, (2.2) and (2.3).
     #[inline(always)]
-    pub fn sample(&mut self, rtt_ns: u64, now_ns: u64) {
-        if self.srtt_ns == 0 {
-            self.srtt_ns = rtt_ns.max(1);
-            self.rttvar_ns = rtt_ns / 2;
+    pub fn sample(&mut self, rtt_ns: u64, now: Instant) {
+        let rtt = Span::from_ns(rtt_ns);
+        let (mut srtt_ns, mut rttvar_ns) = (self.srtt.ns(), self.rttvar.ns());
+        if srtt_ns == 0 {
+            srtt_ns = rtt_ns;
+            rttvar_ns = rtt_ns / 2;
         } else {
-            let deviation = self.srtt_ns.abs_diff(rtt_ns);
-            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / 4 + deviation / 4;
-            self.srtt_ns = (self.srtt_ns - self.srtt_ns / 8 + rtt_ns / 8).max(1);
+            let deviation = srtt_ns.abs_diff(rtt_ns);
+            rttvar_ns = rttvar_ns - rttvar_ns / 4 + deviation / 4;
+            srtt_ns = srtt_ns - srtt_ns / 8 + rtt_ns / 8;
         }
-        if rtt_ns <= self.min_ns || now_ns - self.min_at_ns > MIN_WINDOW_NS {
-            (self.min_ns, self.min_at_ns) = (rtt_ns, now_ns);
+        (self.srtt, self.rttvar) = (Span::from_ns(srtt_ns.max(SRTT_MIN_NS)), Span::from_ns(rttvar_ns));
+        if rtt <= self.min || self.min_at.age_ns(now) > MIN_WINDOW_NS {
+            (self.min, self.min_at) = (rtt, LongStamp::new(now));
         }
-        self.rto_ns = (self.srtt_ns + (4 * self.rttvar_ns).max(MARGIN_MIN_NS)).min(RTO_MAX_NS);
+        self.rto = Span::from_ns((srtt_ns + (4 * rttvar_ns).max(MARGIN_MIN_NS)).min(RTO_MAX_NS));
         self.backoff = 0;
     }
 
     /// The timeout, backed off.
     #[inline(always)]
     pub fn rto_ns(&self) -> u64 {
-        (self.rto_ns << self.backoff).min(RTO_MAX_NS)
+        (self.rto.ns() << self.backoff).min(RTO_MAX_NS)
     }
 
     /// (5.5) of section 5.
@@ -76,18 +93,18 @@ impl RttEstimator {
     /// The smoothed round-trip time, once there was a measurement.
     #[inline(always)]
     pub fn srtt_ns(&self) -> Option<u64> {
-        (self.srtt_ns != 0).then_some(self.srtt_ns)
+        (self.srtt != Span::default()).then(|| self.srtt.ns())
     }
 
     /// The smallest round-trip time of the last five minutes.
     #[inline(always)]
     pub fn min_ns(&self) -> Option<u64> {
-        (self.min_ns != u64::MAX).then_some(self.min_ns)
+        (self.min != Span::MAX).then(|| self.min.ns())
     }
 
     /// The handshake was retransmitted: section 5, (5.7) wants 3 s from now on.
     pub fn handshake_was_retransmitted(&mut self) {
-        self.rto_ns = 3 * SECOND_NS;
+        self.rto = Span::from_ns(3 * SECOND_NS);
     }
 }
 
@@ -99,9 +116,9 @@ mod tests {
     fn rfc_6298_2_first_and_later_measurements() {
         let mut rtt = RttEstimator::default();
         assert_eq!(rtt.rto_ns(), SECOND_NS);
-        rtt.sample(400 * MILLISECOND_NS, 0);
+        rtt.sample(400 * MILLISECOND_NS, Instant::default());
         assert_eq!(rtt.rto_ns(), (400 + 4 * 200) * MILLISECOND_NS);
-        rtt.sample(480 * MILLISECOND_NS, 0);
+        rtt.sample(480 * MILLISECOND_NS, Instant::default());
         // RTTVAR = 3/4 * 200 + 1/4 * 80, SRTT = 7/8 * 400 + 1/8 * 480
         assert_eq!(rtt.rto_ns(), (410 + 4 * 170) * MILLISECOND_NS);
         assert_eq!(rtt.min_ns(), Some(400 * MILLISECOND_NS));
@@ -114,7 +131,7 @@ mod tests {
             rtt.back_off();
             assert_eq!(rtt.rto_ns(), expected * SECOND_NS);
         }
-        rtt.sample(MILLISECOND_NS, 0);
+        rtt.sample(MILLISECOND_NS, Instant::default());
         assert_eq!(rtt.rto_ns(), MILLISECOND_NS + MARGIN_MIN_NS);
     }
 }

@@ -12,7 +12,7 @@ use crate::segment::{Flags, Plain, SackBlocks, Segment, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
-use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds};
+use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds, Stamp};
 
 /// RFC 5681, 2: duplicates after which a peer without SACK is believed to miss a segment.
 const DUP_ACKS: u32 = 3;
@@ -153,7 +153,7 @@ impl Open {
         }
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {
-            self.rtt.sample(rtt_ns, shared.now.as_nanos());
+            self.rtt.sample(rtt_ns, shared.now);
         }
         if progress {
             self.release_acknowledged(ack, common, shared);
@@ -169,7 +169,7 @@ impl Open {
         self.queue.acknowledge(&mut shared.chunks, bytes);
         shared.gauges.send_queued -= u64::from(bytes);
         self.rtt.reset_backoff();
-        self.stalled_since = shared.now;
+        self.stalled_since = Stamp::new(shared.now);
         if self.tail_probe.is_some() {
             self.settle_tail_probe(ack, shared);
         }

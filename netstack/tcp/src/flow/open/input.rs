@@ -11,7 +11,7 @@ use crate::link::Ecn;
 use crate::segment::{Flags, Plain, Segment, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
-use crate::time::{Nanoseconds, SECOND_NS};
+use crate::time::{LongStamp, SECOND_NS, Stamp};
 
 /// RFC 7323, 5.5: a timestamp that is older than this says nothing any more.
 const TS_RECENT_AGE_MAX_NS: u64 = 24 * 24 * 3_600 * SECOND_NS;
@@ -51,7 +51,7 @@ impl Open {
     /// What remains of the steps for such a segment; `payload` is what follows its header.
     #[inline(always)]
     pub fn handle_predicted(&mut self, plain: &Plain, payload: Packet, common: &mut Common, shared: &mut Shared) {
-        self.heard_at = shared.now;
+        self.heard_at = Stamp::new(shared.now);
         self.note_timestamp(plain.seq, plain.timestamp, shared);
         self.update_window(plain.seq, plain.ack, plain.window);
         if plain.ack != self.snd.una {
@@ -66,7 +66,7 @@ impl Open {
 
     /// Any segment.
     pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
-        self.heard_at = shared.now;
+        self.heard_at = Stamp::new(shared.now);
         self.segment_arrives(segment, common, shared)
     }
 
@@ -119,8 +119,8 @@ impl Open {
             return Step::Done(Outcome::Keep);
         }
         self.note_duplicate(segment, common, shared);
-        if segment.sequence_len() > 0 || shared.now.since_ns(self.refused_at) >= REFUSAL_INTERVAL_NS {
-            self.refused_at = shared.now;
+        if segment.sequence_len() > 0 || self.refused_at.age_at_most_ns(shared.now) >= REFUSAL_INTERVAL_NS {
+            self.refused_at = Stamp::new(shared.now);
             self.acknowledge_now(common);
         }
         Step::Done(Outcome::Keep)
@@ -131,7 +131,7 @@ impl Open {
         let end = (segment.seq + segment.sequence_len()).min(self.rcv.nxt);
         if self.negotiated.sack && segment.len > 0 && !segment.flags.has(Flags::SYN) && segment.seq < end {
             shared.count(Counter::DsackOldSent);
-            self.reassembly.note_duplicate(segment.seq, end);
+            self.reassembly.note_duplicate(segment.seq, end, shared);
             self.acknowledge_now(common);
         }
     }
@@ -144,7 +144,7 @@ impl Open {
             return segment.sequence_len() == 0;
         };
         let is_older = timestamp.value.wrapping_sub(self.rcv.ts_recent) >= 1 << 31;
-        let is_aged = shared.now.since_ns(self.rcv.ts_recent_at) > TS_RECENT_AGE_MAX_NS;
+        let is_aged = self.rcv.ts_recent_at.age_ns(shared.now) > TS_RECENT_AGE_MAX_NS;
         if is_older && !is_aged {
             shared.count(Counter::PawsRejected);
         }
@@ -160,7 +160,7 @@ impl Open {
             && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31
         {
             self.rcv.ts_recent = timestamp.value;
-            self.rcv.ts_recent_at = shared.now;
+            self.rcv.ts_recent_at = LongStamp::new(shared.now);
         }
     }
 

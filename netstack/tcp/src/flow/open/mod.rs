@@ -28,8 +28,8 @@ use weir_socket::{CloseReason, Instant, Readiness, Received, SendError};
 
 use super::handshake::{Handshake, Negotiated};
 use super::inbox::Inbox;
+use super::out_of_order::OutOfOrder;
 use super::rack::Rack;
-use super::reassembly::Reassembly;
 use super::recovery::Recovery;
 use super::rtt::RttEstimator;
 use super::scoreboard::{Scoreboard, Standing};
@@ -41,6 +41,7 @@ use crate::segment::TIMESTAMP_BYTES;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
+use crate::time::{AGE_MAX_NS, LongStamp, Stamp};
 use crate::time_wait;
 
 /// A flow whose handshake is complete.
@@ -64,7 +65,7 @@ pub(crate) struct Open {
     queue: SendQueue,
     sent: Scoreboard,
     inbox: Inbox,
-    reassembly: Reassembly,
+    reassembly: OutOfOrder,
     rtt: RttEstimator,
     rack: Rack,
     recovery: Recovery,
@@ -73,10 +74,10 @@ pub(crate) struct Open {
     ecn: EcnState,
     tuning: Tuning,
     /// Since when the peer has not acknowledged anything new.
-    stalled_since: Instant,
-    heard_at: Instant,
+    stalled_since: Stamp,
+    heard_at: Stamp,
     /// When an unacceptable segment was answered last.
-    refused_at: Instant,
+    refused_at: Stamp,
     keepalive_probes: u8,
 }
 
@@ -96,7 +97,7 @@ struct SendSpace {
     path_mtu: u16,
     /// Payload bytes of a full segment: Eff.snd.MSS.
     mss: u32,
-    sent_at: Instant,
+    sent_at: Stamp,
     /// The search for a larger path MTU, in [`Shared::searches`]; NONE when there is none.
     search: u32,
 }
@@ -114,7 +115,7 @@ struct ReceiveSpace {
     /// Last.ACK.sent (RFC 7323, 4.3).
     acked: SeqNumber,
     ts_recent: u32,
-    ts_recent_at: Instant,
+    ts_recent_at: LongStamp,
     /// Where the peer's FIN stands, once it came.
     fin: Option<SeqNumber>,
 }
@@ -175,8 +176,7 @@ struct EcnState {
 struct Tuning {
     /// `rcv.nxt` when the current round trip began.
     from: SeqNumber,
-    /// When it ends.
-    due: Instant,
+    since: Stamp,
 }
 
 /// What [`Open::new`] needs besides the handshake.
@@ -201,11 +201,11 @@ impl Open {
         let mss = u32::from(handshake.peer_mss).min(1_460) - timestamp_bytes;
         let mut rtt = RttEstimator::default();
         match opened.round_trip_ns {
-            Some(round_trip_ns) => rtt.sample(round_trip_ns, shared.now.as_nanos()),
+            Some(round_trip_ns) => rtt.sample(round_trip_ns, shared.now),
             None if opened.retransmitted => rtt.handshake_was_retransmitted(),
             None => {}
         }
-        let (una, nxt) = (handshake.iss + 1, handshake.irs + 1);
+        let (una, nxt, now) = (handshake.iss + 1, handshake.irs + 1, Stamp::new(shared.now));
         let mut open = Self {
             state: FlowState::Established,
             negotiated: handshake.negotiated,
@@ -228,7 +228,7 @@ impl Open {
                 peer_mss: handshake.peer_mss,
                 path_mtu: 0,
                 mss,
-                sent_at: shared.now,
+                sent_at: now,
                 search: NONE,
             },
             rcv: ReceiveSpace {
@@ -239,24 +239,25 @@ impl Open {
                 mss: 536,
                 acked: nxt,
                 ts_recent: handshake.ts_recent,
-                ts_recent_at: shared.now,
+                ts_recent_at: LongStamp::new(shared.now),
                 fin: None,
             },
             timestamp_offset: handshake.timestamp_offset,
             queue: opened.queue,
             sent: Scoreboard::default(),
             inbox: Inbox::default(),
-            reassembly: Reassembly::default(),
+            reassembly: OutOfOrder::default(),
             rtt,
             rack: Rack::new(una),
             recovery: Recovery::default(),
             congestion: Congestion::new(shared.config.congestion, mss),
             tail_probe: None,
             ecn: EcnState::default(),
-            tuning: Tuning { from: nxt, due: shared.now },
-            stalled_since: shared.now,
-            heard_at: shared.now,
-            refused_at: Instant::default(),
+            tuning: Tuning { from: nxt, since: now },
+            stalled_since: now,
+            heard_at: now,
+            // An unacceptable segment that comes at once is answered.
+            refused_at: Stamp::new(Instant::from_nanos(shared.now.as_nanos().wrapping_sub(AGE_MAX_NS))),
             keepalive_probes: 0,
         };
         shared.transition(None, Some(FlowState::Established));
@@ -395,7 +396,7 @@ impl Open {
         shared.gauges.send_queued -= u64::from(self.queue.len());
         self.queue.clear(&mut shared.chunks);
         self.sent.clear(&mut shared.records);
-        self.reassembly.clear(&mut shared.ranges);
+        self.reassembly.clear(shared);
         self.end_search(shared);
         core::mem::take(&mut self.inbox)
     }

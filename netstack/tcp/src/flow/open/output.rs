@@ -12,7 +12,7 @@ use crate::segment::{Flags, Timestamp};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
-use crate::time::{NEVER, Nanoseconds};
+use crate::time::{NEVER, Nanoseconds, Stamp};
 
 /// Bytes that a flow sends before the next one has its turn.
 const QUANTUM_BYTES: u32 = 64 * 1024;
@@ -200,9 +200,9 @@ impl Open {
     /// RFC 5681, 4.1.
     #[inline]
     fn restart_after_idle(&mut self, in_flight: u32, shared: &Shared) {
-        if in_flight == 0 && shared.now.since_ns(self.snd.sent_at) > self.rto_ns() {
+        if in_flight == 0 && self.snd.sent_at.age_ns(shared.now) > self.rto_ns() {
             self.congestion.on_idle();
-            self.snd.sent_at = shared.now;
+            self.snd.sent_at = Stamp::new(shared.now);
         }
     }
 
@@ -294,7 +294,7 @@ impl Open {
         if self.recovery.phase() != Phase::Open {
             self.recovery.note_sent(len);
         }
-        self.snd.sent_at = shared.now;
+        self.snd.sent_at = Stamp::new(shared.now);
         if self.queue.unsent_len() == 0 {
             self.cwnd_limited = false;
         }
@@ -306,7 +306,7 @@ impl Open {
             || self.is_second(len)
         {
             if self.snd.nxt - self.snd.una == len {
-                self.stalled_since = shared.now;
+                self.stalled_since = Stamp::new(shared.now);
             }
             self.restart_loss_timer(common, shared);
         }
@@ -359,7 +359,7 @@ impl Open {
         self.sent.retransmit(&mut shared.records, record, shared.now);
         self.recovery.note_retransmit(part, self.timestamp(shared));
         self.recovery.note_sent(part);
-        self.snd.sent_at = shared.now;
+        self.snd.sent_at = Stamp::new(shared.now);
         count(shared, header.flags);
         shared.count(Counter::SegmentsRetransmitted);
         if self.probe.take() == Some(Probe::Tail) {
@@ -393,11 +393,13 @@ impl Open {
             emit_copied(link, shared, common.route(), &header, &[])?;
         } else {
             let mut header = Header::from(header);
-            for (block, (start, end)) in header.options.sack.iter_mut().zip(self.reassembly.report(self.rcv.nxt)) {
+            for (block, (start, end)) in
+                header.options.sack.iter_mut().zip(self.reassembly.report(self.rcv.nxt, shared))
+            {
                 *block = Some((start.0, end.0));
             }
             emit_bare(link, shared, common.route(), &header)?;
-            self.reassembly.was_reported(&shared.ranges);
+            self.reassembly.was_reported(shared);
         }
         self.was_acknowledged(common);
         count(shared, header.flags);
@@ -440,7 +442,7 @@ impl Open {
     /// Whether an acknowledgement has to carry a SACK option.
     #[inline]
     fn owes_report(&self) -> bool {
-        self.negotiated.sack && self.reassembly.has_report()
+        self.negotiated.sack && !self.reassembly.is_empty()
     }
 
     /// Whatever is queued or on its way has a timer. With a closed window and nothing on its way, it is RFC 9293, 3.8.6.1's.

@@ -9,7 +9,7 @@ use crate::flow::reassembly::Refused;
 use crate::output::mss_of_mtu;
 use crate::segment::{Flags, Segment};
 use crate::shared::Shared;
-use crate::time::{MILLISECOND_NS, Nanoseconds};
+use crate::time::{MILLISECOND_NS, Nanoseconds, Stamp};
 
 /// What is taken for the path's MTU until the link was asked.
 const MTU_USUAL: u16 = 1_500;
@@ -35,7 +35,7 @@ impl Open {
         }
         common.pending |= Readiness::READABLE;
         self.delay_acknowledgement(common, shared);
-        if shared.now >= self.tuning.due {
+        if self.tuning.since.age_ns(shared.now) >= self.round_trip_ns() {
             self.tune_window(shared);
         }
     }
@@ -62,10 +62,10 @@ impl Open {
         if segment.seq != self.rcv.nxt {
             return self.keep_for_later(segment, common, shared);
         }
-        let had_gap = !self.reassembly.is_empty();
+        let had_gap = self.reassembly.has_gap(shared);
         self.accept_next(segment.payload, segment.len, common, shared);
         if had_gap {
-            let nxt = self.reassembly.drain(&mut shared.ranges, self.rcv.nxt, &mut self.inbox);
+            let nxt = self.reassembly.drain(self.rcv.nxt, &mut self.inbox, shared);
             shared.gauges.receive_queued += u64::from(nxt - self.rcv.nxt);
             self.rcv.nxt = nxt;
             self.acknowledge_now(common);
@@ -80,14 +80,14 @@ impl Open {
             return shared.count(Counter::MemoryPressure);
         }
         let window = self.rcv.capacity;
-        let had_duplicate = self.reassembly.has_duplicate();
+        let had_duplicate = self.reassembly.has_duplicate(shared);
         let mut start = segment.seq;
         let mut rest = segment.payload.take_rest();
         let mut packet = segment.payload;
         loop {
             let len = packet.len() as u32;
             if len > 0 {
-                match self.reassembly.insert(&mut shared.ranges, start, packet, window) {
+                match self.reassembly.insert(start, packet, window, shared) {
                     Ok(()) => {}
                     Err(Refused::Duplicate) => shared.count(Counter::OldData),
                     Err(Refused::Full) => shared.count(Counter::ReassemblyFull),
@@ -98,7 +98,7 @@ impl Open {
             rest = next.take_rest();
             packet = next;
         }
-        if self.negotiated.sack && self.reassembly.has_duplicate() && !had_duplicate {
+        if self.negotiated.sack && self.reassembly.has_duplicate(shared) && !had_duplicate {
             shared.count(Counter::DsackOfoSent);
         }
     }
@@ -169,14 +169,19 @@ impl Open {
         shared.pool.free() < shared.pool.capacity() / 8
     }
 
+    /// What a round trip takes, as far as that is known.
+    #[inline]
+    fn round_trip_ns(&self) -> u64 {
+        self.rtt.srtt_ns().unwrap_or(100 * MILLISECOND_NS).max(MILLISECOND_NS)
+    }
+
     /// Dynamic right-sizing: once per round trip, a window that was mostly filled by what came is doubled.
     fn tune_window(&mut self, shared: &Shared) {
         let received = self.rcv.nxt - self.tuning.from;
-        let round_trip_ns = self.rtt.srtt_ns().unwrap_or(100 * MILLISECOND_NS).max(MILLISECOND_NS);
         let plenty = shared.pool.free() > shared.pool.capacity() / 2;
         if received > self.rcv.capacity / 2 && plenty && self.inbox.len() <= self.rcv.capacity / 2 {
             self.rcv.capacity = (self.rcv.capacity * 2).min(shared.limits.receive_window_max);
         }
-        self.tuning = super::Tuning { from: self.rcv.nxt, due: shared.now.plus_ns(round_trip_ns) };
+        self.tuning = super::Tuning { from: self.rcv.nxt, since: Stamp::new(shared.now) };
     }
 }

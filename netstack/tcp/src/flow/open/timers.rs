@@ -93,7 +93,7 @@ impl Open {
     /// The window is still closed: ask, less and less often. A peer that answers may keep it closed for as long as it likes,
     /// unless nobody is left who wants its answer.
     fn persist_timeout(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
-        let is_silent = shared.now.since_ns(self.heard_at) > shared.limits.user_timeout_ns;
+        let is_silent = self.heard_at.age_ns(shared.now) > shared.limits.user_timeout_ns;
         if is_silent || (self.orphaned && self.has_given_up(shared)) {
             return Outcome::Abort(CloseReason::TimedOut);
         }
@@ -106,7 +106,7 @@ impl Open {
 
     /// RFC 9293, 3.8.3: the user timeout.
     fn has_given_up(&self, shared: &Shared) -> bool {
-        shared.now.since_ns(self.stalled_since) > shared.limits.user_timeout_ns
+        self.stalled_since.age_ns(shared.now) > shared.limits.user_timeout_ns
     }
 
     /// Keepalive (3.8.4), or the end of an abandoned FIN-WAIT-2.
@@ -120,10 +120,10 @@ impl Open {
             };
         }
         let Some(keepalive) = shared.config.keepalive else { return Outcome::Keep };
-        let due = self.heard_at.plus_ns(shared.limits.keepalive_idle_ns);
-        if due > now {
+        let left_ns = shared.limits.keepalive_idle_ns.saturating_sub(self.heard_at.age_at_most_ns(now));
+        if left_ns > 0 {
             self.keepalive_probes = 0;
-            common.timers.idle = due;
+            common.timers.idle = now.plus_ns(left_ns);
             return Outcome::Keep;
         }
         if self.keepalive_probes >= keepalive.probes {
