@@ -25,6 +25,8 @@ pub struct Config {
     pub receive_window_initial: usize,
     /// Bytes that a flow offers to receive at most, once the window was tuned up.
     pub receive_window_max: usize,
+    /// Bytes that the windows of all flows are tuned up by together, beyond their beginning; none: half of the buffers.
+    pub receive_budget: Option<usize>,
     /// Largest segment payload that we ask the peer for; the link's MTU lowers it.
     pub mss_max: u16,
     /// Congestion control of new flows.
@@ -83,6 +85,7 @@ impl Default for Config {
             send_queue_max: 1 << 20,
             receive_window_initial: 1 << 16,
             receive_window_max: 1 << 20,
+            receive_budget: None,
             mss_max: 8_960,
             congestion: CongestionAlgorithm::Cubic,
             ecn: true,

@@ -76,6 +76,14 @@ counters! {
     ReassemblyFull => "reassembly_full",
     /// Out-of-order segments dropped: buffers are short.
     MemoryPressure => "memory_pressure",
+    /// Flows whose out-of-order data were dropped, though reported (RFC 2018, 8): buffers are short.
+    ReorderedPruned => "reordered_pruned",
+    /// Segments in order whose text was dropped: buffers are nearly gone.
+    TextRefused => "text_refused",
+    /// Flows refused, of a peer or of ours: buffers are nearly gone.
+    FlowsRefused => "flows_refused",
+    /// Sends refused before the queue was full: buffers are nearly gone.
+    SendsRefused => "sends_refused",
     /// Segments dropped for an old timestamp.
     PawsRejected => "paws_rejected",
     /// Segments without the timestamp that was agreed on.
@@ -190,6 +198,8 @@ pub struct Gauges {
     pub send_queued: u64,
     /// Bytes received and not yet read, all flows.
     pub receive_queued: u64,
+    /// Bytes that receive windows were tuned up by, all flows.
+    pub window_tuned: u64,
 }
 
 /// The states of RFC 9293, 3.3.2, in which a flow has a slot of its own. LISTEN, passive SYN-RECEIVED and TIME-WAIT are

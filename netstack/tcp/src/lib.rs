@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod budget;
 mod checksum;
 mod config;
 mod congestion;

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use weir_packet::Pool;
+use weir_packet::{BUFFER_BYTES, Pool};
 use weir_socket::Instant;
 
+use crate::budget::{Pressure, SEND_QUEUE_UNDER_PRESSURE, WindowBudget};
 use crate::config::Config;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
 use crate::flow::open::path::{SEARCHES_MAX, Searches};
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub ranges: Ranges,
     pub searches: Searches,
     pub reassemblies: Reassemblies,
+    /// How short buffers were at the beginning of the turn.
+    pub pressure: Pressure,
+    pub window_budget: WindowBudget,
     pub challenges: RateLimiter,
     pub resets: RateLimiter,
 }
@@ -94,6 +98,8 @@ impl Shared {
             ranges: Slab::new(buffers),
             searches: Slab::new(SEARCHES_MAX.min(config.flows_max)),
             reassemblies: Slab::new(buffers),
+            pressure: Pressure::None,
+            window_budget: WindowBudget::new(config.receive_budget.unwrap_or(pool.capacity() / 2 * BUFFER_BYTES) as u64),
             challenges: RateLimiter::new(config.challenge_acks_per_second),
             resets: RateLimiter::new(config.resets_per_second),
             config,
@@ -104,6 +110,22 @@ impl Shared {
     #[inline(always)]
     pub fn count(&mut self, counter: Counter) {
         self.counters.count(counter);
+    }
+
+    /// Looks at how short buffers are.
+    #[inline]
+    pub fn note_pressure(&mut self) {
+        self.pressure = Pressure::of(self.pool.free(), self.pool.capacity());
+    }
+
+    /// Bytes that a flow queues for sending now.
+    #[inline]
+    pub fn send_queue_limit(&self) -> u32 {
+        if self.pressure < Pressure::Critical {
+            self.limits.send_queue_max
+        } else {
+            self.limits.send_queue_max.min(SEND_QUEUE_UNDER_PRESSURE)
+        }
     }
 
     /// Whether one more challenge ACK may be sent in this second (RFC 5961, 7); counted either way.

@@ -19,6 +19,8 @@ pub(super) struct Agenda {
     pub acks: Queue,
     /// Slots that have data to send, or whose timer is to be armed once the application has had its turn.
     pub data: Queue,
+    /// Slots that have held something out of order since they were here last.
+    pub reordered: Queue,
     /// Slots whose neighbour is being resolved, and when they are tried again at the latest.
     pub unresolved: Queue,
     pub unresolved_due: Instant,
@@ -31,6 +33,7 @@ impl Agenda {
             events: Queue::default(),
             acks: Queue::default(),
             data: Queue::default(),
+            reordered: Queue::default(),
             unresolved: Queue::default(),
             unresolved_due: NEVER,
         }

@@ -5,6 +5,7 @@ use weir_socket::{CloseReason, ListenerId};
 
 use super::Engine;
 use super::agenda::LISTENER_EVENT;
+use crate::budget::Pressure;
 use crate::counters::Counter;
 use crate::demux::Target;
 use crate::flow::handshake::{Handshake, syn_window};
@@ -44,6 +45,9 @@ impl Engine {
         let slot = &mut self.flows[index];
         let State::Open(open) = &mut slot.state else { return Err(inbound) };
         if slot.common.tuple != tuple || !open.predicts(&plain) || inbound.ecn == Ecn::CongestionExperienced {
+            return Err(inbound);
+        }
+        if self.shared.pressure >= Pressure::Critical {
             return Err(inbound);
         }
         if inbound.checksum == ChecksumStatus::Unverified {
@@ -96,7 +100,13 @@ impl Engine {
         slot.common.next_hop = segment.next_hop;
         match &mut slot.state {
             State::Open(open) => match open.handle_segment(segment, &mut slot.common, &mut self.shared) {
-                Outcome::Keep => self.agenda.enter(index, slot),
+                Outcome::Keep => {
+                    if open.holds_reordered() && !slot.is_reordered {
+                        slot.is_reordered = true;
+                        self.agenda.reordered.push_back(index);
+                    }
+                    self.agenda.enter(index, slot);
+                }
                 outcome => self.finish(index, outcome),
             },
             State::Opening(_) => self.segment_for_opening(index, segment),
@@ -209,6 +219,9 @@ impl Engine {
             }
             return self.reset_stray(Reply::reset(half_open.tuple, &segment));
         };
+        if self.shared.pressure >= Pressure::Critical {
+            return self.shared.count(Counter::FlowsRefused);
+        }
         if listener.queue.len() >= accept_queue_max {
             return self.shared.count(Counter::ListenOverflows);
         }

@@ -14,6 +14,7 @@ use weir_socket::{CloseReason, FlowId, Instant, Readiness};
 
 use agenda::Agenda;
 
+use crate::budget::Pressure;
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
@@ -28,6 +29,9 @@ use crate::slab::Slab;
 use crate::time::NEVER;
 use crate::time_wait::TimeWaits;
 use crate::tuple::Tuple;
+
+/// Flows that one turn takes what came out of order from.
+const PRUNED_MAX: usize = 64;
 
 /// One core's flows.
 ///
@@ -80,6 +84,27 @@ impl Engine {
     #[inline]
     pub fn set_now(&mut self, now: Instant) {
         self.shared.now = self.shared.now.max(now);
+        self.shared.note_pressure();
+        if self.shared.pressure != Pressure::None {
+            self.prune_reordered();
+        }
+    }
+
+    /// Buffers are short: what was received out of order goes first, of the flows that began to hold it longest ago.
+    #[cold]
+    fn prune_reordered(&mut self) {
+        for _ in 0..PRUNED_MAX {
+            if self.shared.pressure == Pressure::None {
+                return;
+            }
+            let Some(index) = self.agenda.reordered.pop_front() else { return };
+            let slot = &mut self.flows[index];
+            slot.is_reordered = false;
+            if let State::Open(open) = &mut slot.state {
+                open.prune_reordered(&mut self.shared);
+            }
+            self.shared.note_pressure();
+        }
     }
 
     /// Whether a connect from `local` to `remote` would be possible: nothing of ours uses this pair, or only a TIME-WAIT
@@ -114,6 +139,7 @@ impl Engine {
             time_wait: self.time_waits.len() as u32,
             half_open: self.half_open.len() as u32,
             listeners: self.listeners.len() as u32,
+            window_tuned: self.shared.window_budget.taken(),
             ..self.shared.gauges
         }
     }

@@ -9,6 +9,7 @@ use weir_socket::{
 
 use super::Engine;
 use super::agenda::LISTENER_EVENT;
+use crate::budget::Pressure;
 use crate::counters::{Counter, FlowState};
 use crate::demux::Target;
 use crate::flow::opening::Opening;
@@ -64,6 +65,10 @@ impl Engine {
         };
         if is_nobody(local) || is_nobody(remote) || local.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::InvalidAddress);
+        }
+        if self.shared.pressure >= Pressure::Critical {
+            self.shared.count(Counter::FlowsRefused);
+            return Err(ConnectError::TableFull);
         }
         let tuple = Tuple::new(local, remote);
         let hash = self.hash(&tuple);

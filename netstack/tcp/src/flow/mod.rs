@@ -37,6 +37,8 @@ pub(crate) struct Slot {
     pub state: State,
     /// In the queue of events.
     pub is_event_queued: bool,
+    /// In the queue of flows that hold something out of order.
+    pub is_reordered: bool,
     /// In a queue of flows that have something to send.
     pub queued: Queued,
     /// What the timer wheel is armed for.

@@ -381,7 +381,8 @@ impl Scoreboard {
         }
     }
 
-    /// Enters the blocks of a SACK option; those before `una` (D-SACK) and beyond `nxt` are passed over. Answers whether
+    /// Enters the blocks of a SACK option, in whole segments of `mss` bytes: a peer that reports single bytes must not cut what
+    /// is on its way to pieces. Blocks before `una` (D-SACK) and beyond `nxt` are passed over. Answers whether
     /// something new was learnt.
     pub fn sack(
         &mut self,
@@ -389,12 +390,13 @@ impl Scoreboard {
         chunks: &Chunks,
         blocks: &SackBlocks,
         (una, nxt): (SeqNumber, SeqNumber),
+        mss: u32,
         delivery: &mut impl Delivery,
     ) -> bool {
         let before = self.sacked_bytes;
         for (start, end) in blocks.in_order(una) {
             if start >= una && start < end && end <= nxt {
-                self.sack_block(records, chunks, start, end, delivery);
+                self.sack_block(records, chunks, (start, end), mss, delivery);
             }
         }
         self.sacked_bytes != before
@@ -404,8 +406,8 @@ impl Scoreboard {
         &mut self,
         records: &mut Records,
         chunks: &Chunks,
-        start: SeqNumber,
-        end: SeqNumber,
+        (start, end): (SeqNumber, SeqNumber),
+        mss: u32,
         delivery: &mut impl Delivery,
     ) {
         let from_hint = self.hint != NONE && records[self.hint].seq <= start;
@@ -418,15 +420,25 @@ impl Scoreboard {
                 continue;
             }
             if record.seq < start {
-                // The block begins within a segment that the device had cut, or that we cut otherwise later.
+                // The block begins within a burst that the device had cut into segments.
+                let first = (start - record.seq).next_multiple_of(mss);
+                if first >= record.len || record.seq + first >= end {
+                    self.hint = index;
+                    index = records.next(index);
+                    continue;
+                }
                 let Some(rest) = records.allocate() else { return };
-                self.split(records, chunks, index, start - record.seq, Some(rest));
+                self.split(records, chunks, index, first, Some(rest));
                 index = rest;
                 continue;
             }
             if record.end() > end {
+                let whole = (end - record.seq) / mss * mss;
+                if whole == 0 {
+                    return;
+                }
                 let Some(rest) = records.allocate() else { return };
-                self.split(records, chunks, index, end - record.seq, Some(rest));
+                self.split(records, chunks, index, whole, Some(rest));
             }
             self.mark_sacked(records, index);
             delivery.delivered(&records[index]);

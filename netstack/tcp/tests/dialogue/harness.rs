@@ -37,6 +37,17 @@ pub struct Dialogue {
     pub ecn: Ecn,
 }
 
+/// One of several flows of a dialogue, while another one is spoken with.
+#[derive(Clone, Copy)]
+pub struct Other {
+    pub remote: SocketAddr,
+    iss: Option<u32>,
+    timestamp: u32,
+    flow: Option<FlowId>,
+    written: u32,
+    read: u32,
+}
+
 /// The link: what was emitted, whole.
 #[derive(Default)]
 pub struct Wire {
@@ -117,7 +128,18 @@ impl Dialogue {
     }
 
     fn with(config: Config) -> Self {
-        let pool = Pool::with_capacity(2_048).unwrap();
+        Self::with_pool(2_048, config)
+    }
+
+    /// With so many buffers, which the peer's segments also come out of.
+    pub fn with_buffers(buffers: usize, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        Self::with_pool(buffers, config)
+    }
+
+    fn with_pool(buffers: usize, config: Config) -> Self {
+        let pool = Pool::with_capacity(buffers).unwrap();
         let mut engine = Engine::new(config, pool.clone());
         let now = Instant::from_nanos(1_000_000_000);
         engine.set_now(now);
@@ -178,6 +200,27 @@ impl Dialogue {
     pub fn connect(&mut self) {
         self.flow = Some(self.engine.connect(self.local, self.remote, Token(7)).unwrap());
         self.turn();
+    }
+
+    /// Goes on with another flow. Answers what this one needs to be gone on with.
+    pub fn switch(&mut self, to: Other) -> Other {
+        let from = self.present();
+        let Other { remote, iss, timestamp, flow, written, read } = to;
+        (self.remote, self.iss, self.timestamp) = (remote, iss, timestamp);
+        (self.flow, self.written, self.read) = (flow, written, read);
+        from
+    }
+
+    /// The flow that is spoken with.
+    pub fn present(&self) -> Other {
+        let &Self { remote, iss, timestamp, flow, written, read, .. } = self;
+        Other { remote, iss, timestamp, flow, written, read }
+    }
+
+    /// Another client, which has no flow yet.
+    pub fn client(port: u16) -> Other {
+        let remote = ([203, 0, 113, 9], port).into();
+        Other { remote, iss: None, timestamp: 0, flow: None, written: 0, read: 0 }
     }
 
     pub fn flow(&self) -> FlowId {

@@ -4,6 +4,7 @@ mod harness;
 mod script;
 
 mod bad_input;
+mod memory;
 mod rfc2883_dsack;
 mod rfc5682_f_rto;
 mod rfc5961_blind_attacks;

@@ -146,7 +146,7 @@ impl Open {
         }
         if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
             let space = (self.snd.una.max(ack), self.snd.nxt);
-            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, &mut tally);
+            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, self.snd.mss, &mut tally);
             for _ in blocks.iter().filter(|&(start, end)| start >= end || end > self.snd.nxt) {
                 shared.counters.count(Counter::SackDiscarded);
             }

@@ -36,7 +36,7 @@ use super::scoreboard::{Scoreboard, Standing};
 use super::send_queue::SendQueue;
 use super::{Common, Outcome};
 use crate::congestion::Congestion;
-use crate::counters::FlowState;
+use crate::counters::{Counter, FlowState};
 use crate::segment::TIMESTAMP_BYTES;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -276,7 +276,7 @@ impl Open {
         if self.fin != Fin::None {
             return 0;
         }
-        shared.limits.send_queue_max.saturating_sub(self.queue.len()) as usize
+        shared.send_queue_limit().saturating_sub(self.queue.len()) as usize
     }
 
     pub fn send_queued(&self) -> usize {
@@ -293,7 +293,10 @@ impl Open {
             return Ok(());
         }
         let len = chunk.len() as u64;
-        if self.queue.len() >= shared.limits.send_queue_max {
+        if self.queue.len() >= shared.send_queue_limit() {
+            if self.queue.len() < shared.limits.send_queue_max {
+                shared.count(Counter::SendsRefused);
+            }
             self.refused = true;
             return Err(SendError::Full(chunk));
         }
@@ -311,7 +314,7 @@ impl Open {
         if self.fin != Fin::None {
             return Err(CloseReason::Shutdown);
         }
-        let admits = self.queue.len() < shared.limits.send_queue_max && self.queue.takes_chunk(&mut shared.chunks);
+        let admits = self.queue.len() < shared.send_queue_limit() && self.queue.takes_chunk(&mut shared.chunks);
         self.refused |= !admits;
         Ok(admits)
     }
@@ -398,6 +401,7 @@ impl Open {
         self.sent.clear(&mut shared.records);
         self.reassembly.clear(shared);
         self.end_search(shared);
+        shared.window_budget.give_back(self.rcv.capacity - shared.limits.receive_window_initial);
         core::mem::take(&mut self.inbox)
     }
 

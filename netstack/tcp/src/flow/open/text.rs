@@ -4,6 +4,7 @@ use weir_packet::Packet;
 use weir_socket::Readiness;
 
 use super::{Acknowledge, Common, Open};
+use crate::budget::Pressure;
 use crate::counters::{Counter, FlowState};
 use crate::flow::reassembly::Refused;
 use crate::output::mss_of_mtu;
@@ -52,6 +53,10 @@ impl Open {
         if self.rcv.fin.is_some_and(|fin| end > fin) {
             shared.count(Counter::DataAfterFin);
             return;
+        }
+        if segment.len > 0 && shared.pressure.refuses_text(self.inbox.len() > 0) {
+            // Not acknowledged either: the peer's timer is the pause that is needed.
+            return shared.count(Counter::TextRefused);
         }
         if segment.flags.has(Flags::FIN) {
             self.rcv.fin = Some(end);
@@ -136,12 +141,13 @@ impl Open {
         field as u16
     }
 
-    /// What could be announced: free room, less when buffers are short.
+    /// What could be announced: free room, and two segments of it when buffers are short: with one, silly window avoidance would
+    /// leave the peer with less than it may send.
     #[inline]
     fn possible_window(&self, shared: &Shared) -> u32 {
         let field_max = u32::from(u16::MAX) << self.rcv.scale;
         let free = self.rcv.capacity.saturating_sub(self.inbox.len()).min(field_max);
-        if self.is_pool_short(shared) { free.min(self.rcv.mss) } else { free }
+        if self.is_pool_short(shared) { free.min(2 * self.rcv.mss) } else { free }
     }
 
     #[inline]
@@ -175,13 +181,33 @@ impl Open {
         self.rtt.srtt_ns().unwrap_or(100 * MILLISECOND_NS).max(MILLISECOND_NS)
     }
 
-    /// Dynamic right-sizing: once per round trip, a window that was mostly filled by what came is doubled.
-    fn tune_window(&mut self, shared: &Shared) {
+    /// Dynamic right-sizing: once per round trip, a window that was mostly filled by what came is doubled, as far as the budget
+    /// of all flows goes. While buffers are short, it is halved instead, down to where it began.
+    fn tune_window(&mut self, shared: &mut Shared) {
         let received = self.rcv.nxt - self.tuning.from;
         let plenty = shared.pool.free() > shared.pool.capacity() / 2;
-        if received > self.rcv.capacity / 2 && plenty && self.inbox.len() <= self.rcv.capacity / 2 {
-            self.rcv.capacity = (self.rcv.capacity * 2).min(shared.limits.receive_window_max);
+        let capacity = self.rcv.capacity;
+        if received > capacity / 2 && plenty && self.inbox.len() <= capacity / 2 {
+            let more = capacity.min(shared.limits.receive_window_max - capacity);
+            self.rcv.capacity += shared.window_budget.take(more);
+        } else if shared.pressure != Pressure::None {
+            let less = (capacity / 2).min(capacity - shared.limits.receive_window_initial);
+            self.rcv.capacity -= less;
+            shared.window_budget.give_back(less);
         }
         self.tuning = super::Tuning { from: self.rcv.nxt, since: Stamp::new(shared.now) };
+    }
+
+    /// Whether something waits out of order.
+    pub fn holds_reordered(&self) -> bool {
+        !self.reassembly.is_empty()
+    }
+
+    /// Buffers are short: what waits out of order is dropped, and has to come again (RFC 2018, 8).
+    pub fn prune_reordered(&mut self, shared: &mut Shared) {
+        if self.reassembly.has_gap(shared) {
+            shared.count(Counter::ReorderedPruned);
+            self.reassembly.clear(shared);
+        }
     }
 }
