@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use weir_socket::{CloseReason, Instant};
+use weir_socket::{CloseReason, ConnectError, Instant};
 
 use crate::application::{Done, Ending};
 use crate::host::Host;
@@ -15,6 +15,8 @@ use crate::scenario::Scenario;
 const TIME_MAX_NS: u64 = 4 * 3_600 * 1_000_000_000;
 /// Steps after which a world turns in circles.
 const STEPS_MAX: u64 = 5_000_000;
+/// A connect that was refused for want of memory is tried again after so long.
+const CONNECT_RETRY_NS: u64 = 100_000_000;
 
 /// A scenario that happens.
 pub struct World {
@@ -135,7 +137,14 @@ impl World {
             }
             self.starts.pop_first();
             let plan = &self.scenario.plans[number];
-            self.hosts[0].connect(number, plan).map_err(|error| format!("flow {number}: {error}"))?;
+            match self.hosts[0].connect(number, plan) {
+                Ok(()) => {}
+                // Buffers are nearly gone: the application tries again.
+                Err(ConnectError::TableFull) => {
+                    self.starts.insert((self.now_ns + CONNECT_RETRY_NS, number), ());
+                }
+                Err(error) => return Err(format!("flow {number}: {error}")),
+            }
         }
         for side in 0..2 {
             let before = self.done();
