@@ -146,7 +146,7 @@ fn run_all(weather: &'static str) {
     // The weather was what its name says.
     match weather {
         "clear" | "duplicate" => assert_eq!(repeated, 0, "segments were sent again without a loss"),
-        "loss" | "everything" => assert!(repeated > 100, "{repeated}"),
+        "loss" | "everything" => assert!(repeated > 10, "{repeated}"),
         _ => {}
     }
 }
