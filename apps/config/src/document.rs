@@ -6,7 +6,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
@@ -237,13 +237,21 @@ impl<'d> Item<'d> {
         Ok(text)
     }
 
-    /// An IPv4 address with a port.
+    /// An address with a port.
     pub(crate) fn socket_address(&self, example: &str) -> Result<SocketAddr> {
         let text = self.string()?;
-        let help = format!("write an IPv4 address and a port, as in \"{example}\"");
+        let help = format!("write an address and a port, as in \"{example}\" or \"[2001:db8::1]:80\"");
         match text.parse::<SocketAddr>() {
-            Ok(SocketAddr::V6(_)) => {
-                Err(self.fault(ErrorKind::NotSupportedYet, "IPv6 addresses are not supported yet", help))
+            Ok(SocketAddr::V6(address)) if address.ip().to_ipv4_mapped().is_some() => {
+                let message = format!("\"{text}\" is an IPv4 address written as an IPv6 one");
+                let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+                Err(self.fault(ErrorKind::InvalidAddress, message, format!("write \"{plain}\"")))
+            }
+            // RFC 4007 11: a zone tells interfaces apart, and there is one.
+            Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => {
+                let message = format!("\"{text}\" names a zone");
+                let help = format!("write \"[{}]:{}\": there is one interface", address.ip(), address.port());
+                Err(self.fault(ErrorKind::InvalidAddress, message, help))
             }
             Ok(address) if address.port() == 0 => {
                 Err(self.fault(ErrorKind::InvalidAddress, format!("\"{text}\" has port 0"), help))
@@ -254,29 +262,31 @@ impl<'d> Item<'d> {
             }
             Err(_) => {
                 let message = format!("\"{}\" is not an address with a port", printable(text));
+                let help = unbracketed(text).unwrap_or(help);
                 Err(self.fault(ErrorKind::InvalidAddress, message, help))
             }
         }
     }
 
-    pub(crate) fn ipv4(&self) -> Result<Ipv4Addr> {
+    pub(crate) fn ip(&self) -> Result<IpAddr> {
         let text = self.string()?;
-        text.parse().map_err(|_| self.invalid_ipv4(text, "192.0.2.1"))
+        text.parse().map_err(|_| self.invalid_ip(text, ["192.0.2.1", "fe80::1"]))
     }
 
-    /// An IPv4 address and the length of its subnet's prefix.
-    pub(crate) fn ipv4_with_prefix(&self) -> Result<(Ipv4Addr, u8)> {
+    /// An address and the length of its subnet's prefix.
+    pub(crate) fn ip_with_prefix(&self) -> Result<(IpAddr, u8)> {
         let text = self.string()?;
         let parts = text.split_once('/').and_then(|(address, len)| {
             let is_number = !len.is_empty() && len.bytes().all(|byte| byte.is_ascii_digit());
-            Some((address.parse().ok()?, is_number.then(|| len.parse::<u8>().ok())??))
+            Some((address.parse::<IpAddr>().ok()?, is_number.then(|| len.parse::<u8>().ok())??))
         });
-        parts.filter(|(_, len)| (1..=32).contains(len)).ok_or_else(|| self.invalid_ipv4(text, "192.0.2.10/24"))
+        let fits = |(address, len): &(IpAddr, u8)| (1..=if address.is_ipv4() { 32 } else { 128 }).contains(len);
+        parts.filter(fits).ok_or_else(|| self.invalid_ip(text, ["192.0.2.10/24", "2001:db8::10/64"]))
     }
 
-    fn invalid_ipv4(&self, text: &str, example: &str) -> Fault {
+    fn invalid_ip(&self, text: &str, [v4, v6]: [&str; 2]) -> Fault {
         let message = format!("`{}` is \"{}\"", self.key, printable(text));
-        let help = format!("write an IPv4 address as in \"{example}\"");
+        let help = format!("write an address as in \"{v4}\" or \"{v6}\"");
         self.fault(ErrorKind::InvalidAddress, message, help)
     }
 
@@ -289,6 +299,13 @@ impl<'d> Item<'d> {
         }
         Ok(text)
     }
+}
+
+/// The remedy for `2001:db8::1:80`, where nobody can tell the port from the address.
+fn unbracketed(text: &str) -> Option<String> {
+    let (address, port) = text.rsplit_once(':')?;
+    let (address, port): (Ipv6Addr, u16) = (address.parse().ok()?, port.parse().ok()?);
+    Some(format!("IPv6 addresses stand in brackets: \"[{address}]:{port}\""))
 }
 
 /// `name:port` with a letter in the name.

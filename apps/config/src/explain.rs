@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::model::{Action, Addressing, Balance, Config, HostMatch, IdlePolicy, PanicPolicy, Route};
 use crate::units::{duration_text, size_text};
@@ -37,13 +38,9 @@ impl Config {
 
     fn network_line(&self) -> String {
         let mtu = self.network.mtu_bytes.map_or("mtu from the device".to_string(), |mtu| format!("mtu {mtu} bytes"));
-        match self.network.addressing {
-            Addressing::Dhcp => format!("network: address from DHCP, {mtu}"),
-            Addressing::Static { address, prefix_len, gateway } => {
-                let gateway = gateway.map_or("no gateway".to_string(), |gateway| format!("gateway {gateway}"));
-                format!("network: address {address}/{prefix_len}, {gateway}, {mtu}")
-            }
-        }
+        let ipv4 = addressing_text(&self.network.ipv4, "from DHCP");
+        let ipv6 = addressing_text(&self.network.ipv6, "from a router");
+        format!("network: IPv4 {ipv4}; IPv6 {ipv6}; {mtu}")
     }
 
     fn route_line(&self, route: &Route) -> String {
@@ -98,5 +95,15 @@ impl Config {
             PanicPolicy::Halt => "halt",
         };
         format!("tuning: idle {idle}, panic {panic}")
+    }
+}
+
+fn addressing_text<A: fmt::Display>(addressing: &Addressing<A>, automatic: &str) -> String {
+    match addressing {
+        Addressing::Automatic => automatic.to_string(),
+        Addressing::Static { address, prefix_len, gateway: Some(gateway) } => {
+            format!("{address}/{prefix_len}, gateway {gateway}")
+        }
+        Addressing::Static { address, prefix_len, gateway: None } => format!("{address}/{prefix_len}, no gateway"),
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A whole configuration. Made by [`Config::parse`]; the fields are plain data for the image to build from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,26 +26,40 @@ pub struct Config {
 /// `[network]`: addresses of the first interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// Where the address comes from.
-    pub addressing: Addressing,
+    /// Where the IPv4 address comes from: automatically is from a DHCP server, with gateway and prefix.
+    pub ipv4: Addressing<Ipv4Addr>,
+    /// Where the IPv6 address beside the link-local one comes from: automatically is from a router's advertisement, if there
+    /// is one.
+    pub ipv6: Addressing<Ipv6Addr>,
     /// Largest IP packet in bytes, 576 to 1500; what the device says when absent.
     pub mtu_bytes: Option<u16>,
 }
 
-/// Where the interface's address comes from.
+/// Where the interface's address of one family comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressing {
-    /// From a DHCP server, with gateway and prefix.
-    Dhcp,
+pub enum Addressing<A> {
+    /// From the network.
+    Automatic,
     /// Written in the configuration.
     Static {
         /// The interface's own address.
-        address: Ipv4Addr,
-        /// Length of the subnet prefix in bits, 1 to 32.
+        address: A,
+        /// Length of the subnet prefix in bits, from 1 on.
         prefix_len: u8,
-        /// Router to everything outside of the subnet; it lies within it.
-        gateway: Option<Ipv4Addr>,
+        /// Router to everything outside of the subnet: within it, or with IPv6 a link-local address.
+        gateway: Option<A>,
     },
+}
+
+impl<A: Copy> Addressing<A> {
+    /// The address, if the configuration tells it.
+    #[must_use]
+    pub const fn address(&self) -> Option<A> {
+        match *self {
+            Self::Automatic => None,
+            Self::Static { address, .. } => Some(address),
+        }
+    }
 }
 
 /// `[admin]`: the listener for operators, never routed.

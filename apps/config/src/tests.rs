@@ -30,7 +30,7 @@ fn parses(text: &str) -> Config {
 #[test]
 fn the_demo_is_a_balancer_in_front_of_two_built_in_servers() {
     let config = parses(DEMO);
-    assert_eq!(config.network.addressing, Addressing::Dhcp);
+    assert_eq!((config.network.ipv4, config.network.ipv6), (Addressing::Automatic, Addressing::Automatic));
     assert_eq!(config.admin.map(|admin| admin.listen.port()), Some(9000));
     let names: alloc::vec::Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
     assert_eq!(names, ["web", "one", "two"]);
@@ -44,8 +44,8 @@ fn everything_that_is_honoured_is_understood() {
     let config = parses(
         r#"
         [network]
-        address = "192.0.2.10/24"
-        gateway = "192.0.2.1"
+        address = ["192.0.2.10/24", "2001:db8::10/64"]
+        gateway = ["192.0.2.1", "fe80::1"]
         mtu = 1400
         [admin]
         listen = "192.0.2.10:9000"
@@ -68,10 +68,10 @@ fn everything_that_is_honoured_is_understood() {
         [[pool]]
         name = "api"
         balance = "round-robin"
-        server = [{ name = "a", address = "10.0.0.1:8080", weight = 3 }, { name = "b", address = "10.0.0.2:8080" }]
+        server = [{ name = "a", address = "[fd00::1]:8080", weight = 3 }, { name = "b", address = "10.0.0.2:8080" }]
         [[listener]]
         name = "web"
-        bind = ["0.0.0.0:80", "0.0.0.0:8080"]
+        bind = ["0.0.0.0:80", "0.0.0.0:8080", "[::]:80", "[2001:db8::10]:8080", "[fe80::5054:ff:fe00:1]:81"]
         protocol = "http"
         keep_alive = false
         [[listener.route]]
@@ -94,7 +94,12 @@ fn everything_that_is_honoured_is_understood() {
     );
     let address = [192, 0, 2, 10].into();
     let gateway = Some([192, 0, 2, 1].into());
-    assert_eq!(config.network.addressing, Addressing::Static { address, prefix_len: 24, gateway });
+    assert_eq!(config.network.ipv4, Addressing::Static { address, prefix_len: 24, gateway });
+    let address = "2001:db8::10".parse().expect("an address");
+    let gateway = "fe80::1".parse().ok();
+    assert_eq!(config.network.ipv6, Addressing::Static { address, prefix_len: 64, gateway });
+    assert_eq!(config.pools[0].servers[0].address.to_string(), "[fd00::1]:8080");
+    assert_eq!(config.listeners[0].bind[2].to_string(), "[::]:80");
     assert_eq!(config.network.mtu_bytes, Some(1400));
     let limits =
         Limits { connections: Some(5000), head_bytes: 8192, head_fields: 50, target_bytes: 4096, body_bytes: 1 << 20 };
@@ -160,7 +165,9 @@ fn keys() {
     fails(ErrorKind::MissingKey, &format!("¶{WEB}"), "no `[[listener.route]]`");
     fails(ErrorKind::MissingKey, &format!("{WEB}¶[[listener.route]]\npath = \"/\"\n"), "no `pool`");
     fails(ErrorKind::MissingKey, "[[pool]]\nname = \"a\"\n¶[[pool.server]]\nname = \"a\"\n", "no `address`");
-    fails(ErrorKind::ConflictingKeys, "[network]\ngateway = ¶\"10.0.0.1\"\n", "without `address`");
+    fails(ErrorKind::ConflictingKeys, "[network]\ngateway = ¶\"10.0.0.1\"\n", "an IPv4 `gateway` without `address`");
+    let other = "[network]\naddress = \"10.0.0.2/8\"\ngateway = [\"10.0.0.1\", ¶\"fe80::1\"]\n";
+    fails(ErrorKind::ConflictingKeys, other, "an IPv6 `gateway` without `address`");
     fails(
         ErrorKind::ConflictingKeys,
         &format!("{WEB}¶[[listener.route]]\npage = \"demo\"\nfiles = \"x\"\n"),
@@ -175,7 +182,15 @@ fn what_is_planned_is_refused_and_not_ignored() {
         ("[admin]\nlisten = \"0.0.0.0:9\"\n¶token_sha256 = \"00\"\n", "token_sha256"),
         ("[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\n¶trusted_proxies = []\n", "trusted_proxies"),
         ("[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\nprotocol = ¶\"tcp\"\n", "protocol = \"tcp\""),
-        ("[[listener]]\nname = \"w\"\nbind = [\"0.0.0.0:80\", ¶\"[::]:80\"]\n", "IPv6"),
+        ("[network]\naddress = [\"192.0.2.10/24\", ¶\"192.0.2.11/24\"]\n", "several addresses of one family"),
+        (
+            "[network]\naddress = [\"fd00::1/64\", \"192.0.2.11/24\", ¶\"fd00::2/64\"]\n",
+            "several addresses of one family",
+        ),
+        (
+            "[network]\naddress = \"fd00::1/64\"\ngateway = [\"fe80::1\", ¶\"fe80::2\"]\n",
+            "several addresses of one family",
+        ),
         ("[[pool]]\nname = \"p\"\nbalance = ¶\"random-2\"\n", "balance = \"random-2\""),
         ("[[pool]]\nname = \"p\"\n¶hash_on = \"uri\"\n", "hash_on"),
         ("[[pool]]\nname = \"p\"\n[pool.¶health]\ninterval = \"2s\"\n", "health"),
@@ -251,6 +266,28 @@ fn addresses() {
         ("[network]\naddress = \"192.0.2.10/24\"\ngateway = ¶\"198.51.100.1\"\n", "not another machine"),
         ("[network]\naddress = \"192.0.2.10/24\"\ngateway = ¶\"192.0.2.10\"\n", "not another machine"),
         ("[network]\naddress = \"192.0.2.10/24\"\ngateway = ¶\"router\"\n", "router"),
+        ("[network]\naddress = ¶\"2001:db8::1\"\n", "2001:db8::1"),
+        ("[network]\naddress = ¶\"2001:db8::1/129\"\n", "2001:db8::1/129"),
+        ("[network]\naddress = ¶\"2001:db8::1/0\"\n", "2001:db8::1/0"),
+        ("[network]\naddress = ¶\"2001:db8::/64\"\n", "cannot be the address of a machine"),
+        ("[network]\naddress = ¶\"fe80::1/64\"\n", "cannot be the address of a machine"),
+        ("[network]\naddress = ¶\"ff02::1/64\"\n", "cannot be the address of a machine"),
+        ("[network]\naddress = ¶\"::1/128\"\n", "cannot be the address of a machine"),
+        ("[network]\naddress = ¶\"::ffff:192.0.2.1/96\"\n", "cannot be the address of a machine"),
+        ("[network]\naddress = [\"192.0.2.10/24\", ¶\"2001:db8::/64\"]\n", "2001:db8::/64 cannot be"),
+        ("[network]\naddress = \"2001:db8::1/64\"\ngateway = ¶\"2001:db8:1::1\"\n", "not another machine"),
+        ("[network]\naddress = \"2001:db8::1/64\"\ngateway = ¶\"2001:db8::1\"\n", "not another machine"),
+        ("[network]\naddress = \"2001:db8::1/64\"\ngateway = ¶\"fe80::1%2\"\n", "fe80::1%2"),
+        ("[admin]\nlisten = ¶\"[::]\"\n", "not an address with a port"),
+        ("[admin]\nlisten = ¶\"[::]:0\"\n", "port 0"),
+        ("[admin]\nlisten = ¶\"[::ffff:192.0.2.1]:80\"\n", "an IPv4 address written as an IPv6 one"),
+        ("[admin]\nlisten = ¶\"[fe80::1%1]:80\"\n", "names a zone"),
+        ("[admin]\nlisten = ¶\"2001:db8::1:80\"\n", "not an address with a port"),
+        ("[[pool]]\nname=\"p\"\n[[pool.server]]\nname=\"a\"\naddress = ¶\"[::]:80\"\n", "no server can be reached"),
+        (
+            "[[pool]]\nname=\"p\"\n[[pool.server]]\nname=\"a\"\naddress = ¶\"[ff02::1]:80\"\n",
+            "no server can be reached",
+        ),
         ("[admin]\nlisten = ¶\"0.0.0.0\"\n", "not an address with a port"),
         ("[admin]\nlisten = ¶\"0.0.0.0:0\"\n", "port 0"),
         ("[admin]\nlisten = ¶\"0.0.0.0:99999\"\n", "not an address with a port"),
@@ -260,6 +297,21 @@ fn addresses() {
     }
     let foreign = "[network]\naddress = \"192.0.2.10/24\"\n[[listener]]\nname = \"w\"\nbind = ¶\"192.0.2.11:80\"\n";
     fails(ErrorKind::InvalidAddress, &format!("{foreign}{PAGE}"), "not an address of this image");
+    let foreign = foreign.replace("192.0.2.10/24", "fd00::1/64").replace("192.0.2.11", "[fd00::2]");
+    fails(ErrorKind::InvalidAddress, &format!("{foreign}{PAGE}"), "fd00::2 is not an address of this image");
+}
+
+#[test]
+fn remedies_for_addresses_are_addresses() {
+    for (listen, help) in [
+        ("2001:db8::1:80", "IPv6 addresses stand in brackets: \"[2001:db8::1]:80\""),
+        ("[::ffff:192.0.2.1]:80", "write \"192.0.2.1:80\""),
+        ("[fe80::1%3]:80", "write \"[fe80::1]:80\": there is one interface"),
+        ("[::1]", "write an address and a port, as in \"0.0.0.0:9000\" or \"[2001:db8::1]:80\""),
+    ] {
+        let error = Config::parse(&format!("[admin]\nlisten = \"{listen}\"\n")).expect_err(listen);
+        assert_eq!(error.help(), help);
+    }
 }
 
 #[test]
@@ -286,14 +338,27 @@ fn addresses_are_used_once_and_lead_somewhere() {
     let admin = "[admin]\nlisten = \"0.0.0.0:80\"\n";
     fails(ErrorKind::DuplicateBind, &format!("{admin}{}{PAGE}", WEB.replace("\"0.", "¶\"0.")), "already listened on");
 
-    let nowhere = POOL.replace("\"10.0.0.1:80\"", "¶\"127.0.0.1:8081\"");
-    let route = "[[listener.route]]\npool = \"api\"\n";
-    fails(ErrorKind::NoLocalServer, &format!("{nowhere}{WEB}{route}"), "no listener of this image");
+    let all = WEB.replace("\"0.0.0.0:80\"", "[\"0.0.0.0:80\", \"[::]:80\"]");
+    parses(&format!("{all}{PAGE}"));
+    let one = other.replace("\"0.0.0.0", "¶\"[::1]");
+    fails(ErrorKind::DuplicateBind, &format!("{all}{PAGE}{one}{PAGE}"), "[::1]:80 is already listened on");
 
+    for nowhere in ["127.0.0.1:8081", "[::1]:80"] {
+        let pool = POOL.replace("\"10.0.0.1:80\"", &format!("¶\"{nowhere}\""));
+        let text = format!("{pool}{WEB}[[listener.route]]\npool = \"api\"\n");
+        fails(ErrorKind::NoLocalServer, &text, nowhere);
+    }
+    let route = "[[listener.route]]\npool = \"api\"\n";
     let itself = POOL.replace("10.0.0.1", "127.0.0.1");
     fails(ErrorKind::ForwardingLoop, &format!("{itself}{WEB}{}", route.replace("\"api", "¶\"api")), "come back");
     let network = "[network]\naddress = \"10.0.0.1/8\"\n";
     fails(ErrorKind::ForwardingLoop, &format!("{network}{POOL}{WEB}{}", route.replace("\"api", "¶\"api")), "come back");
+    let [network, pool, web] = [
+        network.replace("10.0.0.1/8", "fd00::1/64"),
+        POOL.replace("10.0.0.1", "[fd00::1]"),
+        WEB.replace("0.0.0.0", "[::]"),
+    ];
+    fails(ErrorKind::ForwardingLoop, &format!("{network}{pool}{web}{}", route.replace("\"api", "¶\"api")), "come back");
 }
 
 #[test]
@@ -312,7 +377,7 @@ fn a_loop_over_two_listeners_is_found() {
 fn explain_names_everything_that_was_understood() {
     let text = parses(DEMO).explain();
     for expected in [
-        "network: address from DHCP, mtu from the device",
+        "network: IPv4 from DHCP; IPv6 from a router; mtu from the device",
         "admin: metrics on http://0.0.0.0:9000/metrics",
         "listener web: http on 0.0.0.0:80",
         "  any host, / -> pool demo",
@@ -321,6 +386,20 @@ fn explain_names_everything_that_was_understood() {
         "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s",
         "tuning: idle adaptive, panic reboot",
+    ] {
+        assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn explain_names_both_families() {
+    let network = "[network]\naddress = [\"2001:DB8:0::10/64\", \"192.0.2.10/24\"]\ngateway = \"fe80::1\"\n";
+    let web = WEB.replace("\"0.0.0.0:80\"", "[\"0.0.0.0:80\", \"[::]:80\"]");
+    let text = parses(&format!("{network}{web}{PAGE}{}", POOL.replace("10.0.0.1", "[fd00:0::1]"))).explain();
+    for expected in [
+        "network: IPv4 192.0.2.10/24, no gateway; IPv6 2001:db8::10/64, gateway fe80::1; mtu from the device",
+        "listener web: http on 0.0.0.0:80, [::]:80",
+        "  a: [fd00::1]:80, weight 1",
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");
     }

@@ -1,6 +1,7 @@
 //! A connection from a client.
 
-use core::net::IpAddr;
+use core::fmt::{self, Write};
+use core::net::{IpAddr, Ipv6Addr};
 
 use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
@@ -93,13 +94,14 @@ pub(crate) struct ClientText {
     len: u8,
 }
 
-type ForwardingText = [u8; 80];
+type ForwardingText = [u8; 103];
 
 const FOR: &[u8] = b"X-Forwarded-For: ";
 const PROTO_AND_HOST: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ";
 
-// An IPv4 address has at most 15 characters; other addresses are not named.
-const _: () = assert!(FOR.len() + 15 + PROTO_AND_HOST.len() <= size_of::<ForwardingText>());
+/// Characters of the longest address: eight groups of an IPv6 one (RFC 5952), and the colons between them.
+const ADDRESS_LEN_MAX: usize = 8 * 4 + 7;
+const _: () = assert!(FOR.len() + ADDRESS_LEN_MAX + PROTO_AND_HOST.len() <= size_of::<ForwardingText>());
 
 impl ClientText {
     #[inline]
@@ -123,9 +125,23 @@ impl ClientText {
                     writer.decimal(octet.into());
                 }
             }
-            _ => writer.bytes(b"unknown"),
+            Some(IpAddr::V6(address)) => write_ipv6(&mut writer, address),
+            None => writer.bytes(b"unknown"),
         }
         writer.bytes(PROTO_AND_HOST);
         self.len = writer.finish().unwrap_or(0) as u8;
     }
+}
+
+/// The address in RFC 5952's form and without brackets, as servers expect it where no port follows.
+fn write_ipv6(writer: &mut HeadWriter<'_>, address: Ipv6Addr) {
+    struct Text<'w, 'b>(&'w mut HeadWriter<'b>);
+    impl Write for Text<'_, '_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.bytes(text.as_bytes());
+            Ok(())
+        }
+    }
+    // The writer takes everything, and says at the end whether it had room.
+    let _ = write!(Text(writer), "{address}");
 }

@@ -4,10 +4,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
 
+use weir_config::Addressing;
 use weir_drivers::net::{ControlEvent, LinkState, NetControl};
 use weir_hal::CoreId;
 use weir_kernel::{console, cores, error, info, power, time, warn};
-use weir_stack::{Ipv4Configuration, Shard, ShardEvent};
+use weir_stack::{Shard, ShardEvent};
 
 use crate::seat::Common;
 
@@ -25,13 +26,15 @@ pub struct Control {
     link: LinkState,
     is_dead: bool,
     is_ready: bool,
+    /// DHCP has been silent for so long that an IPv6 address alone will do.
+    is_without_dhcp: bool,
 }
 
 impl Control {
     /// Watches over `net`.
     pub fn new(net: NetControl, common: Arc<Common>) -> Self {
         let link = LinkState { up: true, announce: false };
-        Self { net, common, next_tick_ns: 0, ticks: 0, link, is_dead: false, is_ready: false }
+        Self { net, common, next_tick_ns: 0, ticks: 0, link, is_dead: false, is_ready: false, is_without_dhcp: false }
     }
 
     /// When [`tick`](Self::tick) has to be called at the latest.
@@ -44,6 +47,7 @@ impl Control {
     pub fn tick(&mut self, now_ns: u64, shard: &mut Shard) {
         while let Some(event) = shard.poll_shard_event() {
             self.tell(event);
+            self.become_ready(shard);
         }
         if now_ns >= self.next_tick_ns {
             self.next_tick_ns = now_ns + TICK_NS;
@@ -53,12 +57,7 @@ impl Control {
 
     #[cold]
     fn look_around(&mut self, shard: &mut Shard) {
-        if !self.is_ready
-            && let Some(configuration) = shard.ipv4()
-        {
-            let configuration = *configuration;
-            self.say_ready(&configuration);
-        }
+        self.become_ready(shard);
         if power::button_pressed() {
             info!("power button: switching off");
             power::off();
@@ -75,17 +74,19 @@ impl Control {
     fn tell(&mut self, event: ShardEvent) {
         match event {
             ShardEvent::Ipv4Configured(configuration) if self.is_ready => info!("network: address {configuration}"),
-            ShardEvent::Ipv4Configured(configuration) => self.say_ready(&configuration),
+            // The line that says so names it.
+            ShardEvent::Ipv4Configured(_) => {}
             ShardEvent::Ipv4Lost => warn!("network: the lease has ended, there is no address; asking again"),
-            ShardEvent::Ipv6Configured(configuration) => {
-                info!("network: address {}/{}", configuration.address, configuration.prefix_len);
-            }
+            ShardEvent::Ipv6Configured(configuration) => info!("network: address {configuration}"),
             ShardEvent::Ipv6Lost => warn!("network: the IPv6 address is gone"),
-            ShardEvent::NoAddress(patience) => error!(
-                "network: no address from DHCP after {} s: is there a server on this network? \
-                 A static one is [network] address = \"A.B.C.D/N\"; asking goes on",
-                patience.as_secs()
-            ),
+            ShardEvent::NoAddress(patience) => {
+                self.is_without_dhcp = true;
+                error!(
+                    "network: no address from DHCP after {} s: is there a server on this network? \
+                     A static one is [network] address = \"A.B.C.D/N\"; asking goes on",
+                    patience.as_secs()
+                );
+            }
             ShardEvent::AddressConflict { address, mac } => {
                 let [a, b, c, d, e, f] = mac;
                 error!("network: {address} is also claimed by {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
@@ -93,8 +94,21 @@ impl Control {
         }
     }
 
-    fn say_ready(&mut self, address: &Ipv4Configuration) {
+    /// Says that clients are served, once there is an address for them. An IPv6 address from a router does not hurry DHCP:
+    /// most images are to be reached over IPv4.
+    fn become_ready(&mut self, shard: &Shard) {
+        if self.is_ready {
+            return;
+        }
+        let is_v6_enough = self.is_without_dhcp || self.common.config.network.ipv6 != Addressing::Automatic;
+        if shard.ipv4().is_some() || (is_v6_enough && shard.ipv6().is_some()) {
+            self.say_ready(shard);
+        }
+    }
+
+    fn say_ready(&mut self, shard: &Shard) {
         self.is_ready = true;
+        let addresses = addresses(shard);
         let mut listeners = String::new();
         for listener in &self.common.config.listeners {
             for bind in &listener.bind {
@@ -108,7 +122,7 @@ impl Control {
         let plan = &self.common.plan;
         let tcp = weir_tcp::Config::for_memory(plan.table_bytes);
         console::print(format_args!(
-            "weir: ready address={address} listeners={listeners} cores={} device=\"{}\" connections_max={} flows_max={} buffers={} after={} ms",
+            "weir: ready {addresses} listeners={listeners} cores={} device=\"{}\" connections_max={} flows_max={} buffers={} after={} ms",
             plan.cores,
             self.common.report,
             plan.connections * plan.cores,
@@ -143,4 +157,18 @@ impl Control {
         }
         self.link = link;
     }
+}
+
+/// `address=` with IPv4, if there is one, and `address6=` with all of IPv6.
+fn addresses(shard: &Shard) -> String {
+    let mut text = String::new();
+    if let Some(v4) = shard.ipv4() {
+        let _ = write!(text, "address={v4} ");
+    }
+    text.push_str("address6=");
+    if let Some(v6) = shard.ipv6() {
+        let _ = write!(text, "{v6},");
+    }
+    let _ = write!(text, "{}", shard.link_local());
+    text
 }

@@ -1,6 +1,7 @@
 //! A core's life: turn after turn, and sleep in between.
 
 use alloc::sync::Arc;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
@@ -8,7 +9,7 @@ use weir_kernel::{cores, error, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
-use weir_stack::{Ipv4Configuration, Ipv4Source, Message, Shard, ShardConfig, Spread};
+use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Message, Shard, ShardConfig, Spread};
 
 use crate::control::Control;
 use crate::mesh::Links;
@@ -89,7 +90,8 @@ impl Core {
         config.passive = common.passive;
         config.spread = common.report.spread.map(|spread| Spread { key: spread.key, table_len: spread.table_len });
         config.tcp = weir_tcp::Config::for_memory(common.plan.table_bytes);
-        config.ipv4 = ipv4_source(common.config.network.addressing);
+        config.ipv4 = ipv4_source(common.config.network.ipv4);
+        config.ipv6 = ipv6_source(common.config.network.ipv6);
         if let Some(mtu) = common.config.network.mtu_bytes {
             config.device.mtu = config.device.mtu.min(mtu);
         }
@@ -253,15 +255,24 @@ impl Core {
     }
 }
 
-fn ipv4_source(addressing: Addressing) -> Ipv4Source {
+fn ipv4_source(addressing: Addressing<Ipv4Addr>) -> Ipv4Source {
     match addressing {
-        Addressing::Dhcp => Ipv4Source::Dhcp,
+        Addressing::Automatic => Ipv4Source::Dhcp,
         Addressing::Static { address, prefix_len, gateway } => {
             let configuration = Ipv4Configuration::new(address, prefix_len);
             Ipv4Source::Static(match gateway {
                 Some(gateway) => configuration.with_gateway(gateway),
                 None => configuration,
             })
+        }
+    }
+}
+
+fn ipv6_source(addressing: Addressing<Ipv6Addr>) -> Ipv6Source {
+    match addressing {
+        Addressing::Automatic => Ipv6Source::Router,
+        Addressing::Static { address, prefix_len, gateway } => {
+            Ipv6Source::Static(Ipv6Configuration { address, prefix_len, gateway })
         }
     }
 }

@@ -113,7 +113,10 @@ impl FakeNet {
     /// Nobody listens there.
     pub fn open(&mut self, local: SocketAddr) -> Peer {
         let port = 40_000 + u16::try_from(self.next_id % 20_000).expect("small");
-        let remote = SocketAddr::from(([192, 0, 2, 1], port));
+        let remote = match local {
+            SocketAddr::V4(_) => SocketAddr::from(([192, 0, 2, 1], port)),
+            SocketAddr::V6(_) => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0xffff, 0xffff, 0xffff, 0xffff], port)),
+        };
         let id = self.insert(local, remote, State::Established);
         let (&listener, entry) =
             self.listeners.iter_mut().find(|(_, l)| listens_for(l.local, local)).expect("somebody listens");

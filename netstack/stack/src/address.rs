@@ -54,6 +54,16 @@ impl fmt::Display for Ipv4Configuration {
     }
 }
 
+impl fmt::Display for Ipv6Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)?;
+        match self.gateway {
+            Some(gateway) => write!(f, " gateway {gateway}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where a packet has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {

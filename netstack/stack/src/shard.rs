@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
 use weir_packet::Pool;
@@ -293,6 +293,12 @@ impl Shard {
     #[must_use]
     pub fn ipv6(&self) -> Option<&Ipv6Configuration> {
         self.network.addresses.v6()
+    }
+
+    /// The host's link-local IPv6 address, which it always has.
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        self.network.addresses.link_local()
     }
 
     /// The host's IPv4, once it has one.

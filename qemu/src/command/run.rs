@@ -1,6 +1,6 @@
 //! `weir run`: boots a configuration and shows its console.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use weir_config::{Addressing, Config};
 
@@ -44,6 +44,7 @@ pub(super) fn run(options: cli::Run) -> Outcome {
 struct PublicPort {
     label: String,
     port: u16,
+    is_ipv4: bool,
     path: &'static str,
 }
 
@@ -52,24 +53,31 @@ fn public_ports(config: &Config) -> Vec<PublicPort> {
     let outside = |address: &&SocketAddr| !address.ip().is_loopback();
     let listeners = config.listeners.iter().flat_map(|listener| {
         let bound = listener.bind.iter().filter(outside);
-        bound.map(|address| PublicPort { label: listener.name.clone(), port: address.port(), path: "/" })
+        bound.map(|address| PublicPort::new(&listener.name, *address, "/"))
     });
     let admin = config.admin.iter().map(|admin| admin.listen).filter(|address| outside(&address));
-    let admin = admin.map(|address| PublicPort { label: "metrics".into(), port: address.port(), path: "/metrics" });
+    let admin = admin.map(|address| PublicPort::new("metrics", address, "/metrics"));
     let mut ports: Vec<PublicPort> = Vec::new();
     for port in listeners.chain(admin) {
-        if !ports.iter().any(|known| known.port == port.port) {
+        if !ports.iter().any(|known| (known.port, known.is_ipv4) == (port.port, port.is_ipv4)) {
             ports.push(port);
         }
     }
     ports
 }
 
+impl PublicPort {
+    fn new(label: &str, address: SocketAddr, path: &'static str) -> Self {
+        Self { label: label.to_owned(), port: address.port(), is_ipv4: address.is_ipv4(), path }
+    }
+}
+
+/// User networking forwards to the guest's IPv4 address only.
 fn user_nic(config: &Config, ports: &[PublicPort], options: &cli::Run) -> Result<(Nic, Vec<String>), Failure> {
     one_queue(&options.machine)?;
     let mut forwards = Vec::new();
     let mut urls = Vec::new();
-    for (index, port) in ports.iter().enumerate() {
+    for (index, port) in ports.iter().filter(|port| port.is_ipv4).enumerate() {
         let asked = options.port.filter(|_| index == 0);
         let host_port = match asked {
             Some(port) => port,
@@ -106,14 +114,18 @@ pub(super) fn tap_nic(name: &str, cores: u32, options: &MachineOptions) -> Resul
 }
 
 fn user_subnet(config: &Config) -> Option<UserSubnet> {
-    match config.network.addressing {
-        Addressing::Dhcp => None,
+    match config.network.ipv4 {
+        Addressing::Automatic => None,
         Addressing::Static { address, prefix_len, gateway } => Some(UserSubnet { guest: address, prefix_len, gateway }),
     }
 }
 
-/// With an address from DHCP only the guest knows: its own line tells.
+/// An address from the network only the guest knows: its own line tells.
 fn tap_urls(config: &Config, ports: &[PublicPort]) -> Vec<String> {
-    let Addressing::Static { address, .. } = config.network.addressing else { return Vec::new() };
-    ports.iter().map(|port| format!("{}: http://{address}:{}{}", port.label, port.port, port.path)).collect()
+    let (v4, v6) = (config.network.ipv4.address().map(IpAddr::V4), config.network.ipv6.address().map(IpAddr::V6));
+    let url = |port: &PublicPort| {
+        let address = SocketAddr::new(if port.is_ipv4 { v4? } else { v6? }, port.port);
+        Some(format!("{}: http://{address}{}", port.label, port.path))
+    };
+    ports.iter().filter_map(url).collect()
 }

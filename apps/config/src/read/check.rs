@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use super::Result;
 use crate::error::{ErrorKind, Fault};
-use crate::model::{Addressing, Config};
+use crate::model::Config;
 
 /// Where the things stand that the checks complain about.
 pub(super) struct Places {
@@ -63,31 +63,44 @@ fn bound_addresses<'a>(config: &Config, places: &'a Places) -> Result<Bound<'a>>
     Ok(bound)
 }
 
+/// The unspecified address stands for all of its family, and for none of the other.
 fn overlaps(a: IpAddr, b: IpAddr) -> bool {
-    a == b || a.is_unspecified() || b.is_unspecified()
+    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+}
+
+/// The address of this family, if the configuration tells it.
+fn own_address(config: &Config, is_ipv4: bool) -> Option<IpAddr> {
+    match is_ipv4 {
+        true => config.network.ipv4.address().map(IpAddr::V4),
+        false => config.network.ipv6.address().map(IpAddr::V6),
+    }
+}
+
+/// Whether the address is in fe80::/10, where every interface has one that only its device knows.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// With a static address it is known which addresses the image has.
 fn check_binds_are_ours(config: &Config, bound: &Bound<'_>) -> Result<()> {
-    let Addressing::Static { address, .. } = config.network.addressing else { return Ok(()) };
-    let is_ours = |ip: &IpAddr| ip.is_unspecified() || ip.is_loopback() || *ip == address;
-    let foreign = bound.values().flatten().find(|(ip, ..)| !is_ours(ip));
-    let Some((ip, _, span)) = foreign else { return Ok(()) };
-    Err(Fault::new(
-        (*span).clone(),
-        ErrorKind::InvalidAddress,
-        format!("{ip} is not an address of this image"),
-        format!("listen on 0.0.0.0 or on {address}"),
-    ))
+    for (ip, _, span) in bound.values().flatten() {
+        let Some(own) = own_address(config, ip.is_ipv4()) else { continue };
+        if !ip.is_unspecified() && !ip.is_loopback() && !is_link_local(*ip) && *ip != own {
+            let all = if ip.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            return Err(Fault::new(
+                (*span).clone(),
+                ErrorKind::InvalidAddress,
+                format!("{ip} is not an address of this image"),
+                format!("listen on {all} or on {own}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The listener of this image that a server's address leads to.
 fn local_listener(config: &Config, bound: &Bound<'_>, server: SocketAddr) -> Option<Owner> {
-    let own = match config.network.addressing {
-        Addressing::Static { address, .. } => Some(IpAddr::V4(address)),
-        Addressing::Dhcp => None,
-    };
-    let is_local = server.ip().is_loopback() || Some(server.ip()) == own;
+    let is_local = server.ip().is_loopback() || Some(server.ip()) == own_address(config, server.is_ipv4());
     let candidates = bound.get(&server.port()).filter(|_| is_local)?;
     candidates.iter().find(|(ip, ..)| overlaps(*ip, server.ip())).map(|(_, owner, _)| *owner)
 }

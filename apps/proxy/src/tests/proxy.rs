@@ -23,6 +23,28 @@ fn a_request_goes_to_a_server_and_its_response_comes_back() {
 }
 
 #[test]
+fn ipv6_addresses_stand_in_fields_as_servers_expect_them() {
+    let config = "[[listener]]\nname = \"web\"\nbind = \"[fd00::1]:80\"\n[[listener.route]]\npool = \"p\"\n\
+        [[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"s\"\naddress = \"[fd00:0::9]:8080\"\n";
+    let mut world = World::with(config, 16);
+    let client = world.net.open("[fd00::1]:80".parse().expect("an address"));
+    world.peers.insert(client);
+    world.run();
+    world.send(client, b"GET / HTTP/1.0\r\n\r\n");
+    let (_, address) = world.connecting();
+    assert_eq!(address, "[fd00::9]:8080");
+    let server = world.accept();
+    assert_eq!(
+        world.got(server),
+        "GET / HTTP/1.1\r\nHost: [fd00::9]:8080\r\nX-Forwarded-For: 2001:db8::ffff:ffff:ffff:ffff\r\n\
+         X-Forwarded-Proto: http\r\nX-Forwarded-Host: [fd00::9]:8080\r\n\r\n"
+    );
+    world.send(server, OK);
+    assert_eq!(world.statuses(client), [200]);
+    world.finish();
+}
+
+#[test]
 fn servers_take_turns_and_their_connections_are_reused() {
     let mut world = World::new();
     let client = world.open(WEB);
