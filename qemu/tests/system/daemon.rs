@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -24,6 +24,12 @@ pub struct Daemon {
     _folder: Option<TempDir>,
 }
 
+impl From<Child> for Daemon {
+    fn from(child: Child) -> Self {
+        Self { child, _folder: None }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -32,7 +38,8 @@ impl Drop for Daemon {
 }
 
 /// Starts nginx at an address. `location` goes into its server block; `ROOT` in it stands for the folder `root`.
-pub fn nginx(address: SocketAddrV4, root: &Path, location: &str) -> Result<Daemon, Failed> {
+pub fn nginx(address: impl Into<SocketAddr>, root: &Path, location: &str) -> Result<Daemon, Failed> {
+    let address = address.into();
     let folder = tempfile::tempdir()?;
     let at = folder.path().display();
     let location = location.replace("ROOT", &root.display().to_string());

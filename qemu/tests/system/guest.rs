@@ -1,5 +1,6 @@
 //! A booted Weir.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Spec {
     pub nic: Nic,
     /// Properties of the network device, such as `rss=on`.
     pub nic_properties: Vec<String>,
+    /// Arguments handed to QEMU as they are.
+    pub extra: Vec<OsString>,
     /// Kernel command line.
     pub append: &'static str,
 }
@@ -45,6 +48,7 @@ impl Default for Spec {
             memory_mib: 256,
             nic: Nic::None,
             nic_properties: Vec::new(),
+            extra: Vec::new(),
             append: "",
         }
     }
@@ -77,7 +81,7 @@ impl Guest {
             memory_mib: spec.memory_mib,
             nic: spec.nic,
             nic_properties: spec.nic_properties,
-            extra: arguments.iter().map(Into::into).collect(),
+            extra: spec.extra.into_iter().chain(arguments.iter().map(Into::into)).collect(),
             ..Machine::new(image.path().to_owned(), lab.accelerator)
         };
         Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: Some(image) })

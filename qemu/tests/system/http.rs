@@ -1,7 +1,7 @@
 //! A client that says exactly what it is told, and shows exactly what it got.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -32,20 +32,22 @@ impl Response {
 }
 
 /// Gets a path on a connection of its own.
-pub fn get(address: SocketAddrV4, path: &str) -> Result<Response, Failed> {
+pub fn get(address: impl Into<SocketAddr>, path: &str) -> Result<Response, Failed> {
+    let address = address.into();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     exchange(address, request.as_bytes())
 }
 
 /// Sends bytes and reads until the server closes the connection.
-pub fn exchange(address: SocketAddrV4, request: &[u8]) -> Result<Response, Failed> {
+pub fn exchange(address: impl Into<SocketAddr>, request: &[u8]) -> Result<Response, Failed> {
     let mut response = Vec::new();
     connect(address, request)?.take(RESPONSE_LEN_MAX).read_to_end(&mut response)?;
     parse(response)
 }
 
 /// Gets a path and returns length and SHA-256 of its body, without keeping it.
-pub fn digest(address: SocketAddrV4, path: &str) -> Result<(u64, String), Failed> {
+pub fn digest(address: impl Into<SocketAddr>, path: &str) -> Result<(u64, String), Failed> {
+    let address = address.into();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut stream = connect(address, request.as_bytes())?;
     let mut first = Vec::new();
@@ -84,7 +86,7 @@ pub fn hex(digest: &[u8]) -> String {
 }
 
 /// Opens a connection and sends bytes.
-pub fn connect(address: SocketAddrV4, request: &[u8]) -> Result<TcpStream, Failed> {
+pub fn connect(address: impl Into<SocketAddr>, request: &[u8]) -> Result<TcpStream, Failed> {
     let mut stream = TcpStream::connect_timeout(&address.into(), STEP_LIMIT)?;
     stream.set_read_timeout(Some(STEP_LIMIT))?;
     stream.set_write_timeout(Some(STEP_LIMIT))?;
@@ -92,7 +94,8 @@ pub fn connect(address: SocketAddrV4, request: &[u8]) -> Result<TcpStream, Faile
     Ok(stream)
 }
 
-fn parse(response: Vec<u8>) -> Result<Response, Failed> {
+/// Takes a response apart.
+pub fn parse(response: Vec<u8>) -> Result<Response, Failed> {
     let shown = || format!("no HTTP response: {:?}", String::from_utf8_lossy(&response[..response.len().min(200)]));
     let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(shown)?;
     let head = String::from_utf8_lossy(&response[..end]).into_owned();

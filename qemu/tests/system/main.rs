@@ -9,7 +9,9 @@ mod daemon;
 mod disks;
 mod guest;
 mod http;
+mod ipv6;
 mod lab;
+mod link;
 mod metrics;
 mod namespace;
 mod plane;
@@ -17,7 +19,9 @@ mod proxy;
 mod robust;
 mod serve;
 mod steering;
+mod syn;
 mod tap;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -43,6 +47,9 @@ fn main() -> ExitCode {
         disks::TESTS,
         serve::TESTS,
         proxy::TESTS,
+        ipv6::TESTS,
+        transfer::TESTS,
+        syn::TESTS,
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,

@@ -79,7 +79,7 @@ fn loaded(load: fn(SocketAddrV4) -> Tested) -> Tested {
 }
 
 /// Bytes that are the same for the same seed and hard to get right by accident.
-fn noise(seed: u64, len: usize) -> impl Iterator<Item = [u8; 8]> {
+pub fn noise(seed: u64, len: usize) -> impl Iterator<Item = [u8; 8]> {
     let mut state = seed | 1;
     std::iter::repeat_with(move || {
         state ^= state << 13;

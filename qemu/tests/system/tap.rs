@@ -1,7 +1,7 @@
 //! A wire to a guest: a TAP interface of the host, in our own network namespace.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use weir_host::machine::Nic;
@@ -9,7 +9,7 @@ use weir_host::machine::Nic;
 use crate::lab::command_line;
 use crate::{CannotTest, Failed, namespace};
 
-/// One wire with its subnet: the host is `.1`, the guest `.2`.
+/// One wire with its subnets: the host is `.1` and `::1`, the guest `.2` and `::2`.
 pub struct Tap {
     name: String,
     subnet: u8,
@@ -32,6 +32,8 @@ impl Tap {
         command_line(&format!("ip tuntap add {name} mode tap{multi_queue}"))?;
         let tap = Self { name, subnet, queues };
         command_line(&format!("ip address add {}/24 dev {}", tap.host(), tap.name))?;
+        // A host without IPv6 has all other tests to run.
+        let _ = command_line(&format!("ip address add {}/64 dev {} nodad", tap.host_v6(), tap.name));
         command_line(&format!("ip link set {} up", tap.name))?;
         Ok(tap)
     }
@@ -51,6 +53,26 @@ impl Tap {
         Ipv4Addr::new(10, 77, self.subnet, 2)
     }
 
+    /// The host's IPv6 address.
+    pub fn host_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd77, self.subnet.into(), 0, 0, 0, 0, 0, 1)
+    }
+
+    /// The guest's IPv6 address, with [`config_of_both`](Self::config_of_both).
+    pub fn guest_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd77, self.subnet.into(), 0, 0, 0, 0, 0, 2)
+    }
+
+    /// The host's address of a family, with a port.
+    pub fn host_at(&self, ipv6: bool, port: u16) -> SocketAddr {
+        (if ipv6 { IpAddr::V6(self.host_v6()) } else { IpAddr::V4(self.host()) }, port).into()
+    }
+
+    /// The guest's address of a family, with a port.
+    pub fn guest_at(&self, ipv6: bool, port: u16) -> SocketAddr {
+        (if ipv6 { IpAddr::V6(self.guest_v6()) } else { IpAddr::V4(self.guest()) }, port).into()
+    }
+
     /// A port of the guest.
     pub fn at(&self, port: u16) -> SocketAddrV4 {
         SocketAddrV4::new(self.guest(), port)
@@ -65,6 +87,20 @@ impl Tap {
     pub fn config(&self) -> String {
         let (guest, host) = (self.guest(), self.host());
         format!("[network]\naddress = \"{guest}/24\"\ngateway = \"{host}\"\n\n[admin]\nlisten = \"0.0.0.0:9000\"\n\n")
+    }
+
+    /// As [`config`](Self::config), with an IPv6 address beside the IPv4 one.
+    pub fn config_of_both(&self) -> Result<String, Failed> {
+        if command_line(&format!("ip -6 address show dev {}", self.name)).is_ok_and(|text| !text.contains("fd77")) {
+            return Err(CannotTest("the host has no IPv6").into());
+        }
+        let (guest, guest_v6) = (self.guest(), self.guest_v6());
+        Ok(format!(
+            "[network]\naddress = [\"{guest}/24\", \"{guest_v6}/64\"]\ngateway = [\"{}\", \"{}\"]\n\n\
+             [admin]\nlisten = \"0.0.0.0:9000\"\n\n",
+            self.host(),
+            self.host_v6(),
+        ))
     }
 }
 
