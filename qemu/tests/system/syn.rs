@@ -55,17 +55,23 @@ fn flood(options: &str) -> Tested {
         .stderr(Stdio::null())
         .spawn()
         .map(Daemon::from)?;
-    for number in 0..REQUESTS {
+    let asked = (0..REQUESTS).try_for_each(|number| {
         let said = command_line(&format!("curl --silent --show-error --fail --max-time 60 http://{}/", tap.guest()))
-            .map_err(|error| guest.report(&format!("request {number}: {error}")))?;
-        ensure(said == "hello\n", || format!("request {number}: {said:?}"))?;
-    }
+            .map_err(|error| format!("request {number}: {error}"))?;
+        ensure(said == "hello\n", || format!("request {number}: {said:?}"))
+    });
     drop(flood);
-    guest.still_runs()?;
     let after = Metrics::read(tap.at(9000))?;
-    let syns = after.sum("weir_stack_total").saturating_sub(before.sum("weir_stack_total"));
-    println!("{syns} frames and events during the flood");
-    ensure(syns > 10_000, || format!("hardly a flood: {syns} frames and events"))?;
+    let more = |name: &str, label: &str| after.labelled(name, label) - before.labelled(name, label);
+    let [received, cookies] =
+        [more("weir_stack_total", "event=\"frames_received\""), more("weir_tcp_total", "event=\"syn_cookies_sent\"")];
+    let lost = tap.frames_lost()?;
+    println!("{received} frames received, {lost} lost in the host's queue, {cookies} cookies sent");
+    asked.map_err(|error| {
+        guest.report(&format!("{error}; {received} frames received, {lost} lost before; {after:#?}"))
+    })?;
+    guest.still_runs()?;
+    ensure(received > 10_000, || format!("hardly a flood: {received} frames"))?;
     let leaked = after.sum("weir_packet_buffers_in_use").saturating_sub(before.sum("weir_packet_buffers_in_use"));
     ensure(leaked < 64, || format!("{leaked} buffers more are in use"))
 }
@@ -84,10 +90,18 @@ fn same_port(ipv6: bool, closer: Closer) -> Tested {
     // Linux would keep the port for itself when its client has closed first.
     std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0")?;
     let (from, to) = (tap.host_at(ipv6, 45_678), tap.guest_at(ipv6, 80));
+    let event = |metrics: &Metrics, name: &str| metrics.labelled("weir_tcp_total", &format!("event=\"{name}\""));
+    let before = Metrics::read(tap.at(9000))?;
     for round in 0..ROUNDS {
         one_use(from, to, closer).map_err(|error| guest.report(&format!("round {round}: {error}")))?;
     }
-    guest.still_runs()
+    guest.still_runs()?;
+    let after = Metrics::read(tap.at(9000))?;
+    let reused = event(&after, "time_wait_reused") - event(&before, "time_wait_reused");
+    println!("{reused} flows began where another was in TIME-WAIT");
+    // RFC 6191: only who closes first has something to reuse.
+    let expected = if closer == Closer::Weir { u64::from(ROUNDS) - 1 } else { 0 };
+    ensure(reused == expected, || format!("{reused} of {expected} flows began where another was in TIME-WAIT"))
 }
 
 fn one_use(from: SocketAddr, to: SocketAddr, closer: Closer) -> Tested {

@@ -78,6 +78,14 @@ impl Tap {
         SocketAddrV4::new(self.guest(), port)
     }
 
+    /// Frames for the guest that found the queue full.
+    pub fn frames_lost(&self) -> Result<u64, Failed> {
+        let text = command_line(&format!("ip -s link show dev {}", self.name))?;
+        let sent = text.lines().skip_while(|line| !line.trim_start().starts_with("TX:")).nth(1);
+        let lost = sent.and_then(|line| line.split_whitespace().nth(3)).and_then(|word| word.parse().ok());
+        lost.ok_or_else(|| format!("no figures in {text}").into())
+    }
+
     /// The network device for the guest.
     pub fn nic(&self) -> Nic {
         Nic::Tap { name: self.name.clone(), queues: self.queues }
