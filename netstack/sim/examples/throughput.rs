@@ -1,5 +1,6 @@
 //! Writes the tables of `docs/performance/throughput.md`: `cargo run --release -p weir-sim --example throughput`.
 //!
+//! With `queue`, `loss` or `fairness` it writes that table alone.
 //! With `trace RATE_MBIT ROUND_TRIP_US QUEUE_BYTES MS` it prints what one flow does over such a path instead.
 
 use std::fmt::Write as _;
@@ -9,7 +10,6 @@ use weir_sim::bulk::{Bulk, Loss, Measured, Path, cubic_segments, jain, reno_segm
 use weir_tcp::CongestionAlgorithm::{self, Cubic, NewReno};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance/throughput.md");
-const BEGIN: &str = "<!-- written by the example -->\n";
 const SEEDS: u64 = 4;
 const BOTH: [CongestionAlgorithm; 2] = [Cubic, NewReno];
 
@@ -18,11 +18,23 @@ fn main() {
     if arguments.first().is_some_and(|word| word == "trace") {
         return trace(&arguments[1..]);
     }
-    let tables = format!("{}\n{}\n{}", without_loss(), with_loss(), fairness());
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
+    let sections: [(&str, fn() -> String); 3] = [("fairness", fairness), ("queue", without_loss), ("loss", with_loss)];
+    for (name, table) in sections {
+        if wanted(name) {
+            write(name, &table());
+        }
+    }
+}
+
+/// Puts a table in its place in the document.
+fn write(name: &str, table: &str) {
     let text = std::fs::read_to_string(DOCUMENT).expect("the document");
-    let (head, _) = text.split_once(BEGIN).expect("the document's mark");
-    std::fs::write(DOCUMENT, format!("{head}{BEGIN}\n{tables}")).expect("the document can be written");
-    println!("{tables}");
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (head, rest) = text.split_once(&begin).expect("the table's begin");
+    let (_, tail) = rest.split_once(&end).expect("the table's end");
+    std::fs::write(DOCUMENT, format!("{head}{begin}\n{table}\n{end}{tail}")).expect("the document can be written");
+    println!("{table}");
 }
 
 fn path(rate_mbit: u64, round_trip_us: u64, queue_round_trips: f64, loss: Loss) -> Path {
@@ -77,35 +89,29 @@ fn without_loss() -> String {
             }
         }
     }
-    let bulk = |&(rate_mbit, round_trip_us, queue, algorithm): &(u64, u64, f64, CongestionAlgorithm),
-                spans: (u64, u64)| {
-        let (from_ms, to_ms) = spans;
-        let mut bulk = Bulk { from_ms, to_ms, ..Bulk::new(1, path(rate_mbit, round_trip_us, queue, Loss::None)) };
+    let bulk = |&(rate_mbit, round_trip_us, queue, algorithm): &(u64, u64, f64, CongestionAlgorithm)| {
+        let path = path(rate_mbit, round_trip_us, queue, Loss::None);
+        let mut bulk = Bulk { from_ms: 1_000, to_ms: 3_000, ..Bulk::new(1, path) };
         bulk.config.congestion = algorithm;
         bulk
     };
-    let early: Vec<Bulk> = cases.iter().map(|case| bulk(case, (1_000, 3_000))).collect();
-    let late: Vec<Bulk> = cases.iter().map(|case| bulk(case, (20_000, 30_000))).collect();
-    let (early, late) = (run_all(&early), run_all(&late));
+    let bulks: Vec<Bulk> = cases.iter().map(bulk).collect();
+    let measured = run_all(&bulks);
     let mut table = String::from(
-        "### Without loss on the way\n\n\
-         | link | round trip | queue | algorithm | of the link, 1 to 3 s | of the link, 20 to 30 s | dropped | episodes | timeouts |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| link | round trip | queue | algorithm | of the link, 1 to 3 s | dropped | episodes | timeouts |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for (at, case) in cases.iter().enumerate() {
+    for (case, (bulk, run)) in cases.iter().zip(bulks.iter().zip(&measured)) {
         let (rate_mbit, round_trip_us, queue, algorithm) = case;
-        let link = bulk(case, (0, 1)).link_goodput();
-        let (early, late) = (&early[at], &late[at]);
         let _ = writeln!(
             table,
-            "| {} Gbit/s | {} ms | {queue} round trips | {algorithm:?} | {:.1} % | {:.1} % | {} | {} | {} |",
+            "| {} Gbit/s | {} ms | {queue} round trips | {algorithm:?} | {:.1} % | {} | {} | {} |",
             rate_mbit / 1_000,
             round_trip_us / 1_000,
-            100.0 * early.goodput[0] / link,
-            100.0 * late.goodput[0] / link,
-            late.dropped,
-            late.recoveries,
-            late.timeouts,
+            100.0 * run.goodput[0] / bulk.link_goodput(),
+            run.dropped,
+            run.recoveries,
+            run.timeouts,
         );
     }
     table
@@ -134,8 +140,7 @@ fn with_loss() -> String {
     }
     let measured = run_all(&bulks);
     let mut table = String::from(
-        "### With loss, 10 Gbit/s\n\n\
-         | algorithm | round trip | loss | model, segments | lost at random | of the model | rate, Mbit/s | one of every n lost | of the model | timeouts |\n\
+        "| algorithm | round trip | loss | model, segments | lost at random | of the model | rate, Mbit/s | one of every n lost | of the model | timeouts |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for (&(algorithm, round_trip_us, every), runs) in cases.iter().zip(measured.chunks(1 + SEEDS as usize)) {
@@ -162,39 +167,36 @@ fn with_loss() -> String {
 fn fairness() -> String {
     let mut cases = Vec::new();
     for algorithm in BOTH {
-        for rate_mbit in [100, 1_000] {
-            for queue in [0.2, 1.0] {
+        for rate_mbit in [20, 100] {
+            for queue in [0.2, 1.0, 2.0] {
                 cases.push((algorithm, rate_mbit, queue));
             }
         }
     }
-    let bulk = |&(algorithm, rate_mbit, queue): &(CongestionAlgorithm, u64, f64), seed: u64| {
-        let (from_ms, to_ms) = if rate_mbit > 100 { (100_000, 160_000) } else { (20_000, 80_000) };
-        let starts_ms = vec![0, 2_000 + 7 * seed];
+    let bulk = |&(algorithm, rate_mbit, queue): &(CongestionAlgorithm, u64, f64)| {
+        let (from_ms, to_ms) = (20_000, 80_000);
+        let starts_ms = vec![0, 2_000];
         let path = path(rate_mbit, 20_000, queue, Loss::None);
-        let mut bulk = Bulk { from_ms, to_ms, starts_ms, ..Bulk::new(seed, path) };
+        let mut bulk = Bulk { from_ms, to_ms, starts_ms, ..Bulk::new(1, path) };
         bulk.config.congestion = algorithm;
         bulk
     };
-    let bulks: Vec<Bulk> =
-        cases.iter().flat_map(|case| (1..=2).map(|seed| bulk(case, seed)).collect::<Vec<_>>()).collect();
+    let bulks: Vec<Bulk> = cases.iter().map(bulk).collect();
     let measured = run_all(&bulks);
     let mut table = String::from(
-        "### Two flows, the second two seconds later, 20 ms\n\n\
-         | algorithm | link | queue | measured | Jain's index, each of two runs | of the link |\n\
-         | --- | --- | --- | --- | --- | --- |\n",
+        "| algorithm | link | queue | measured | Jain's index | of the link | dropped |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for (case, (runs, bulks)) in cases.iter().zip(measured.chunks(2).zip(bulks.chunks(2))) {
+    for (case, (run, bulk)) in cases.iter().zip(measured.iter().zip(&bulks)) {
         let (algorithm, rate_mbit, queue) = case;
-        let shares: f64 = runs.iter().flat_map(|run| &run.goodput).sum::<f64>() / 2.0;
         let _ = writeln!(
             table,
-            "| {algorithm:?} | {rate_mbit} Mbit/s | {queue} round trips | {} to {} s | {:.3}, {:.3} | {:.1} % |",
-            bulks[0].from_ms / 1_000,
-            bulks[0].to_ms / 1_000,
-            jain(&runs[0].goodput),
-            jain(&runs[1].goodput),
-            100.0 * shares / bulks[0].link_goodput(),
+            "| {algorithm:?} | {rate_mbit} Mbit/s | {queue} round trips | {} to {} s | {:.3} | {:.1} % | {} |",
+            bulk.from_ms / 1_000,
+            bulk.to_ms / 1_000,
+            jain(&run.goodput),
+            100.0 * run.goodput.iter().sum::<f64>() / bulk.link_goodput(),
+            run.dropped,
         );
     }
     table
