@@ -65,13 +65,15 @@ pub(crate) enum Incident {
     Retry,
     /// A request was sent to another server, after one could not be connected to.
     Redispatch,
+    /// A server failed too often in a row, and is left alone for a time.
+    Ejected,
     /// An idle connection was found dead before it was used.
     StaleConnection,
     /// No buffer was free for a response or a head.
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 18] = [
+const INCIDENTS: [(Incident, &str); 19] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::HeadTimeout, "head_timeout"),
     (Incident::KeepAliveTimeout, "keep_alive_timeout"),
@@ -88,6 +90,7 @@ const INCIDENTS: [(Incident, &str); 18] = [
     (Incident::ExcessBytes, "excess_bytes"),
     (Incident::Retry, "retry"),
     (Incident::Redispatch, "redispatch"),
+    (Incident::Ejected, "ejected"),
     (Incident::StaleConnection, "stale_connection"),
     (Incident::NoBuffer, "no_buffer"),
 ];

@@ -19,7 +19,7 @@
 //! clients as [`Setup::connections`] says, and as many connections to servers, and as many idle ones; nothing is allocated for
 //! a request unless its head comes in pieces, is longer than a buffer, or a peer does not take what is sent to it.
 //!
-//! What is not here yet: health checks (a server that refuses a connection is left alone for one second instead), Upgrade
+//! What is not here yet: health checks (a server that fails is left alone for a time that doubles instead), Upgrade
 //! (it is not forwarded, so servers answer without it), trusted proxies (`X-Forwarded-*` is always replaced).
 
 #![no_std]

@@ -9,8 +9,14 @@ use core::time::Duration;
 use weir_config::Pool;
 use weir_socket::Instant;
 
-/// How long a server that could not be connected to is left alone. Health checks will replace this guess.
+/// How long a server is left alone after its first failure; twice as long after each further one.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
+
+/// How often that time doubles: at most 32 s.
+const DOUBLINGS_MAX: u8 = 5;
+
+/// Exchanges in a row that fail after the connection was accepted before the server is left alone.
+const ERRORS_MAX: u8 = 5;
 
 /// Longest round of a schedule. Weights that would need more are rounded.
 const SCHEDULE_LEN_MAX: usize = 65_536;
@@ -30,7 +36,12 @@ pub(crate) struct Server {
     pub host: Box<[u8]>,
     /// Number of its counter.
     pub counter: usize,
+    /// Not before then it gets requests while another server can: the one place that choosing looks at.
     down_until: Instant,
+    /// How often in a row it was left alone.
+    ejections: u8,
+    /// Failed exchanges in a row.
+    errors: u8,
     /// The connection that became idle last: an index into the table of backend connections, which links the others.
     pub newest_idle: Option<u32>,
 }
@@ -43,6 +54,8 @@ impl Upstream {
             host: format!("{}", server.address).into_bytes().into(),
             counter: counter + index,
             down_until: Instant::default(),
+            ejections: 0,
+            errors: 0,
             newest_idle: None,
         });
         let schedule = schedule(&pool.servers.iter().map(|server| server.weight).collect::<Vec<_>>());
@@ -84,10 +97,41 @@ impl Upstream {
         self.servers.get_mut(usize::from(index))
     }
 
-    /// The server could not be connected to.
-    pub(crate) fn mark_down(&mut self, index: u16, now: Instant) {
-        if let Some(server) = self.server_mut(index) {
-            server.down_until = now + LEFT_ALONE;
+    /// The server could not be connected to. True: from now on it is left alone.
+    #[cold]
+    pub(crate) fn mark_down(&mut self, index: u16, now: Instant) -> bool {
+        let Some(server) = self.server_mut(index) else { return false };
+        // Requests that were under way when it failed the first time say nothing new.
+        if server.down_until > now {
+            return false;
+        }
+        server.down_until = now + LEFT_ALONE * (1 << server.ejections.min(DOUBLINGS_MAX));
+        server.ejections = server.ejections.saturating_add(1);
+        server.errors = 0;
+        true
+    }
+
+    /// The server accepted a connection, and did not answer as it should. True: from now on it is left alone.
+    ///
+    /// That is for at most half of a pool's servers: when more fail, what is wrong is likely not theirs.
+    #[cold]
+    pub(crate) fn mark_error(&mut self, index: u16, now: Instant) -> bool {
+        let Some(server) = self.server_mut(index) else { return false };
+        server.errors = server.errors.saturating_add(1);
+        if server.errors < ERRORS_MAX {
+            return false;
+        }
+        let down = self.servers.iter().filter(|server| server.down_until > now).count();
+        (down + 1) * 2 <= self.servers.len() && self.mark_down(index, now)
+    }
+
+    /// The server answered.
+    #[inline]
+    pub(crate) fn mark_good(&mut self, index: u16) {
+        if let Some(server) = self.server_mut(index)
+            && (server.errors | server.ejections) != 0
+        {
+            (server.errors, server.ejections) = (0, 0);
         }
     }
 }
@@ -155,5 +199,34 @@ mod tests {
         assert_eq!(upstream.choose(now), None);
         assert!(upstream.choose_any().is_some());
         assert!(upstream.choose(now + LEFT_ALONE).is_some());
+    }
+
+    #[test]
+    fn a_server_that_fails_again_and_again_is_left_alone_for_twice_as_long_each_time() {
+        let mut now = Instant::from_nanos(5_000_000_000);
+        let mut upstream = Upstream::new(&pool(1), 0, 0);
+        for seconds in [1, 2, 4, 8, 16, 32, 32, 32] {
+            assert!(upstream.mark_down(0, now));
+            assert!(!upstream.mark_down(0, now), "what was under way says nothing new");
+            now = now + Duration::from_millis(1000 * seconds - 1);
+            assert_eq!(upstream.choose(now), None, "{seconds} s");
+            now = now + Duration::from_millis(1);
+            assert_eq!(upstream.choose(now), Some(0), "{seconds} s");
+        }
+        upstream.mark_good(0);
+        assert!(upstream.mark_down(0, now));
+        assert_eq!(upstream.choose(now + LEFT_ALONE), Some(0), "one answer, and it begins anew");
+    }
+
+    #[test]
+    fn errors_in_a_row_eject_at_most_half_of_the_servers() {
+        let now = Instant::from_nanos(5_000_000_000);
+        let mut upstream = Upstream::new(&pool(3), 0, 0);
+        let mut fails = |index, times| (0..times).filter(|_| upstream.mark_error(index, now)).count();
+        assert_eq!(fails(0, ERRORS_MAX - 1), 0);
+        assert_eq!(fails(0, 1), 1);
+        assert_eq!(fails(1, 3 * ERRORS_MAX), 0, "two of three would be more than half");
+        upstream.mark_good(1);
+        assert_eq!([upstream.choose(now), upstream.choose(now), upstream.choose(now)], [Some(1), Some(2), Some(1)]);
     }
 }

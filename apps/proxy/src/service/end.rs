@@ -140,12 +140,14 @@ impl<M: MetricsSource> Service<M> {
             self.drop_front(net, key, true);
         } else if is_begun {
             self.counters.incident(Incident::ServerTimeout);
+            self.server_failed(net, key);
             self.fail(net, key, 504);
         } else if is_request_stuck {
             self.counters.incident(Incident::ClientTimeout);
             self.fail(net, key, 408);
         } else {
             self.counters.incident(Incident::FirstByteTimeout);
+            self.server_failed(net, key);
             self.fail(net, key, 504);
         }
         self.drive(net, key);

@@ -138,9 +138,7 @@ impl<M: MetricsSource> Service<M> {
             ConnectError::TableFull => self.counters.incident(Incident::NoConnection),
             ConnectError::NoRoute | ConnectError::InvalidAddress => {
                 self.counters.incident(Incident::ConnectFailed);
-                if let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) {
-                    upstream.mark_down(server, now);
-                }
+                self.server_refused(now, pool, server);
             }
         }
     }
@@ -183,6 +181,7 @@ impl<M: MetricsSource> Service<M> {
             Fault::ServerGone => self.server_gone(net, key),
             Fault::BadResponse => {
                 self.counters.incident(Incident::BadResponse);
+                self.server_failed(net, key);
                 self.fail(net, key, 502);
             }
             Fault::NoBuffer => {
@@ -211,6 +210,7 @@ impl<M: MetricsSource> Service<M> {
         let may_retry = exchange.is_reused && exchange.is_replayable && !exchange.is_retried && is_unanswered;
         if !may_retry {
             self.counters.incident(Incident::ServerGone);
+            self.server_failed(net, key);
             return self.fail(net, key, 502);
         }
         exchange.is_retried = true;
@@ -222,10 +222,8 @@ impl<M: MetricsSource> Service<M> {
     /// The server could not be connected to: nothing of the request is lost, so another one gets it.
     pub(super) fn connect_failed(&mut self, net: &mut impl Sockets, key: Key, status: u16) {
         let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
-        let server = exchange.server;
-        if let Some(upstream) = self.upstreams.get_mut(usize::from(exchange.pool)) {
-            upstream.mark_down(server, net.now());
-        }
+        let (pool, server) = (exchange.pool, exchange.server);
+        self.server_refused(net.now(), pool, server);
         self.take_back(net, key, true);
         if self.choose_another(net, key) {
             self.attempt(net, key, true);

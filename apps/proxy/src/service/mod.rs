@@ -1,5 +1,6 @@
 //! The service of one core: its tables, its listeners, and where each event goes.
 
+mod eject;
 mod end;
 mod forward;
 mod relay;

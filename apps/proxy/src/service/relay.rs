@@ -152,7 +152,11 @@ impl<M: MetricsSource> Service<M> {
         }
         let is_clean = back.inbox.is_empty() && back.outbox.is_empty();
         let has_room = self.counters.idle_backs < self.fronts.capacity() as u64;
-        match self.upstreams.get_mut(usize::from(pool)) {
+        let mut upstream = self.upstreams.get_mut(usize::from(pool));
+        if let Some(upstream) = &mut upstream {
+            upstream.mark_good(back.server);
+        }
+        match upstream {
             Some(upstream) if is_persistent && is_clean && has_room => {
                 back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
                 self.backs.put_idle(&mut self.counters, upstream, key);

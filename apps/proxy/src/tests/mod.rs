@@ -1,5 +1,6 @@
 //! The service against a network in memory: every test plays the clients, the servers and the clock.
 
+mod eject;
 mod faults;
 mod flow;
 mod local;
