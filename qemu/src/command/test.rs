@@ -114,6 +114,9 @@ const STEPS: [Step; 9] = [
     },
 ];
 
+/// How much longer each run may take with the long variants: four transfers of 1 GiB take half an hour each.
+const LONG_FACTOR: u64 = 6;
+
 /// How long the output of what was killed is waited for.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
@@ -212,7 +215,9 @@ impl Step {
             }
             let _ = sender.send(Event::Closed);
         });
-        let mut deadline = Instant::now() + Duration::from_secs(60 * self.minutes_max);
+        let patience = if options.long { LONG_FACTOR } else { 1 };
+        let minutes_max = self.minutes_max * patience;
+        let mut deadline = Instant::now() + Duration::from_secs(60 * minutes_max);
         let mut killed = false;
         let mut count = Count::default();
         loop {
@@ -228,7 +233,7 @@ impl Step {
                 }
                 Err(_) if killed => break,
                 Err(_) => {
-                    say(&format!("test: {} took longer than {} minutes and was ended", self.title, self.minutes_max));
+                    say(&format!("test: {} took longer than {minutes_max} minutes and was ended", self.title));
                     kill(&mut child);
                     (killed, deadline) = (true, Instant::now() + KILL_GRACE);
                 }
