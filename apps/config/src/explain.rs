@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::model::{Action, Addressing, Balance, Config, HostMatch, IdlePolicy, PanicPolicy, Route};
+use crate::model::{Action, Addressing, Balance, Config, Health, HostMatch, HttpCheck, IdlePolicy, PanicPolicy, Route};
 use crate::units::{duration_text, size_text};
 
 impl Config {
@@ -26,6 +26,7 @@ impl Config {
         for pool in &self.pools {
             let Balance::RoundRobin = pool.balance;
             lines.push(format!("pool {}: round robin over {} servers", pool.name, pool.servers.len()));
+            lines.extend(pool.health.as_ref().map(health_line));
             let servers = pool.servers.iter();
             lines.extend(servers.map(|s| format!("  {}: {}, weight {}", s.name, s.address, s.weight)));
         }
@@ -106,4 +107,14 @@ fn addressing_text<A: fmt::Display>(addressing: &Addressing<A>, automatic: &str)
         }
         Addressing::Static { address, prefix_len, gateway: None } => format!("{address}/{prefix_len}, no gateway"),
     }
+}
+
+fn health_line(health: &Health) -> String {
+    let Health { http, interval_ns, timeout_ns, rise, fall } = health;
+    let asked = match http {
+        Some(HttpCheck { path, expect: (first, last), .. }) => format!("GET {path} expecting {first}-{last}"),
+        None => "connecting".to_string(),
+    };
+    let (interval, timeout) = (duration_text(*interval_ns), duration_text(*timeout_ns));
+    format!("  checked by {asked} each {interval}, timeout {timeout}, rise {rise}, fall {fall}")
 }

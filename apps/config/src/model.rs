@@ -157,8 +157,42 @@ pub struct Pool {
     pub name: String,
     /// How they share.
     pub balance: Balance,
+    /// How its servers are checked; without it they are not.
+    pub health: Option<Health>,
     /// At least one with a weight above zero; names are unique.
     pub servers: Vec<Server>,
+}
+
+/// `[pool.health]`: how servers are asked whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked; without it, a connection that is accepted is answer enough.
+    pub http: Option<HttpCheck>,
+    /// From one check of a server to its next.
+    pub interval_ns: u64,
+    /// For a whole check, from the attempt to connect to the head of the response.
+    pub timeout_ns: u64,
+    /// Checks in a row that must succeed before a server that was down is up.
+    pub rise: u8,
+    /// Checks in a row that must fail before a server that was up is down.
+    pub fall: u8,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { http: None, interval_ns: 2_000_000_000, timeout_ns: 2_000_000_000, rise: 2, fall: 3 }
+    }
+}
+
+/// A GET request that a server has to answer well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Target of the request.
+    pub path: String,
+    /// Value of Host; the server's address without it.
+    pub host: Option<String>,
+    /// Lowest and highest status that is good.
+    pub expect: (u16, u16),
 }
 
 /// How a pool's servers share requests.

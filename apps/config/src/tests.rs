@@ -193,7 +193,7 @@ fn what_is_planned_is_refused_and_not_ignored() {
         ),
         ("[[pool]]\nname = \"p\"\nbalance = ¶\"random-2\"\n", "balance = \"random-2\""),
         ("[[pool]]\nname = \"p\"\n¶hash_on = \"uri\"\n", "hash_on"),
-        ("[[pool]]\nname = \"p\"\n[pool.¶health]\ninterval = \"2s\"\n", "health"),
+        ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
         ("[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\n¶max_connections = 3\n", "max_connections"),
         ("[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = ¶\"api.local:80\"\n", "host names"),
         ("[limits]\n¶request_rate = 3\n", "request_rate"),
@@ -448,4 +448,31 @@ fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
     assert_eq!(Config::parse(&deep).expect_err("too deep").kind(), ErrorKind::Syntax);
     let dotted = format!("{}a = 1", "a.".repeat(200_000));
     assert!(Config::parse(&dotted).is_err());
+}
+
+#[test]
+fn health_checks_have_defaults_and_ranges() {
+    let with = |health: &str| format!("{WEB}[[listener.route]]\npool = \"api\"\n{POOL}[pool.health]\n{health}");
+    let parsed = Config::parse(&with("").replace('¶', "")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(parsed.pools[0].health, Some(Health::default()));
+    let text = with(
+        "http = { path = \"/h\", expect = \"200\", host = \"a\" }\ninterval = \"1s\"\ntimeout = \"50ms\"\nrise = 1\nfall = 9\n",
+    );
+    let health = Config::parse(&text).unwrap_or_else(|error| panic!("{error}")).pools.remove(0).health.expect("checks");
+    let http = HttpCheck { path: "/h".into(), host: Some("a".into()), expect: (200, 200) };
+    let expected = Health { http: Some(http), interval_ns: 1_000_000_000, timeout_ns: 50_000_000, rise: 1, fall: 9 };
+    assert_eq!(health, expected);
+    for (kind, bad) in [
+        (ErrorKind::OutOfRange, "interval = ¶\"10ms\"\n"),
+        (ErrorKind::OutOfRange, "rise = ¶0\n"),
+        (ErrorKind::OutOfRange, "fall = ¶101\n"),
+        (ErrorKind::InvalidValue, "http = { path = ¶\"healthz\" }\n"),
+        (ErrorKind::InvalidValue, "http = { path = ¶\"/a b\" }\n"),
+        (ErrorKind::MissingKey, "http = ¶{ expect = \"200\" }\n"),
+        (ErrorKind::OutOfRange, "http = { path = \"/\", expect = ¶\"399-200\" }\n"),
+        (ErrorKind::OutOfRange, "http = { path = \"/\", expect = ¶\"+20\" }\n"),
+        (ErrorKind::UnknownKey, "¶intervall = \"2s\"\n"),
+    ] {
+        fails(kind, &with(bad), "");
+    }
 }

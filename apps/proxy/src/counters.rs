@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use weir_config::Config;
 use weir_http1::Reject;
 
+use crate::health::{OUTCOMES, Outcome};
+
 /// Whether a value only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -104,6 +106,10 @@ pub struct Counters {
     requests: Box<[Named]>,
     /// Exchanges begun, per server.
     servers: Box<[Named]>,
+    /// Whether each server gets requests as far as health checks say; in the order of `servers`.
+    servers_up: Box<[bool]>,
+    /// Health checks that ended, by how.
+    checks: [u64; OUTCOMES.len()],
     /// Responses by class of status.
     responses: [u64; CLASSES.len()],
     rejects: [u64; Reject::ALL.len()],
@@ -129,9 +135,13 @@ impl Counters {
             .pools
             .iter()
             .flat_map(|pool| pool.servers.iter().map(move |server| format!("{}/{}", pool.name, server.name)));
+        let servers = servers.map(named).collect::<Box<[_]>>();
+        let checked = config.pools.iter().flat_map(|pool| pool.servers.iter().map(|_| pool.health.is_none()));
         Self {
+            servers_up: checked.collect(),
+            checks: [0; _],
             requests: listeners.chain(["admin".into()]).map(named).collect::<Vec<_>>().into(),
-            servers: servers.map(named).collect::<Vec<_>>().into(),
+            servers,
             responses: [0; _],
             rejects: [0; _],
             incidents: [0; _],
@@ -185,6 +195,21 @@ impl Counters {
         }
     }
 
+    #[cold]
+    pub(crate) fn check(&mut self, outcome: Outcome) {
+        if let Some(count) = self.checks.get_mut(outcome as usize) {
+            *count += 1;
+        }
+    }
+
+    /// `server` counts through all pools.
+    #[cold]
+    pub(crate) fn server_up(&mut self, server: usize, is_up: bool) {
+        if let Some(state) = self.servers_up.get_mut(server) {
+            *state = is_up;
+        }
+    }
+
     /// Hands every value to `give`, the same ones in the same order each time.
     pub fn visit(&self, mut give: impl FnMut(Sample)) {
         let mut counter = |metric, label, value| give(Sample { metric, kind: Kind::Counter, label, value });
@@ -203,7 +228,14 @@ impl Counters {
         for ((_, name), value) in INCIDENTS.iter().zip(self.incidents) {
             counter("weir_incidents_total", Some(("reason", name)), value);
         }
+        for ((_, name), value) in OUTCOMES.iter().zip(self.checks) {
+            counter("weir_checks_total", Some(("outcome", name)), value);
+        }
         counter("weir_client_connections_total", None, self.connections);
+        for (named, &is_up) in self.servers.iter().zip(&self.servers_up) {
+            let label = Some(("server", named.label));
+            give(Sample { metric: "weir_server_up", kind: Kind::Gauge, label, value: is_up.into() });
+        }
         let mut gauge = |metric, value| give(Sample { metric, kind: Kind::Gauge, label: None, value });
         gauge("weir_client_connections", self.open_fronts);
         gauge("weir_server_connections", self.open_backs);
@@ -231,6 +263,9 @@ mod tests {
     fn incidents_are_numbered_in_order() {
         for (index, (incident, _)) in INCIDENTS.iter().enumerate() {
             assert_eq!(*incident as usize, index);
+        }
+        for (index, (outcome, _)) in OUTCOMES.iter().enumerate() {
+            assert_eq!(*outcome as usize, index);
         }
     }
 }

@@ -19,8 +19,11 @@
 //! clients as [`Setup::connections`] says, and as many connections to servers, and as many idle ones; nothing is allocated for
 //! a request unless its head comes in pieces, is longer than a buffer, or a peer does not take what is sent to it.
 //!
-//! What is not here yet: health checks (a server that fails is left alone for a time that doubles instead), Upgrade
-//! (it is not forwarded, so servers answer without it), trusted proxies (`X-Forwarded-*` is always replaced).
+//! Servers are checked by one core for all (`health`); besides, each core leaves a server alone that fails it, for a time that
+//! doubles (`upstream`).
+//!
+//! What is not here yet: Upgrade (it is not forwarded, so servers answer without it), trusted proxies (`X-Forwarded-*` is
+//! always replaced).
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,6 +35,7 @@ mod counters;
 mod exchange;
 mod front;
 mod heads;
+mod health;
 mod metrics;
 mod router;
 mod service;
@@ -45,5 +49,6 @@ mod upstream;
 mod tests;
 
 pub use counters::{Counters, Kind, Sample};
+pub use health::Verdict;
 pub use metrics::MetricsSource;
 pub use service::{Service, Setup, StartError};

@@ -13,6 +13,8 @@ pub(crate) enum Owner {
     Front(Key),
     /// A connection to a server.
     Back(Key),
+    /// A health check: number of the server's checks, and of the check.
+    Check(Key),
 }
 
 /// Kind in the two highest bits, then the generation, then the index.
@@ -20,6 +22,7 @@ const KIND_SHIFT: u32 = 32 + GENERATION_BITS;
 
 const FRONT: u64 = 1;
 const BACK: u64 = 2;
+const CHECK: u64 = 3;
 
 impl Owner {
     #[inline]
@@ -29,6 +32,7 @@ impl Owner {
             Self::Listener(index) => index.into(),
             Self::Front(key) => word(FRONT, key),
             Self::Back(key) => word(BACK, key),
+            Self::Check(key) => word(CHECK, key),
         })
     }
 
@@ -39,6 +43,7 @@ impl Owner {
         match token.0 >> KIND_SHIFT {
             FRONT => Self::Front(key),
             BACK => Self::Back(key),
+            CHECK => Self::Check(key),
             _ => Self::Listener(index),
         }
     }
@@ -51,7 +56,7 @@ mod tests {
     #[test]
     fn tokens_come_back_as_they_were() {
         let key = Key { index: u32::MAX, generation: (1 << GENERATION_BITS) - 1 };
-        for owner in [Owner::Listener(7), Owner::Front(key), Owner::Back(key)] {
+        for owner in [Owner::Listener(7), Owner::Front(key), Owner::Back(key), Owner::Check(key)] {
             assert_eq!(Owner::of(owner.token()), owner);
         }
     }

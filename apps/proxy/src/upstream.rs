@@ -18,6 +18,9 @@ const DOUBLINGS_MAX: u8 = 5;
 /// Exchanges in a row that fail after the connection was accepted before the server is left alone.
 const ERRORS_MAX: u8 = 5;
 
+/// The end of time: a server that health checks found down waits for their next verdict.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
 /// Longest round of a schedule. Weights that would need more are rounded.
 const SCHEDULE_LEN_MAX: usize = 65_536;
 
@@ -38,12 +41,23 @@ pub(crate) struct Server {
     pub counter: usize,
     /// Not before then it gets requests while another server can: the one place that choosing looks at.
     down_until: Instant,
+    health: Health,
     /// How often in a row it was left alone.
     ejections: u8,
     /// Failed exchanges in a row.
     errors: u8,
     /// The connection that became idle last: an index into the table of backend connections, which links the others.
     pub newest_idle: Option<u32>,
+}
+
+/// What health checks say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    /// Nothing yet: no requests before the first verdict.
+    Unknown,
+    /// It is up, or is not checked.
+    Up,
+    Down,
 }
 
 impl Upstream {
@@ -53,7 +67,8 @@ impl Upstream {
             address: server.address,
             host: format!("{}", server.address).into_bytes().into(),
             counter: counter + index,
-            down_until: Instant::default(),
+            down_until: if pool.health.is_some() { NEVER } else { Instant::default() },
+            health: if pool.health.is_some() { Health::Unknown } else { Health::Up },
             ejections: 0,
             errors: 0,
             newest_idle: None,
@@ -77,9 +92,16 @@ impl Upstream {
         None
     }
 
-    /// The server whose turn it is, even if it seems to be down.
+    /// The server whose turn it is, even if it seems to be down. None: nothing is known of any server yet.
+    #[cold]
     pub(crate) fn choose_any(&mut self) -> Option<u16> {
-        self.take_turn()
+        for _ in 0..self.schedule.len() {
+            let index = self.take_turn()?;
+            if self.servers.get(usize::from(index)).is_some_and(|server| server.health != Health::Unknown) {
+                return Some(index);
+            }
+        }
+        None
     }
 
     #[inline]
@@ -134,6 +156,16 @@ impl Upstream {
             (server.errors, server.ejections) = (0, 0);
         }
     }
+
+    /// What health checks found; the number of the server's counter.
+    #[cold]
+    pub(crate) fn set_health(&mut self, index: u16, is_up: bool) -> Option<usize> {
+        let server = self.server_mut(index)?;
+        server.health = if is_up { Health::Up } else { Health::Down };
+        server.down_until = if is_up { Instant::default() } else { NEVER };
+        (server.errors, server.ejections) = (0, 0);
+        Some(server.counter)
+    }
 }
 
 /// Turns in proportion to the weights: a server of weight w has its turns at (k + 1/2) / w of the round.
@@ -183,6 +215,7 @@ mod tests {
         Pool {
             name: "p".into(),
             balance: weir_config::Balance::RoundRobin,
+            health: None,
             servers: (0..servers).map(server).collect(),
         }
     }
@@ -228,5 +261,22 @@ mod tests {
         assert_eq!(fails(1, 3 * ERRORS_MAX), 0, "two of three would be more than half");
         upstream.mark_good(1);
         assert_eq!([upstream.choose(now), upstream.choose(now), upstream.choose(now)], [Some(1), Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn a_verdict_lasts_until_the_next() {
+        let now = Instant::from_nanos(5_000_000_000);
+        let late = now + Duration::from_secs(1 << 30);
+        let mut checked = pool(2);
+        checked.health = Some(weir_config::Health::default());
+        let mut upstream = Upstream::new(&checked, 7, 0);
+        assert_eq!((upstream.choose(late), upstream.choose_any()), (None, None), "nothing before the first verdict");
+        assert_eq!(upstream.set_health(1, false), Some(8));
+        assert_eq!((upstream.choose(late), upstream.choose_any()), (None, Some(1)));
+        assert_eq!(upstream.set_health(0, true), Some(7));
+        assert_eq!([upstream.choose(now), upstream.choose(now)], [Some(0), Some(0)]);
+        assert!(!upstream.mark_down(1, now), "a failure does not shorten the verdict");
+        assert_eq!([upstream.choose(late), upstream.choose(late)], [Some(0), Some(0)]);
+        assert_eq!(upstream.set_health(9, true), None);
     }
 }

@@ -37,6 +37,11 @@ impl Control {
         Self { net, common, next_tick_ns: 0, ticks: 0, link, is_dead: false, is_ready: false, is_without_dhcp: false }
     }
 
+    /// Whether there was an address once.
+    pub const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
     /// When [`tick`](Self::tick) has to be called at the latest.
     pub const fn next_tick_ns(&self) -> u64 {
         self.next_tick_ns

@@ -5,13 +5,14 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
-use weir_kernel::{cores, error, memory, time, warn};
+use weir_kernel::{cores, error, info, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
-use weir_proxy::{Service, Setup};
+use weir_proxy::{Service, Setup, Verdict};
 use weir_socket::{Instant, Sockets};
 use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Message, Shard, ShardConfig, Spread};
 
 use crate::control::Control;
+use crate::mail::{Mail, News};
 use crate::mesh::Links;
 use crate::metrics::{self, Figures};
 use crate::seat::{Common, Seat};
@@ -35,7 +36,8 @@ struct Core {
     wire: Wire,
     shard: Shard,
     service: Service<Figures>,
-    links: Links<Message>,
+    links: Links<Mail>,
+    news: News,
     calls: Calls,
     sleeper: Sleeper,
     control: Option<Control>,
@@ -109,7 +111,22 @@ impl Core {
         let control = control.map(|net| Control::new(net, Arc::clone(&common)));
         let sleeper = Sleeper::new(common.config.tuning.idle);
         let (calls, published_ns, turns) = (Calls::default(), 0, Turns::default());
-        Self { id, wire, shard, service, links, calls, sleeper, control, common, published_ns, is_news: true, turns }
+        let news = News::default();
+        Self {
+            id,
+            wire,
+            shard,
+            service,
+            links,
+            news,
+            calls,
+            sleeper,
+            control,
+            common,
+            published_ns,
+            is_news: true,
+            turns,
+        }
     }
 
     fn begin(&mut self) {
@@ -131,13 +148,19 @@ impl Core {
         self.shard.poll_transmit(&mut self.wire);
         self.wire.flush(&mut self.calls);
         let sent = self.give_messages();
+        let told = self.control.is_some() && self.watch_servers();
         if !self.calls.is_empty() {
             self.wake_sleepers();
         }
         if let Some(control) = &mut self.control {
+            let was_ready = control.is_ready();
             control.tick(now_ns, &mut self.shard);
+            // Without an address of its own, it would find every server down.
+            if control.is_ready() && !was_ready {
+                self.service.begin_checks(&self.common.config, now_ns, self.shard.now());
+            }
         }
-        messages | frames | events | relayed | sent
+        messages | frames | events | relayed | sent | told
     }
 
     fn take_messages(&mut self) -> bool {
@@ -145,7 +168,10 @@ impl Core {
         for from in 0..self.links.cores() {
             for _ in 0..MESSAGES_PER_TURN {
                 let Some(message) = self.links.receive_from(from) else { break };
-                self.shard.handle_message(message);
+                match message {
+                    Mail::Stack(message) => self.shard.handle_message(message),
+                    Mail::Verdict(verdict) => self.service.apply_verdict(verdict),
+                }
                 any = true;
             }
         }
@@ -183,13 +209,32 @@ impl Core {
         while let Some((target, message)) = self.shard.poll_message() {
             any = true;
             self.calls.add(target);
-            if let Err(message) = self.links.send(target, message) {
+            if let Err(Mail::Stack(message)) = self.links.send(target, Mail::Stack(message)) {
                 self.shard.refuse_message(target, message);
                 // The ring has to be emptied first; the rest waits for the next turn.
                 break;
             }
         }
         any
+    }
+
+    /// On the control core: checks the servers whose time has come, and tells the others what was found. Whether there is
+    /// more to tell.
+    fn watch_servers(&mut self) -> bool {
+        let now = self.shard.now();
+        if self.service.next_check().is_some_and(|due| due <= now) {
+            self.service.check_servers(&mut self.shard);
+        }
+        while let Some(verdict) = self.service.poll_verdict() {
+            self.is_news = true;
+            say(&self.common, verdict);
+            self.news.add(verdict);
+        }
+        if self.news.is_empty() {
+            return false;
+        }
+        self.news.send(self.id.index(), &mut self.links, &mut self.calls);
+        !self.news.is_empty()
     }
 
     #[cold]
@@ -229,8 +274,9 @@ impl Core {
         let shard = self.shard.next_deadline().map(Instant::as_nanos);
         let publish = self.is_news.then_some(self.published_ns + PUBLISH_PERIOD_NS);
         let control = self.control.as_ref().map(Control::next_tick_ns);
+        let check = self.control.as_ref().and_then(|_| self.service.next_check()).map(Instant::as_nanos);
         let fetch = self.wire.is_owed().then_some(now_ns + FETCH_PERIOD_NS);
-        [shard, publish, control, fetch].into_iter().flatten().min()
+        [shard, publish, control, check, fetch].into_iter().flatten().min()
     }
 
     /// Publishes the counters if there is news and the last time is long enough ago.
@@ -252,6 +298,18 @@ impl Core {
             metrics::device(to, &self.wire);
             metrics::core(to, &self.turns, self.links.full(), heap);
         });
+    }
+}
+
+#[cold]
+fn say(common: &Common, verdict: Verdict) {
+    let Some(pool) = common.config.pools.get(usize::from(verdict.pool)) else { return };
+    let Some(server) = pool.servers.get(usize::from(verdict.server)) else { return };
+    let (pool, name, address) = (&pool.name, &server.name, server.address);
+    if verdict.is_up {
+        info!("health: server {pool}/{name} at {address} is up");
+    } else {
+        warn!("health: server {pool}/{name} at {address} is down");
     }
 }
 

@@ -25,6 +25,7 @@ mod configuration;
 mod control;
 mod core_life;
 mod devices;
+mod mail;
 mod mesh;
 mod metrics;
 mod plan;

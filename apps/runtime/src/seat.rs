@@ -10,10 +10,11 @@ use weir_hal::CoreId;
 use weir_httpd::Archive;
 use weir_kernel::cores;
 use weir_packet::Pool;
-use weir_stack::{Message, PassiveOwner};
+use weir_stack::PassiveOwner;
 
 use crate::board::Board;
 use crate::core_life;
+use crate::mail::Mail;
 use crate::mesh::Links;
 use crate::plan::Plan;
 use crate::sleep::Bed;
@@ -42,7 +43,7 @@ pub struct Seat {
     /// Its way to the wire.
     pub wire: ParkedWire,
     /// Its ends of the rings.
-    pub links: Links<Message>,
+    pub links: Links<Mail>,
     /// Memory of its packet pool.
     pub pool_memory: &'static mut [u8],
     /// Secret, different on each core.

@@ -3,6 +3,7 @@
 //! Everything runs in a network namespace of its own, so that interfaces, addresses and servers live and die with the run.
 //! Tests wait for a line, an answer or an end, each with a deadline; none sleeps. `WEIR_TEST_LONG=1` makes the loads longer.
 
+mod balancer;
 mod boot;
 mod command;
 mod daemon;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ipv6::TESTS,
         transfer::TESTS,
         syn::TESTS,
+        balancer::TESTS,
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,

@@ -1,6 +1,7 @@
 //! The schema: which sections and keys there are, and what their values may be.
 
 mod check;
+mod health;
 mod listener;
 mod network;
 mod pool;

@@ -30,7 +30,7 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Result<Pools> {
 }
 
 fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<usize>>)> {
-    section.not_yet(&["hash_on", "health", "when_all_down", "backup", "slow_start", "sticky", "retries", "queue"])?;
+    section.not_yet(&["hash_on", "when_all_down", "backup", "slow_start", "sticky", "retries", "queue"])?;
     let name_item = section.require("name", "\"api\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
@@ -40,6 +40,7 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<
             item.choice(&[("round-robin", Balance::RoundRobin)], &["least-connections", "random-2", "hash", "random"])?
         }
     };
+    let health = section.table("health", "[pool.health]")?.map(super::health::read).transpose()?;
     let mut server_names = Names::new("server");
     let mut servers = Vec::new();
     let mut spans = Vec::new();
@@ -58,7 +59,7 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<
         return Err(section.fault(ErrorKind::EmptyPool, message, help));
     }
     section.finish()?;
-    Ok((Pool { name: name.into(), balance, servers }, spans))
+    Ok((Pool { name: name.into(), balance, health, servers }, spans))
 }
 
 fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<usize>)> {

@@ -37,13 +37,13 @@ impl<M: MetricsSource> Service<M> {
         is_persistent: bool,
     ) {
         let Some(front) = self.fronts.get_mut(key) else { return };
-        // The configuration is checked: the pool exists and has a server.
+        // The configuration is checked: the pool exists and has a server. Of each, something is known after its first check.
         let upstream = self.upstreams.get_mut(usize::from(pool));
         let chosen = upstream.and_then(|upstream| {
             let server = upstream.choose(net.now()).or_else(|| upstream.choose_any())?;
             Some((upstream, server))
         });
-        let Some((upstream, server)) = chosen else { return self.answer_error(net, key, 502, Reply::LAST) };
+        let Some((upstream, server)) = chosen else { return self.answer_error(net, key, 503, Reply::LAST) };
         let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
         let client = front.client.get(net, front.flow);
         let head = heads::write(net, &mut self.scratch, |writer| {

@@ -1,5 +1,6 @@
 //! The service of one core: its tables, its listeners, and where each event goes.
 
+mod check;
 mod eject;
 mod end;
 mod forward;
@@ -7,7 +8,7 @@ mod relay;
 mod serve;
 
 use alloc::boxed::Box;
-use alloc::collections::TryReserveError;
+use alloc::collections::{TryReserveError, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -23,6 +24,7 @@ use crate::back::Backs;
 use crate::counters::{Counters, Incident};
 use crate::front::Front;
 use crate::heads::ADDED_BYTES_MAX;
+use crate::health::{Checker, Verdict};
 use crate::metrics::MetricsSource;
 use crate::router::Router;
 use crate::slab::{Key, Slab};
@@ -54,6 +56,9 @@ pub struct Service<M> {
     backs: Backs,
     listeners: Box<[Listener]>,
     upstreams: Box<[Upstream]>,
+    checker: Checker,
+    /// What the other cores have to be told.
+    verdicts: VecDeque<Verdict>,
     local: Local,
     limits: HeadLimits,
     body_bytes_max: u64,
@@ -172,6 +177,8 @@ impl<M: MetricsSource> Service<M> {
             backs: Backs::new(setup.connections)?,
             listeners: listeners.into(),
             upstreams,
+            checker: Checker::none(),
+            verdicts: VecDeque::new(),
             local,
             limits: HeadLimits {
                 head_bytes,
@@ -210,6 +217,7 @@ impl<M: MetricsSource> Service<M> {
             Event::Flow { flow, token, ready } => match Owner::of(token) {
                 Owner::Front(key) => self.handle_front(net, key, ready),
                 Owner::Back(key) => self.handle_back(net, key, ready),
+                Owner::Check(key) => self.handle_check(net, key, ready),
                 Owner::Listener(_) => net.abort(flow),
             },
         }

@@ -3,6 +3,7 @@
 mod eject;
 mod faults;
 mod flow;
+mod health;
 mod local;
 mod proxy;
 mod timeouts;

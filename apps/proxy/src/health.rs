@@ -1,0 +1,292 @@
+//! Active health checks: one core asks every server of a pool with `[pool.health]` whether it is well.
+//!
+//! ```text
+//!   Checker::poll, when a check is due -> a flow -> the answer, the timer or its end -> Outcome
+//!   Outcome x rise / fall -> Verdict -> every core's Upstream
+//! ```
+//!
+//! A server has at most one check under way. The first verdict needs one check; each later one needs `rise` or `fall`
+//! checks in a row, whatever the kind of failure. The first checks are spread over one interval and later ones differ by
+//! up to an eighth of it, so that many servers are not asked in the same moment.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use weir_config::{Config, Health, Pool};
+use weir_http1::{HeadLimits, Method, Response};
+use weir_packet::Chunk;
+use weir_socket::{FlowId, Instant, Readiness, Received, Sockets};
+
+use crate::slab::{GENERATION_BITS, Key};
+use crate::token::Owner;
+
+/// Longest head of a check's response, interim ones included.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// What all cores are told when a server's health changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Number of the pool.
+    pub pool: u16,
+    /// Number of the server in its pool.
+    pub server: u16,
+    /// Whether it gets requests.
+    pub is_up: bool,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    /// No connection, for whatever reason.
+    NotConnected,
+    /// No answer in time.
+    Timeout,
+    /// The server ended the connection before its answer.
+    Closed,
+    /// Not an HTTP response.
+    BadResponse,
+    /// A status that was not asked for.
+    Status,
+}
+
+pub(crate) const OUTCOMES: [(Outcome, &str); 6] = [
+    (Outcome::Passed, "passed"),
+    (Outcome::NotConnected, "not_connected"),
+    (Outcome::Timeout, "timeout"),
+    (Outcome::Closed, "closed"),
+    (Outcome::BadResponse, "bad_response"),
+    (Outcome::Status, "status"),
+];
+
+/// All checks of the image.
+pub(crate) struct Checker {
+    checks: Box<[Check]>,
+    /// When the next one begins.
+    next: Option<Instant>,
+    random: u64,
+}
+
+/// The checks of one server.
+struct Check {
+    pool: u16,
+    server: u16,
+    address: SocketAddr,
+    plan: Plan,
+    due: Instant,
+    /// Number of the check, so that events of the one before are not mistaken for its own.
+    generation: u32,
+    under_way: Option<UnderWay>,
+    /// None before the first verdict.
+    is_up: Option<bool>,
+    /// Checks in a row that contradict the verdict.
+    against: u8,
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    /// The request and the statuses that are good; without it, being accepted is enough.
+    http: Option<(&'static [u8], (u16, u16))>,
+    interval: Duration,
+    timeout: Duration,
+    rise: u8,
+    fall: u8,
+}
+
+struct UnderWay {
+    flow: FlowId,
+    is_established: bool,
+    head: Vec<u8>,
+}
+
+impl Checker {
+    /// No check of any server.
+    pub(crate) fn none() -> Self {
+        Self { checks: Box::default(), next: None, random: 1 }
+    }
+
+    /// Checks of all servers whose pool asks for it, from `now` on.
+    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+        let mut checker = Self { random: seed | 1, ..Self::none() };
+        let mut checks = Vec::new();
+        for (index, pool) in config.pools.iter().enumerate() {
+            let Some(health) = &pool.health else { continue };
+            checks.extend(Check::of_pool(index as u16, pool, health, now));
+        }
+        checker.next = checks.iter().map(|check| check.due).min();
+        checker.checks = checks.into();
+        checker
+    }
+
+    /// When [`poll`](Self::poll) has something to do.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Begins the checks that are due; `ended` is told of those that could not.
+    #[cold]
+    pub(crate) fn poll(&mut self, net: &mut impl Sockets, mut ended: impl FnMut(Outcome, Option<Verdict>)) {
+        let now = net.now();
+        for index in 0..self.checks.len() {
+            let jitter = self.next_random();
+            let Some(check) = self.checks.get_mut(index).filter(|check| check.due <= now) else { continue };
+            check.due = now + check.plan.interval + check.plan.interval / 8 * (jitter % 1024) as u32 / 1024;
+            // A timeout may be longer than the interval: one at a time.
+            if check.under_way.is_none() && !check.begin(net, index as u32) {
+                ended(Outcome::NotConnected, check.judge(Outcome::NotConnected));
+            }
+        }
+        self.next = self.checks.iter().map(|check| check.due).min();
+    }
+
+    /// An event of a check's flow; how the check ended, if it did.
+    #[cold]
+    pub(crate) fn handle(
+        &mut self,
+        net: &mut impl Sockets,
+        key: Key,
+        ready: Readiness,
+    ) -> Option<(Outcome, Option<Verdict>)> {
+        let check = self.checks.get_mut(key.index as usize).filter(|check| check.generation == key.generation)?;
+        let outcome = check.progress(net, ready)?;
+        if let Some(under_way) = check.under_way.take() {
+            // The rest of the answer is of no interest.
+            match outcome {
+                Outcome::Timeout => net.abort(under_way.flow),
+                _ => net.close(under_way.flow),
+            }
+        }
+        Some((outcome, check.judge(outcome)))
+    }
+
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+impl Check {
+    fn of_pool<'p>(index: u16, pool: &'p Pool, health: &'p Health, now: Instant) -> impl Iterator<Item = Self> + 'p {
+        let interval = Duration::from_nanos(health.interval_ns);
+        let spread = interval / (pool.servers.len().max(1) as u32);
+        pool.servers.iter().enumerate().map(move |(number, server)| Self {
+            pool: index,
+            server: number as u16,
+            address: server.address,
+            plan: Plan {
+                http: health.http.as_ref().map(|http| {
+                    let host = http.host.as_ref().map_or_else(|| server.address.to_string(), String::clone);
+                    (request(&http.path, &host), http.expect)
+                }),
+                interval,
+                timeout: Duration::from_nanos(health.timeout_ns),
+                rise: health.rise,
+                fall: health.fall,
+            },
+            due: now + spread * number as u32,
+            generation: 0,
+            under_way: None,
+            is_up: None,
+            against: 0,
+        })
+    }
+
+    /// False: no connection can be opened.
+    fn begin(&mut self, net: &mut impl Sockets, index: u32) -> bool {
+        self.generation = (self.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        let key = Key { index, generation: self.generation };
+        let Ok(flow) = net.connect(self.address, Owner::Check(key).token()) else { return false };
+        net.set_timer(flow, Some(net.now() + self.plan.timeout));
+        self.under_way = Some(UnderWay { flow, is_established: false, head: Vec::new() });
+        true
+    }
+
+    /// Goes on with the check under way; how it ended, if it did.
+    fn progress(&mut self, net: &mut impl Sockets, ready: Readiness) -> Option<Outcome> {
+        let under_way = self.under_way.as_mut()?;
+        if ready.contains(Readiness::WRITABLE) && !under_way.is_established {
+            under_way.is_established = true;
+            let Some((request, _)) = self.plan.http else { return Some(Outcome::Passed) };
+            if net.send(under_way.flow, Chunk::from_static(request)).is_err() {
+                return Some(Outcome::Closed);
+            }
+        }
+        let answer = self.plan.http.and_then(|(_, expect)| under_way.read(net, expect));
+        let ended = if under_way.is_established { Outcome::Closed } else { Outcome::NotConnected };
+        answer
+            .or_else(|| ready.contains(Readiness::CLOSED).then_some(ended))
+            .or_else(|| ready.contains(Readiness::TIMER).then_some(Outcome::Timeout))
+    }
+
+    /// Counts an outcome; the verdict, if it changed.
+    fn judge(&mut self, outcome: Outcome) -> Option<Verdict> {
+        let is_well = outcome == Outcome::Passed;
+        let needed = match self.is_up {
+            None => 1,
+            Some(is_up) if is_up == is_well => {
+                self.against = 0;
+                return None;
+            }
+            Some(true) => self.plan.fall,
+            Some(false) => self.plan.rise,
+        };
+        self.against += 1;
+        if self.against < needed {
+            return None;
+        }
+        self.against = 0;
+        self.is_up = Some(is_well);
+        Some(Verdict { pool: self.pool, server: self.server, is_up: is_well })
+    }
+}
+
+impl UnderWay {
+    /// Reads the response's head; how the check ended, if it did.
+    fn read(&mut self, net: &mut impl Sockets, expect: (u16, u16)) -> Option<Outcome> {
+        if !self.is_established {
+            return None;
+        }
+        loop {
+            match net.receive(self.flow) {
+                Received::Data(chunk) => {
+                    let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
+                    self.head.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
+                }
+                Received::Nothing => return None,
+                Received::End | Received::Closed(_) => return Some(Outcome::Closed),
+            }
+            if let Some(outcome) = self.parse(expect) {
+                return Some(outcome);
+            }
+        }
+    }
+
+    fn parse(&mut self, (first, last): (u16, u16)) -> Option<Outcome> {
+        let limits = HeadLimits { head_bytes: HEAD_BYTES_MAX - 1, target_bytes: HEAD_BYTES_MAX / 2, fields: 100 };
+        loop {
+            match Response::parse(&self.head, Method::Get, &limits) {
+                Err(_) => return Some(Outcome::BadResponse),
+                Ok(None) if self.head.len() >= HEAD_BYTES_MAX => return Some(Outcome::BadResponse),
+                Ok(None) => return None,
+                Ok(Some(response)) if response.is_interim() => {
+                    let used = response.head_len;
+                    self.head.drain(..used);
+                }
+                Ok(Some(response)) if (first..=last).contains(&response.status) => return Some(Outcome::Passed),
+                Ok(Some(_)) => return Some(Outcome::Status),
+            }
+        }
+    }
+}
+
+/// The same bytes for every check of a server, kept for as long as the image runs.
+fn request(path: &str, host: &str) -> &'static [u8] {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-check\r\nConnection: close\r\n\r\n");
+    Box::leak(text.into_bytes().into_boxed_slice())
+}
