@@ -9,7 +9,7 @@ use weir_kernel::{cores, error, info, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup, Verdict};
 use weir_socket::{Instant, Sockets};
-use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Message, Shard, ShardConfig, Spread};
+use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Shard, ShardConfig, Spread};
 
 use crate::control::Control;
 use crate::mail::{Mail, News};

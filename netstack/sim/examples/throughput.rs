@@ -13,13 +13,16 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performa
 const SEEDS: u64 = 4;
 const BOTH: [CongestionAlgorithm; 2] = [Cubic, NewReno];
 
+/// A table's name, and what makes it.
+type Section = (&'static str, fn() -> String);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|word| word == "trace") {
         return trace(&arguments[1..]);
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
-    let sections: [(&str, fn() -> String); 3] = [("fairness", fairness), ("queue", without_loss), ("loss", with_loss)];
+    let sections: [Section; 3] = [("fairness", fairness), ("queue", without_loss), ("loss", with_loss)];
     for (name, table) in sections {
         if wanted(name) {
             write(name, &table());
