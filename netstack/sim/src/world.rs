@@ -1,6 +1,6 @@
 //! The world: two hosts, the network between them, and the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weir_socket::{CloseReason, ConnectError, Instant};
@@ -44,6 +44,8 @@ pub struct Report {
     pub done_ns: u64,
     /// Bytes that arrived at host 0 and at host 1.
     pub received: [u64; 2],
+    /// Transitions between states that happened in either engine, by their names.
+    pub transitions: BTreeSet<(&'static str, &'static str)>,
 }
 
 /// What is wrong with a world.
@@ -206,6 +208,7 @@ impl World {
             dropped: self.network.dropped,
             done_ns: self.done_ns,
             received: [received(&self.hosts[0]), received(&self.hosts[1])],
+            transitions: self.hosts.iter().flat_map(|host| host.engine.transitions().names()).collect(),
         }
     }
 

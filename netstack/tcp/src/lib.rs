@@ -31,6 +31,7 @@ mod shared;
 mod slab;
 mod time;
 mod time_wait;
+mod transitions;
 mod tuple;
 mod wheel;
 
@@ -38,3 +39,4 @@ pub use config::{Config, CongestionAlgorithm, FLOW_BYTES_MAX, Keepalive};
 pub use counters::{Counter, Counters, FlowState, Gauges};
 pub use engine::Engine;
 pub use link::{Ecn, EmitError, IcmpError, IcmpErrorKind, Inbound, Link, NextHop, Outbound, Unreachable};
+pub use transitions::{TRANSITIONS, Transitions};

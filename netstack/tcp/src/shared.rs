@@ -17,6 +17,7 @@ use crate::limiter::RateLimiter;
 use crate::secrets::Secrets;
 use crate::slab::Slab;
 use crate::time::{AGE_MAX_NS, duration_ns};
+use crate::transitions::Transitions;
 
 pub(crate) struct Shared {
     pub now: Instant,
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub secrets: Secrets,
     pub counters: Counters,
     pub gauges: Gauges,
+    pub transitions: Transitions,
     pub chunks: Chunks,
     pub records: Records,
     pub ranges: Ranges,
@@ -93,6 +95,7 @@ impl Shared {
             secrets: Secrets::new(config.seed),
             counters: Counters::default(),
             gauges: Gauges::default(),
+            transitions: Transitions::default(),
             chunks: Slab::new(nodes),
             records: Slab::new(nodes),
             ranges: Slab::new(buffers),
@@ -138,6 +141,7 @@ impl Shared {
     /// A flow changes its state.
     #[inline]
     pub fn transition(&mut self, from: Option<FlowState>, to: Option<FlowState>) {
+        self.transitions.count(from, to);
         if let Some(from) = from {
             self.gauges.flows[from as usize] -= 1;
         }

@@ -28,6 +28,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::time::NEVER;
 use crate::time_wait::TimeWaits;
+use crate::transitions::Transitions;
 use crate::tuple::Tuple;
 
 /// Flows that one turn takes what came out of order from.
@@ -142,6 +143,12 @@ impl Engine {
             window_tuned: self.shared.window_budget.taken(),
             ..self.shared.gauges
         }
+    }
+
+    /// Which transitions between states have happened.
+    #[must_use]
+    pub fn transitions(&self) -> &Transitions {
+        &self.shared.transitions
     }
 
     #[inline(always)]
