@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_tcp::{Config, CongestionAlgorithm, Keepalive};
 
 use crate::application::{Ending, FlowPlan};
-use crate::disturbance::{Disturbance, disturbances};
+use crate::disturbance::{Disturbance, DisturbanceKind, disturbances};
 use crate::network::Conditions;
 use crate::random::Random;
 
@@ -44,6 +44,10 @@ impl Scenario {
         let is_v4 = random.chance_ppm(500_000);
         let plans = (0..flows).map(|number| plan(&mut random, number, is_v4)).collect();
         let disturbances = disturbances(&mut random);
+        if disturbances.iter().any(|one| matches!(one.kind, DisturbanceKind::TakeBuffers(_))) {
+            // A host without buffers loses what arrives: no cookies there either.
+            configs[1].half_open_max = Config::default().half_open_max;
+        }
         Self { seed, conditions, configs, buffers, plans, disturbances }
     }
 }
