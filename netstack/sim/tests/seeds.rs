@@ -13,23 +13,31 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
+/// Worlds of every run of the tests: `transitions.txt` is what happens in them.
+const SEEDS: u64 = 300;
+
 #[test]
 fn many_seeds() {
     let mut transitions = BTreeSet::new();
     let mut failures = Vec::new();
-    for seed in 0..number("SEEDS").unwrap_or(300) {
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
         match run(seed, false) {
             Ok(report) => transitions.extend(report.transitions),
             Err(failure) => failures.push(failure),
         }
     }
     let first: String = failures.first().cloned().unwrap_or_default();
-    let seeds: Vec<&str> = failures.iter().filter_map(|failure| failure.split(':').next()).collect();
-    assert!(failures.is_empty(), "{} fail: {seeds:?}\n{first}", failures.len());
+    let names: Vec<&str> = failures.iter().filter_map(|failure| failure.split(':').next()).collect();
+    assert!(failures.is_empty(), "{} fail: {names:?}\n{first}", failures.len());
     // Each state by its roads from and to others: none that the table does not have, and none that no world ever took. A
     // simultaneous open needs two ends that connect: the dialogues have it.
     let seen: String = transitions.iter().map(|(from, to)| format!("{from} -> {to}\n")).collect();
-    assert_eq!(seen, include_str!("transitions.txt"), "the transitions of all worlds");
+    if seeds == SEEDS {
+        assert_eq!(seen, include_str!("transitions.txt"), "the transitions of all worlds");
+    } else {
+        println!("{seen}");
+    }
 }
 
 #[test]
