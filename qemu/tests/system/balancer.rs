@@ -55,6 +55,9 @@ fn health_checks_move_requests_on_every_core() -> Tested {
     let ill = server(&tap, PORTS[0], 503)?;
     let well = server(&tap, PORTS[1], 200)?;
     wait_for_view(&mut guest, &tap, [0, 1])?;
+    // It was down before it was ill: its illness must have been seen.
+    let is_seen_ill = |now: &metrics::Metrics| now.labelled("weir_checks_total", "outcome=\"status\"") > 0;
+    metrics::wait_until(&mut guest, tap.at(9000), VERDICT_LIMIT, is_seen_ill)?;
     answered_by(&mut guest, &tap, &PORTS[1..])?;
     drop(ill);
     let _healed = server(&tap, PORTS[0], 200)?;
