@@ -5,5 +5,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     weir_host::tether::enter_if_asked();
-    weir_host::command::main()
+    weir_command::command::main()
 }

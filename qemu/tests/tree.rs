@@ -51,8 +51,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // Host tools share exactly one crate with the guest.
     ("weir-image", &["weir-config"]),
-    ("weir", &["weir-config", "weir-image"]),
-    ("weir-meter", &["weir", "weir-image"]),
+    ("weir-host", &[]),
+    ("weir", &["weir-config", "weir-host", "weir-image"]),
+    ("weir-meter", &["weir-host", "weir-image"]),
     ("weir-meter-plugin", &[]),
 ];
 

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use weir_command::command::LONG_VARIABLE;
 use weir_host::accel::{self, Accelerator};
-use weir_host::command::LONG_VARIABLE;
 use weir_host::qemu::Qemu;
 use weir_host::tether;
 use weir_image::base;
