@@ -70,6 +70,16 @@ table! {
         IcmpErrorStray => "icmp_error_stray",
         /// A UDP datagram to a port nobody listens on.
         UdpNoListener => "udp_no_listener",
+        /// A UDP datagram whose length contradicts itself, or that is longer than a buffer.
+        UdpMalformed => "udp_malformed",
+        /// A UDP datagram with a wrong checksum, or over IPv6 with none.
+        UdpChecksum => "udp_checksum",
+        /// A UDP datagram for another core, beyond the rate at which they are passed on.
+        UdpLimited => "udp_limited",
+        /// More UDP datagrams than a port's queue, or the device's, holds.
+        UdpQueueFull => "udp_queue_full",
+        /// A UDP datagram of ours that is longer than the link carries.
+        UdpTooLong => "udp_too_long",
         /// More frames for the control plane than it has room for.
         ControlQueueFull => "control_queue_full",
         /// More answers (ARP, ICMP) than the device takes.
@@ -136,6 +146,10 @@ table! {
         EchoReplySent => "echo_replies_sent",
         /// ICMP errors given to TCP.
         IcmpErrorDelivered => "icmp_errors_delivered",
+        /// UDP datagrams of ours.
+        DatagramSent => "datagrams_sent",
+        /// UDP datagrams that arrived at a bound port.
+        DatagramReceived => "datagrams_received",
         /// Connects refused because all source ports towards the peer are taken: no source port left.
         NoSourcePort => "no_source_port",
         /// Messages to other cores.

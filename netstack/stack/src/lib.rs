@@ -15,7 +15,7 @@
 //!               |         v                                       |
 //!               +------> weir-tcp: one engine per core ----------+---> loopback, and in again
 //!
-//!          udp 68 ----> control: smoltcp's interface with its DHCP socket (core 0)
+//!             udp ------> control: smoltcp's interface with its DHCP socket (core 0), or a bound port's queue
 //! ```
 //!
 //! Frames that go no further are counted under a [`DropReason`]; nothing from the wire can panic.
@@ -49,6 +49,7 @@ mod stray;
 mod time;
 mod toeplitz;
 mod transmit;
+mod udp;
 
 #[cfg(test)]
 mod tests;
@@ -60,3 +61,4 @@ pub use message::Message;
 pub use shard::{Shard, ShardEvent};
 pub use steering::{EPHEMERAL_PORTS, PassiveOwner};
 pub use toeplitz::{KEY_BYTES, Spread};
+pub use udp::{DATAGRAM_PORTS, DATAGRAM_PORTS_MAX, Datagram};

@@ -16,6 +16,7 @@ use crate::loopback::Looped;
 use crate::message::{Message, Outbox};
 use crate::neighbour::{Confirmed, Neighbours};
 use crate::time::RateLimit;
+use crate::udp;
 
 /// Answers and control frames that wait for the device.
 const REPLIES_MAX: usize = 128;
@@ -48,6 +49,8 @@ pub(crate) struct Network {
     pub(crate) loopback: VecDeque<Looped>,
     pub(crate) identification: u16,
     replies: VecDeque<(Packet, Offload)>,
+    /// Datagrams of ours that wait for the device, behind the answers.
+    pub(crate) datagrams: udp::Queue,
     waiting: Vec<Waiting>,
     /// Packets whose neighbour failed, until TCP was told.
     pub(crate) failed: Vec<Waiting>,
@@ -85,6 +88,7 @@ impl Network {
             loopback: VecDeque::with_capacity(LOOPBACK_MAX),
             identification: seed as u16,
             replies: VecDeque::with_capacity(REPLIES_MAX),
+            datagrams: udp::Queue::new(),
             waiting: Vec::with_capacity(WAITING_MAX),
             failed: Vec::with_capacity(WAITING_MAX),
             words: RateLimit::new(NEIGHBOUR_WORDS_PER_SECOND, 64),
@@ -147,6 +151,7 @@ impl Network {
         if !self.replies.is_empty() {
             self.flush_some_replies(device);
         }
+        self.flush_datagrams(device);
     }
 
     #[cold]
@@ -161,7 +166,7 @@ impl Network {
 
     /// Whether frames wait for the device.
     pub(crate) fn has_replies(&self) -> bool {
-        !self.replies.is_empty()
+        !self.replies.is_empty() || !self.datagrams.is_empty()
     }
 
     /// Whether one more packet may wait for `neighbour`.

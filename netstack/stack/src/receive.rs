@@ -9,7 +9,6 @@ use weir_packet::frame::RxFrame;
 use weir_packet::handoff::Foreign;
 use weir_tcp::{Ecn, Inbound, NextHop};
 
-use crate::control::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT};
 use crate::counters::{DropReason, Event};
 use crate::ethernet;
 use crate::icmpv4;
@@ -17,13 +16,12 @@ use crate::ipv4::{self, Ports, protocol};
 use crate::ipv6;
 use crate::message::Message;
 use crate::shard::{Shard, ShardEvent};
+use crate::udp::Arrival;
 
 /// Bytes of a TCP header without options (RFC 9293 3.1).
 const TCP_HEADER_BYTES: usize = 20;
 /// Where the flags stand in a TCP header.
 const FLAGS_OFFSET: usize = 13;
-/// Bytes of a UDP header (RFC 768).
-const UDP_HEADER_BYTES: usize = 8;
 
 /// Where a frame came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +90,7 @@ impl Shard {
         origin: Origin,
     ) -> Result<(), DropReason> {
         if !self.network.addresses.is_ours_v4(header.destination) {
-            return self.receive_ipv4_elsewhere(header, ports, frame);
+            return self.receive_ipv4_elsewhere(header, ports, frame, origin);
         }
         // A unicast packet in a frame to everybody is answered by nobody (RFC 1122 3.3.6).
         if link.is_group() || !self.network.addresses.is_source_v4(header.source) {
@@ -112,17 +110,23 @@ impl Shard {
                 self.receive_segment(segment, frame, origin)
             }
             protocol::ICMP => self.receive_icmpv4(link, header, frame.packet),
-            protocol::UDP => self.receive_udp(ports, header.payload_len, frame),
+            protocol::UDP => self.receive_udp(arrival_v4(&header, ports, origin), frame),
             _ => Err(DropReason::UnknownProtocol),
         }
     }
 
     /// A packet to an address that is not ours: a DHCP server may talk to a client that has none yet (RFC 2131 4.1).
     #[cold]
-    fn receive_ipv4_elsewhere(&mut self, header: ipv4::Header, ports: Ports, frame: RxFrame) -> Result<(), DropReason> {
+    fn receive_ipv4_elsewhere(
+        &mut self,
+        header: ipv4::Header,
+        ports: Ports,
+        frame: RxFrame,
+        origin: Origin,
+    ) -> Result<(), DropReason> {
         let destination = header.destination;
         if header.protocol == protocol::UDP && !destination.is_loopback() && !destination.is_multicast() {
-            return self.receive_udp(ports, header.payload_len, frame);
+            return self.receive_dhcp(arrival_v4(&header, ports, origin), frame);
         }
         if destination.is_loopback()
             || destination.is_unspecified()
@@ -220,28 +224,6 @@ impl Shard {
         Ok(())
     }
 
-    /// The only datagrams that anybody waits for are DHCP's.
-    #[cold]
-    fn receive_udp(&mut self, ports: Ports, len: usize, frame: RxFrame) -> Result<(), DropReason> {
-        if len < UDP_HEADER_BYTES {
-            return Err(DropReason::Truncated);
-        }
-        if (ports.source, ports.destination) != (DHCP_SERVER_PORT, DHCP_CLIENT_PORT) || !self.asks_dhcp {
-            return Err(DropReason::UdpNoListener);
-        }
-        match &mut self.control {
-            Some(control) => {
-                self.control_at = self.network.now;
-                control.receive(frame.packet)
-            }
-            None if self.network.core != 0 => {
-                self.forward(0, frame);
-                Ok(())
-            }
-            None => Err(DropReason::UdpNoListener),
-        }
-    }
-
     #[inline(never)]
     fn receive_ipv6(&mut self, link: ethernet::Header, frame: RxFrame, origin: Origin) -> Result<(), DropReason> {
         const OFFSET: usize = ethernet::HEADER_BYTES + ipv6::HEADER_BYTES;
@@ -257,23 +239,41 @@ impl Shard {
         if link.is_group() || !self.network.addresses.is_source_v6(header.source) {
             return Err(DropReason::Martian);
         }
-        if header.protocol != protocol::TCP {
-            return Err(if header.protocol == protocol::UDP {
-                DropReason::UdpNoListener
-            } else {
-                DropReason::UnknownProtocol
-            });
+        if header.protocol != protocol::TCP && header.protocol != protocol::UDP {
+            return Err(DropReason::UnknownProtocol);
+        }
+        let ports = frame.packet.get(OFFSET..).and_then(Ports::parse).ok_or(DropReason::Truncated)?;
+        if header.protocol == protocol::UDP {
+            let arrival = Arrival {
+                source: (header.source, ports.source).into(),
+                destination: (header.destination, ports.destination).into(),
+                offset: OFFSET,
+                len: header.payload_len,
+                origin,
+            };
+            return self.receive_udp(arrival, frame);
         }
         let segment = Segment {
             source: IpAddr::V6(header.source),
             destination: IpAddr::V6(header.destination),
-            ports: frame.packet.get(OFFSET..).and_then(Ports::parse).ok_or(DropReason::Truncated)?,
+            ports,
             ecn: Ecn::from_bits(header.ecn),
             next_hop: self.network.way_back_v6(header.source, link.source),
             offset: OFFSET,
             len: header.payload_len,
         };
         self.receive_segment(segment, frame, origin)
+    }
+}
+
+/// Where a datagram over IPv4 comes from and goes to.
+fn arrival_v4(header: &ipv4::Header, ports: Ports, origin: Origin) -> Arrival {
+    Arrival {
+        source: (header.source, ports.source).into(),
+        destination: (header.destination, ports.destination).into(),
+        offset: ethernet::HEADER_BYTES + ipv4::HEADER_BYTES,
+        len: header.payload_len,
+        origin,
     }
 }
 

@@ -27,6 +27,7 @@ use crate::steering::Steering;
 use crate::stray::Seen;
 use crate::time::{NEVER, RateLimit};
 use crate::transmit::Wire;
+use crate::udp;
 
 /// Echo requests answered per second and core, and at once.
 const ECHO_REPLIES_PER_SECOND: u32 = 1_000;
@@ -71,6 +72,8 @@ pub struct Shard {
     pub(crate) error_limit: RateLimit,
     pub(crate) stray_limit: RateLimit,
     pub(crate) seen: Seen,
+    /// Ports bound for datagrams.
+    pub(crate) datagrams: udp::Ports,
     /// Loopback traffic has made events that the application has not seen.
     pub(crate) has_news: bool,
     /// Listeners and their ports.
@@ -125,6 +128,7 @@ impl Shard {
             error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
             stray_limit: RateLimit::new(STRAYS_PER_SECOND, STRAYS_BURST),
             seen: Seen::new(seed_table),
+            datagrams: udp::Ports::new(place.0, place.1),
             has_news: false,
             listeners: Vec::new(),
             conflict_limit: RateLimit::new(1, 1),

@@ -10,4 +10,5 @@ mod splice;
 mod steering;
 mod stray;
 mod tcp;
+mod udp;
 mod wire;
