@@ -5,7 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::model::{Action, Addressing, Balance, Config, Health, HostMatch, HttpCheck, IdlePolicy, PanicPolicy, Route};
+use crate::model::{
+    Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, PanicPolicy, Pool, Route,
+    Server, ServerState, WhenAllDown,
+};
 use crate::units::{duration_text, size_text};
 
 impl Config {
@@ -24,11 +27,9 @@ impl Config {
             lines.extend(listener.routes.iter().map(|route| format!("  {}", self.route_line(route))));
         }
         for pool in &self.pools {
-            let Balance::RoundRobin = pool.balance;
-            lines.push(format!("pool {}: round robin over {} servers", pool.name, pool.servers.len()));
+            lines.push(pool_line(pool));
             lines.extend(pool.health.as_ref().map(health_line));
-            let servers = pool.servers.iter();
-            lines.extend(servers.map(|s| format!("  {}: {}, weight {}", s.name, s.address, s.weight)));
+            lines.extend(pool.servers.iter().map(server_line));
         }
         lines.push(self.limits_line());
         lines.push(self.timeouts_line());
@@ -75,13 +76,14 @@ impl Config {
     fn timeouts_line(&self) -> String {
         let timeouts = &self.timeouts;
         format!(
-            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}",
+            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}, queue {}",
             duration_text(timeouts.head_ns),
             duration_text(timeouts.keep_alive_ns),
             duration_text(timeouts.connect_ns),
             duration_text(timeouts.first_byte_ns),
             duration_text(timeouts.inactivity_ns),
             duration_text(timeouts.backend_idle_ns),
+            duration_text(timeouts.queue_ns),
         )
     }
 
@@ -107,6 +109,35 @@ fn addressing_text<A: fmt::Display>(addressing: &Addressing<A>, automatic: &str)
         }
         Addressing::Static { address, prefix_len, gateway: None } => format!("{address}/{prefix_len}, no gateway"),
     }
+}
+
+fn pool_line(pool: &Pool) -> String {
+    let balance = match &pool.balance {
+        Balance::RoundRobin => "round robin".to_string(),
+        Balance::LeastConnections => "least connections".to_string(),
+        Balance::Random2 => "random of two".to_string(),
+        Balance::Hash(HashOn::ClientAddress) => "hash of the client's address".to_string(),
+        Balance::Hash(HashOn::Uri) => "hash of path and query".to_string(),
+        Balance::Hash(HashOn::Header(name)) => format!("hash of header field {name}"),
+        Balance::Hash(HashOn::Cookie(name)) => format!("hash of cookie {name}"),
+    };
+    let all_down = match pool.when_all_down {
+        WhenAllDown::TryAll => "tried",
+        WhenAllDown::Fail => "not tried",
+    };
+    let (name, servers, queue) = (&pool.name, pool.servers.len(), pool.queue_length);
+    format!("pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}")
+}
+
+fn server_line(server: &Server) -> String {
+    let state = match server.state {
+        ServerState::Up => "",
+        ServerState::Drain => ", drains",
+        ServerState::Maintenance => ", in maintenance",
+    };
+    let backup = if server.backup { ", backup" } else { "" };
+    let max = server.max_connections.map_or(String::new(), |max| format!(", at most {max} requests at once"));
+    format!("  {}: {}, weight {}{backup}{state}{max}", server.name, server.address, server.weight)
 }
 
 fn health_line(health: &Health) -> String {

@@ -157,6 +157,10 @@ pub struct Pool {
     pub name: String,
     /// How they share.
     pub balance: Balance,
+    /// What happens when every server is down.
+    pub when_all_down: WhenAllDown,
+    /// Requests that wait at most while all servers have as many as they may.
+    pub queue_length: u32,
     /// How its servers are checked; without it they are not.
     pub health: Option<Health>,
     /// At least one with a weight above zero; names are unique.
@@ -196,10 +200,51 @@ pub struct HttpCheck {
 }
 
 /// How a pool's servers share requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     /// In turn, in proportion to their weights, from a random place on each core.
     RoundRobin,
+    /// The one with the fewest requests under way, in proportion to its weight, as the core sees it.
+    LeastConnections,
+    /// The one of two, drawn at random by weight, with the fewer requests under way.
+    Random2,
+    /// Requests that are alike go to the same server, as long as it is up.
+    Hash(HashOn),
+}
+
+/// What makes requests alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The client's address without its port.
+    ClientAddress,
+    /// Path and query.
+    Uri,
+    /// The value of a header field.
+    Header(String),
+    /// The value of a cookie.
+    Cookie(String),
+}
+
+/// What happens to requests when every server of a pool is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenAllDown {
+    /// Servers are tried all the same.
+    #[default]
+    TryAll,
+    /// They are answered with 503 at once.
+    Fail,
+}
+
+/// What the operator wants of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerState {
+    /// It gets requests.
+    #[default]
+    Up,
+    /// What is under way there is finished, and nothing new begins.
+    Drain,
+    /// It gets nothing at all, no check either.
+    Maintenance,
 }
 
 /// `[[pool.server]]`.
@@ -211,6 +256,12 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its share, 0 to [`crate::WEIGHT_MAX`]; 0 is no traffic.
     pub weight: u16,
+    /// Whether it gets requests only while no other server of the pool is up.
+    pub backup: bool,
+    /// What the operator wants of it.
+    pub state: ServerState,
+    /// Requests under way there at most, from the whole image.
+    pub max_connections: Option<u32>,
 }
 
 /// `[limits]`.
@@ -249,6 +300,8 @@ pub struct Timeouts {
     pub inactivity_ns: u64,
     /// How long an idle connection to a server is kept for reuse.
     pub backend_idle_ns: u64,
+    /// How long a request waits for a server with room.
+    pub queue_ns: u64,
 }
 
 impl Default for Timeouts {
@@ -261,6 +314,7 @@ impl Default for Timeouts {
             first_byte_ns: 30 * SECOND,
             inactivity_ns: 60 * SECOND,
             backend_idle_ns: 4 * SECOND,
+            queue_ns: 5 * SECOND,
         }
     }
 }

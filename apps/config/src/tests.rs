@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 
 use super::*;
 
+mod pool;
+
 /// The smallest configuration that works, without its listener's routes.
 const WEB: &str = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n";
 const PAGE: &str = "[[listener.route]]\npage = \"demo\"\n";
@@ -191,10 +193,7 @@ fn what_is_planned_is_refused_and_not_ignored() {
             "[network]\naddress = \"fd00::1/64\"\ngateway = [\"fe80::1\", ¶\"fe80::2\"]\n",
             "several addresses of one family",
         ),
-        ("[[pool]]\nname = \"p\"\nbalance = ¶\"random-2\"\n", "balance = \"random-2\""),
-        ("[[pool]]\nname = \"p\"\n¶hash_on = \"uri\"\n", "hash_on"),
         ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
-        ("[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\n¶max_connections = 3\n", "max_connections"),
         ("[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = ¶\"api.local:80\"\n", "host names"),
         ("[limits]\n¶request_rate = 3\n", "request_rate"),
         ("[timeouts]\n¶drain = \"30s\"\n", "drain"),
@@ -384,7 +383,7 @@ fn explain_names_everything_that_was_understood() {
         "  any host, /hello -> status 200 with 15 bytes",
         "  any host, / -> built-in page demo",
         "  two: 127.0.0.1:8082, weight 1",
-        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s",
+        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s",
         "tuning: idle adaptive, panic reboot",
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");

@@ -117,8 +117,15 @@ fn main() {
     let pool = Pool::with_capacity(64).expect("memory");
     let mut net =
         Net { pool, tokens: [Token(0); 2], inbound: [None, None], sent: 0, accepts: 0, events: VecDeque::new() };
-    let setup =
-        Setup { config: &config, core: 0, seed: 0, connections: 16, unix_ns_at_origin: 0, archive: Default::default() };
+    let setup = Setup {
+        config: &config,
+        core: 0,
+        cores: 1,
+        seed: 0,
+        connections: 16,
+        unix_ns_at_origin: 0,
+        archive: Default::default(),
+    };
     let mut service = Service::new(setup, ()).expect("memory");
     assert!(service.start(&mut net).is_empty());
     service.handle(&mut net, Event::Acceptable { listener: ListenerId(0), token: Token(0) });

@@ -1,8 +1,9 @@
 //! Connections to servers, and those among them that wait for reuse.
 
 use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
 
-use weir_socket::{FlowId, Received, Sockets};
+use weir_socket::{ConnectError, FlowId, Instant, Received, Sockets};
 
 use crate::counters::Counters;
 use crate::slab::{Key, Slab};
@@ -33,12 +34,14 @@ pub(crate) struct Back {
 /// next, so that the surplus ages and is closed. Taking, adding and removing are O(1).
 pub(crate) struct Backs {
     pub table: Slab<Back>,
+    /// Pools where requests wait and a server has got room.
+    pub freed: Vec<u16>,
 }
 
 impl Backs {
     /// Room for one connection per client and as many idle ones.
     pub(crate) fn new(clients: usize) -> Result<Self, TryReserveError> {
-        Ok(Self { table: Slab::new(clients.saturating_mul(2))? })
+        Ok(Self { table: Slab::new(clients.saturating_mul(2))?, freed: Vec::new() })
     }
 
     /// Opens a connection to a server for a client.
@@ -46,12 +49,14 @@ impl Backs {
         &mut self,
         net: &mut impl Sockets,
         counters: &mut Counters,
-        address: core::net::SocketAddr,
+        upstream: &mut Upstream,
         (pool, server): (u16, u16),
         front: Key,
-    ) -> Result<Key, weir_socket::ConnectError> {
-        let key = self.table.vacant_key().ok_or(weir_socket::ConnectError::TableFull)?;
+    ) -> Result<Key, ConnectError> {
+        let key = self.table.vacant_key().ok_or(ConnectError::TableFull)?;
+        let address = upstream.server_mut(server).map(|server| server.address).ok_or(ConnectError::NoRoute)?;
         let flow = net.connect(address, Owner::Back(key).token())?;
+        upstream.occupy(server, net.now());
         counters.open_backs += 1;
         let back = Back {
             flow,
@@ -86,16 +91,20 @@ impl Backs {
             if matches!(net.receive(back.flow), Received::Nothing) {
                 back.front = Some(front);
                 back.timer.clear();
+                upstream.occupy(server, net.now());
                 return Some(key);
             }
             counters.incident(crate::counters::Incident::StaleConnection);
-            self.close(net, counters, key, false);
+            self.close_idle(net, counters, key);
         }
     }
 
     /// Keeps a connection for reuse.
-    pub(crate) fn put_idle(&mut self, counters: &mut Counters, upstream: &mut Upstream, key: Key) {
+    pub(crate) fn put_idle(&mut self, counters: &mut Counters, upstream: &mut Upstream, key: Key, now: Instant) {
         let Some(back) = self.table.get_mut(key) else { return };
+        if upstream.release(back.server, now) {
+            self.freed.push(back.pool);
+        }
         let Some(server) = upstream.server_mut(back.server) else { return };
         back.front = None;
         back.newer = None;
@@ -124,8 +133,30 @@ impl Backs {
         counters.idle_backs -= 1;
     }
 
-    /// Ends a connection that is not in a list.
-    pub(crate) fn close(&mut self, net: &mut impl Sockets, counters: &mut Counters, key: Key, abort: bool) {
+    /// Ends a connection that was idle and is not in its list any more.
+    pub(crate) fn close_idle(&mut self, net: &mut impl Sockets, counters: &mut Counters, key: Key) {
+        self.end(net, counters, key, false);
+    }
+
+    /// Ends a connection that works for a client.
+    pub(crate) fn close(
+        &mut self,
+        net: &mut impl Sockets,
+        counters: &mut Counters,
+        upstreams: &mut [Upstream],
+        key: Key,
+        abort: bool,
+    ) {
+        let Some(back) = self.table.get_mut(key) else { return };
+        if let Some(upstream) = upstreams.get_mut(usize::from(back.pool))
+            && upstream.release(back.server, net.now())
+        {
+            self.freed.push(back.pool);
+        }
+        self.end(net, counters, key, abort);
+    }
+
+    fn end(&mut self, net: &mut impl Sockets, counters: &mut Counters, key: Key, abort: bool) {
         let Some(back) = self.table.remove(key) else { return };
         if abort || !back.outbox.is_empty() {
             net.abort(back.flow);

@@ -63,8 +63,16 @@ pub(crate) enum Incident {
     BadResponse,
     /// A server sent more than its response.
     ExcessBytes,
-    /// A request was sent again, after a reused connection had died.
+    /// A request was sent again, after a connection had died without an answer.
     Retry,
+    /// A request was not sent again, because too many were.
+    RetryBudget,
+    /// A request found all servers busy and its pool's queue full.
+    QueueFull,
+    /// A request waited too long for a server with room.
+    QueueTimeout,
+    /// No server was up.
+    NoServer,
     /// A request was sent to another server, after one could not be connected to.
     Redispatch,
     /// A server failed too often in a row, and is left alone for a time.
@@ -75,7 +83,7 @@ pub(crate) enum Incident {
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 19] = [
+const INCIDENTS: [(Incident, &str); 23] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::HeadTimeout, "head_timeout"),
     (Incident::KeepAliveTimeout, "keep_alive_timeout"),
@@ -91,6 +99,10 @@ const INCIDENTS: [(Incident, &str); 19] = [
     (Incident::BadResponse, "bad_response"),
     (Incident::ExcessBytes, "excess_bytes"),
     (Incident::Retry, "retry"),
+    (Incident::RetryBudget, "retry_budget"),
+    (Incident::QueueFull, "queue_full"),
+    (Incident::QueueTimeout, "queue_timeout"),
+    (Incident::NoServer, "no_server"),
     (Incident::Redispatch, "redispatch"),
     (Incident::Ejected, "ejected"),
     (Incident::StaleConnection, "stale_connection"),
@@ -118,6 +130,7 @@ pub struct Counters {
     pub(crate) open_fronts: u64,
     pub(crate) open_backs: u64,
     pub(crate) idle_backs: u64,
+    pub(crate) queued: u64,
 }
 
 #[derive(Debug)]
@@ -149,6 +162,7 @@ impl Counters {
             open_fronts: 0,
             open_backs: 0,
             idle_backs: 0,
+            queued: 0,
         }
     }
 
@@ -240,6 +254,7 @@ impl Counters {
         gauge("weir_client_connections", self.open_fronts);
         gauge("weir_server_connections", self.open_backs);
         gauge("weir_server_connections_idle", self.idle_backs);
+        gauge("weir_requests_queued", self.queued);
     }
 
     /// One value by its metric and the value of its label; for tests and status lines.

@@ -10,6 +10,9 @@ use crate::slab::Key;
 /// Connections that are tried for one request, as long as none could be established.
 pub(crate) const ATTEMPTS_MAX: u8 = 3;
 
+/// How often a request is sent again at most.
+pub(crate) const RETRIES_MAX: u8 = 2;
+
 /// A request under way.
 pub(crate) struct Exchange {
     /// The connection to the server; none only between two attempts.
@@ -25,11 +28,15 @@ pub(crate) struct Exchange {
     pub is_replayable: bool,
     /// The connection to the server was idle before: it may have died unnoticed.
     pub is_reused: bool,
-    /// It was sent a second time already because of that.
-    pub is_retried: bool,
+    /// It waits in its pool's queue for a server with room.
+    pub is_queued: bool,
+    /// How often it was sent again after a connection had died without an answer.
+    pub retries: u8,
     /// The server takes no more of the request.
     pub is_request_cut: bool,
     pub attempts: u8,
+    /// What tells it apart from others where the pool goes by that.
+    pub hash: u64,
     /// The head as it is sent to servers, until one answers.
     pub head: Head,
     pub request: BodyReader,

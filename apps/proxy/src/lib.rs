@@ -30,6 +30,7 @@
 
 extern crate alloc;
 
+mod affinity;
 mod back;
 mod counters;
 mod exchange;

@@ -101,6 +101,7 @@ impl Core {
         let setup = Setup {
             config: &common.config,
             core: id.index(),
+            cores: common.plan.cores,
             seed: seed[0],
             connections: common.plan.connections,
             unix_ns_at_origin: time::wall_unix_ns().saturating_sub(time::now_ns()),
@@ -170,7 +171,7 @@ impl Core {
                 let Some(message) = self.links.receive_from(from) else { break };
                 match message {
                     Mail::Stack(message) => self.shard.handle_message(message),
-                    Mail::Verdict(verdict) => self.service.apply_verdict(verdict),
+                    Mail::Verdict(verdict) => self.service.apply_verdict(verdict, self.shard.now()),
                 }
                 any = true;
             }

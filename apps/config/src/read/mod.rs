@@ -124,14 +124,15 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
 fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
     let mut timeouts = Timeouts::default();
     let Some(mut section) = section else { return Ok(timeouts) };
-    section.not_yet(&["proxy_header", "queue", "tunnel", "half_closed", "check", "drain", "body"])?;
-    let keys: [(&'static str, &mut u64); 6] = [
+    section.not_yet(&["proxy_header", "tunnel", "half_closed", "check", "drain", "body"])?;
+    let keys: [(&'static str, &mut u64); 7] = [
         ("head", &mut timeouts.head_ns),
         ("keep_alive", &mut timeouts.keep_alive_ns),
         ("connect", &mut timeouts.connect_ns),
         ("first_byte", &mut timeouts.first_byte_ns),
         ("inactivity", &mut timeouts.inactivity_ns),
         ("backend_idle", &mut timeouts.backend_idle_ns),
+        ("queue", &mut timeouts.queue_ns),
     ];
     for (key, value) in keys {
         if let Some(item) = section.take(key) {

@@ -5,10 +5,13 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{Names, Result};
-use crate::document::Section;
+use crate::document::{Item, Section, printable};
 use crate::error::ErrorKind;
-use crate::model::{Balance, Pool, Server};
+use crate::model::{Balance, HashOn, Pool, Server, ServerState, WhenAllDown};
 use crate::{SERVERS_MAX, WEIGHT_MAX};
+
+/// Requests that wait at most, if the configuration does not say.
+const QUEUE_LENGTH: u32 = 1024;
 
 /// All pools, and where their servers' addresses stand.
 pub(super) struct Pools {
@@ -30,15 +33,18 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Result<Pools> {
 }
 
 fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<usize>>)> {
-    section.not_yet(&["hash_on", "when_all_down", "backup", "slow_start", "sticky", "retries", "queue"])?;
+    section.not_yet(&["slow_start", "sticky", "retries", "queue"])?;
     let name_item = section.require("name", "\"api\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
-    let balance = match section.take("balance") {
-        None => Balance::RoundRobin,
-        Some(item) => {
-            item.choice(&[("round-robin", Balance::RoundRobin)], &["least-connections", "random-2", "hash", "random"])?
-        }
+    let balance = balance(&mut section)?;
+    let when_all_down = match section.take("when_all_down") {
+        None => WhenAllDown::default(),
+        Some(item) => item.choice(&[("try-all", WhenAllDown::TryAll), ("fail", WhenAllDown::Fail)], &[])?,
+    };
+    let queue_length = match section.take("queue_length") {
+        None => QUEUE_LENGTH,
+        Some(item) => item.integer(0..=1_000_000)? as u32,
     };
     let health = section.table("health", "[pool.health]")?.map(super::health::read).transpose()?;
     let mut server_names = Names::new("server");
@@ -50,20 +56,63 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<
         spans.push(span);
     }
     server_names.check_unique()?;
-    if servers.iter().all(|server| server.weight == 0) {
+    if !servers.iter().any(|server| server.weight > 0 && server.state == ServerState::Up) {
         let message = match servers.is_empty() {
             true => format!("pool \"{name}\" has no server"),
-            false => format!("all servers of pool \"{name}\" have weight 0"),
+            false => format!("all servers of pool \"{name}\" have weight 0, drain or are in maintenance"),
         };
         let help = "add a [[pool.server]] with `name`, `address` and a weight above 0";
         return Err(section.fault(ErrorKind::EmptyPool, message, help));
     }
     section.finish()?;
-    Ok((Pool { name: name.into(), balance, health, servers }, spans))
+    Ok((Pool { name: name.into(), balance, when_all_down, queue_length, health, servers }, spans))
+}
+
+/// `balance`, and `hash_on` with it.
+fn balance(section: &mut Section<'_>) -> Result<Balance> {
+    let hash_item = section.take("hash_on");
+    let hash_on = hash_item.as_ref().map_or(Ok(HashOn::ClientAddress), hash_on)?;
+    let choices = [
+        ("round-robin", &Balance::RoundRobin),
+        ("least-connections", &Balance::LeastConnections),
+        ("random-2", &Balance::Random2),
+        ("hash", &Balance::Hash(hash_on)),
+    ];
+    let balance = section.take("balance").map_or(Ok(&Balance::RoundRobin), |item| item.choice(&choices, &[]))?;
+    match hash_item {
+        Some(item) if !matches!(balance, Balance::Hash(_)) => {
+            let message = "`hash_on` has a meaning with `balance = \"hash\"` only";
+            Err(item.fault(ErrorKind::ConflictingKeys, message, "add `balance = \"hash\"`, or remove `hash_on`"))
+        }
+        _ => Ok(balance.clone()),
+    }
+}
+
+/// `client-address`, `uri`, `header:NAME` or `cookie:NAME`.
+fn hash_on(item: &Item<'_>) -> Result<HashOn> {
+    let text = item.string()?;
+    let is_token = |name: &str| !name.is_empty() && name.bytes().all(is_token_byte);
+    match text.split_once(':') {
+        None if text == "client-address" => Ok(HashOn::ClientAddress),
+        None if text == "uri" => Ok(HashOn::Uri),
+        Some(("header", name)) if is_token(name) => Ok(HashOn::Header(name.into())),
+        Some(("cookie", name)) if is_token(name) => Ok(HashOn::Cookie(name.into())),
+        _ => {
+            let message = format!("requests cannot be told apart by \"{}\"", printable(text));
+            let help = "choose \"client-address\", \"uri\", \"header:NAME\" or \"cookie:NAME\"";
+            Err(item.fault(ErrorKind::InvalidValue, message, help))
+        }
+    }
+}
+
+/// RFC 9110 5.6.2: what names of fields and cookies are made of.
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<usize>)> {
-    section.not_yet(&["max_connections", "backup", "state", "health", "proxy_protocol", "tls"])?;
+    section.not_yet(&["health", "proxy_protocol", "tls"])?;
     let name_item = section.require("name", "\"a\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
@@ -77,6 +126,11 @@ fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<
         None => 1,
         Some(item) => item.integer(0..=WEIGHT_MAX.into())? as u16,
     };
+    let backup = section.take("backup").map_or(Ok(false), |item| item.boolean())?;
+    let states = [("up", ServerState::Up), ("drain", ServerState::Drain), ("maintenance", ServerState::Maintenance)];
+    let state = section.take("state").map_or(Ok(ServerState::Up), |item| item.choice(&states, &[]))?;
+    let max_connections = section.take("max_connections").map(|item| item.integer(1..=16_000_000)).transpose()?;
     section.finish()?;
-    Ok((Server { name: name.into(), address, weight }, address_item.span()))
+    let max_connections = max_connections.map(|max| max as u32);
+    Ok((Server { name: name.into(), address, weight, backup, state, max_connections }, address_item.span()))
 }

@@ -31,7 +31,7 @@ impl<M: MetricsSource> Service<M> {
         });
         for index in known..self.verdicts.len() {
             if let Some(&verdict) = self.verdicts.get(index) {
-                self.apply_verdict(verdict);
+                self.apply_verdict(verdict, net.now());
             }
         }
     }
@@ -44,11 +44,12 @@ impl<M: MetricsSource> Service<M> {
 
     /// Another core's checks found a server up or down. Connections to it that are in use stay.
     #[cold]
-    pub fn apply_verdict(&mut self, verdict: Verdict) {
+    pub fn apply_verdict(&mut self, verdict: Verdict, now: Instant) {
         let Verdict { pool, server, is_up } = verdict;
         let upstream = self.upstreams.get_mut(usize::from(pool));
-        if let Some(counter) = upstream.and_then(|upstream| upstream.set_health(server, is_up)) {
+        if let Some(counter) = upstream.and_then(|upstream| upstream.set_health(server, is_up, now)) {
             self.counters.server_up(counter, is_up);
+            self.backs.freed.push(pool);
         }
     }
 
@@ -57,7 +58,7 @@ impl<M: MetricsSource> Service<M> {
         let Some((outcome, verdict)) = self.checker.handle(net, key, ready) else { return };
         self.counters.check(outcome);
         if let Some(verdict) = verdict {
-            self.apply_verdict(verdict);
+            self.apply_verdict(verdict, net.now());
             self.verdicts.push_back(verdict);
         }
     }

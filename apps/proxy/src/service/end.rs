@@ -90,7 +90,7 @@ impl<M: MetricsSource> Service<M> {
         if let Some(upstream) = self.upstreams.get_mut(usize::from(back.pool)) {
             self.backs.unlink(&mut self.counters, upstream, key);
         }
-        self.backs.close(net, &mut self.counters, key, false);
+        self.backs.close_idle(net, &mut self.counters, key);
     }
 
     /// The client's timer fired.
@@ -129,6 +129,11 @@ impl<M: MetricsSource> Service<M> {
     fn exchange_timeout(&mut self, net: &mut impl Sockets, key: Key) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let FrontState::Exchange(exchange) = &front.state else { return };
+        if exchange.is_queued {
+            self.counters.incident(Incident::QueueTimeout);
+            self.fail(net, key, 503);
+            return self.drive(net, key);
+        }
         let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return };
         let is_request_stuck = !exchange.request.is_complete() && back.outbox.is_empty();
         let is_begun = matches!(exchange.response, ResponseState::Body { .. });

@@ -5,12 +5,14 @@ use weir_socket::{ConnectError, Sockets};
 
 use super::serve::Reply;
 use super::{Service, Step};
+use crate::affinity;
 use crate::counters::Incident;
-use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, ResponseState};
+use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, RETRIES_MAX, ResponseState};
 use crate::front::FrontState;
 use crate::heads;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
+use crate::upstream::{Choice, Upstream};
 
 /// Why an exchange cannot go on as it was.
 pub(super) enum Fault {
@@ -34,16 +36,28 @@ impl<M: MetricsSource> Service<M> {
         key: Key,
         request: &Request<'_>,
         pool: u16,
-        is_persistent: bool,
+        (is_persistent, reply): (bool, Reply),
     ) {
         let Some(front) = self.fronts.get_mut(key) else { return };
-        // The configuration is checked: the pool exists and has a server. Of each, something is known after its first check.
-        let upstream = self.upstreams.get_mut(usize::from(pool));
-        let chosen = upstream.and_then(|upstream| {
-            let server = upstream.choose(net.now()).or_else(|| upstream.choose_any())?;
-            Some((upstream, server))
-        });
-        let Some((upstream, server)) = chosen else { return self.answer_error(net, key, 503, Reply::LAST) };
+        // The configuration is checked: the pool exists and has a server.
+        let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
+        upstream.earn_retry();
+        let hash = match &upstream.hash_on {
+            None => 0,
+            Some(on) => affinity::hash(on, request, net.peer_address(front.flow)),
+        };
+        let choice = if upstream.queued > 0 { Choice::Full } else { upstream.choose(net.now(), hash) };
+        let (server, is_queued) = match choice {
+            Choice::Server(server) => (server, false),
+            Choice::Full => (0, true),
+            Choice::Down => match upstream.choose_any() {
+                Some(server) => (server, false),
+                None => {
+                    self.counters.incident(Incident::NoServer);
+                    return self.answer_error(net, key, 503, reply);
+                }
+            },
+        };
         let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
         let client = front.client.get(net, front.flow);
         let head = heads::write(net, &mut self.scratch, |writer| {
@@ -63,19 +77,24 @@ impl<M: MetricsSource> Service<M> {
             is_persistent,
             is_replayable,
             is_reused: false,
-            is_retried: false,
+            is_queued: false,
+            retries: 0,
             is_request_cut: false,
             attempts: 0,
+            hash,
             head,
             request: BodyReader::new(request.body),
             request_left: self.body_bytes_max,
             response: ResponseState::Head,
         });
+        if is_queued {
+            return self.enqueue(net, key, pool);
+        }
         self.attempt(net, key, may_reuse);
     }
 
     /// Gives the request to the exchange's server, or to others while none can be connected to.
-    fn attempt(&mut self, net: &mut impl Sockets, key: Key, may_reuse: bool) {
+    pub(super) fn attempt(&mut self, net: &mut impl Sockets, key: Key, may_reuse: bool) {
         loop {
             let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
             let (pool, server) = (exchange.pool, exchange.server);
@@ -87,8 +106,7 @@ impl<M: MetricsSource> Service<M> {
                 Some(back) => Ok(back),
                 None => {
                     exchange.attempts += 1;
-                    let Some(address) = upstream.server_mut(server).map(|server| server.address) else { return };
-                    self.backs.connect(net, &mut self.counters, address, (pool, server), key)
+                    self.backs.connect(net, &mut self.counters, upstream, (pool, server), key)
                 }
             };
             match opened {
@@ -150,7 +168,8 @@ impl<M: MetricsSource> Service<M> {
             return false;
         }
         let upstream = self.upstreams.get_mut(usize::from(exchange.pool));
-        let Some(server) = upstream.and_then(|upstream| upstream.choose(net.now())) else { return false };
+        let choice = upstream.map(|upstream| upstream.choose(net.now(), exchange.hash));
+        let Some(Choice::Server(server)) = choice else { return false };
         exchange.server = server;
         self.counters.incident(Incident::Redispatch);
         true
@@ -167,9 +186,12 @@ impl<M: MetricsSource> Service<M> {
 
     /// Ends the exchange's connection to its server.
     pub(super) fn take_back(&mut self, net: &mut impl Sockets, key: Key, abort: bool) {
-        let exchange = self.fronts.get_mut(key).and_then(|front| front.exchange_mut());
-        if let Some(back) = exchange.and_then(|exchange| exchange.back.take()) {
-            self.backs.close(net, &mut self.counters, back, abort);
+        let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { return };
+        if let Some(back) = exchange.back.take() {
+            self.backs.close(net, &mut self.counters, &mut self.upstreams, back, abort);
+        }
+        if exchange.is_queued {
+            self.dequeue(key);
         }
     }
 
@@ -207,16 +229,35 @@ impl<M: MetricsSource> Service<M> {
             self.counters.incident(Incident::ConnectFailed);
             return self.connect_failed(net, key, 502);
         }
-        let may_retry = exchange.is_reused && exchange.is_replayable && !exchange.is_retried && is_unanswered;
-        if !may_retry {
+        // An idle connection may end at any time, which says nothing of the server; a new one should not.
+        let (is_reused, pool, server) = (exchange.is_reused, exchange.pool, exchange.server);
+        let may_retry = exchange.is_replayable && exchange.retries < RETRIES_MAX && is_unanswered;
+        exchange.retries += 1;
+        if !is_reused || !may_retry {
             self.counters.incident(Incident::ServerGone);
             self.server_failed(net, key);
+        }
+        if !may_retry || !self.may_retry(pool) {
             return self.fail(net, key, 502);
         }
-        exchange.is_retried = true;
-        self.counters.incident(Incident::Retry);
         self.take_back(net, key, true);
+        if !is_reused && (!self.choose_another(net, key) || self.server_of(key) == Some(server)) {
+            return self.fail(net, key, 502);
+        }
+        self.counters.incident(Incident::Retry);
         self.attempt(net, key, false);
+    }
+
+    fn server_of(&mut self, key: Key) -> Option<u16> {
+        Some(self.fronts.get_mut(key)?.exchange_mut()?.server)
+    }
+
+    fn may_retry(&mut self, pool: u16) -> bool {
+        let is_within = self.upstreams.get_mut(usize::from(pool)).is_some_and(Upstream::spend_retry);
+        if !is_within {
+            self.counters.incident(Incident::RetryBudget);
+        }
+        is_within
     }
 
     /// The server could not be connected to: nothing of the request is lost, so another one gets it.

@@ -4,6 +4,7 @@ mod check;
 mod eject;
 mod end;
 mod forward;
+mod queue;
 mod relay;
 mod serve;
 
@@ -36,8 +37,10 @@ use crate::upstream::Upstream;
 pub struct Setup<'a> {
     /// What to serve.
     pub config: &'a Config,
-    /// Number of this core, for the demo page.
+    /// Number of this core.
     pub core: usize,
+    /// How many there are: each has its share of what a server may have under way.
+    pub cores: usize,
     /// Decides who is first in each pool on this core.
     pub seed: u64,
     /// Client connections of this core at most.
@@ -129,6 +132,7 @@ struct Times {
     first_byte: Duration,
     inactivity: Duration,
     backend_idle: Duration,
+    queue: Duration,
     linger: Duration,
 }
 
@@ -151,7 +155,7 @@ impl<M: MetricsSource> Service<M> {
         let config = setup.config;
         let mut first_counter = 0;
         let upstreams = config.pools.iter().map(|pool| {
-            let upstream = Upstream::new(pool, first_counter, setup.seed);
+            let upstream = Upstream::new(pool, first_counter, setup.seed, (setup.core, setup.cores));
             first_counter += pool.servers.len();
             upstream
         });
@@ -220,6 +224,9 @@ impl<M: MetricsSource> Service<M> {
                 Owner::Check(key) => self.handle_check(net, key, ready),
                 Owner::Listener(_) => net.abort(flow),
             },
+        }
+        if !self.backs.freed.is_empty() {
+            self.serve_queues(net);
         }
     }
 
@@ -375,6 +382,7 @@ impl Times {
             first_byte: Duration::from_nanos(timeouts.first_byte_ns),
             inactivity: Duration::from_nanos(timeouts.inactivity_ns),
             backend_idle: Duration::from_nanos(timeouts.backend_idle_ns),
+            queue: Duration::from_nanos(timeouts.queue_ns),
             linger: LINGER,
         }
     }

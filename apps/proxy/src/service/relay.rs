@@ -159,9 +159,9 @@ impl<M: MetricsSource> Service<M> {
         match upstream {
             Some(upstream) if is_persistent && is_clean && has_room => {
                 back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
-                self.backs.put_idle(&mut self.counters, upstream, key);
+                self.backs.put_idle(&mut self.counters, upstream, key, net.now());
             }
-            _ => self.backs.close(net, &mut self.counters, key, !is_clean),
+            _ => self.backs.close(net, &mut self.counters, &mut self.upstreams, key, !is_clean),
         }
     }
 }

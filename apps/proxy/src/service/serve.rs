@@ -104,7 +104,7 @@ impl<M: MetricsSource> Service<M> {
         match listener.router.find(request.path(), || request.host_name()) {
             Some(Target::Pool(pool)) => {
                 let is_persistent = request.is_persistent && listener.keep_alive;
-                self.begin_exchange(net, key, request, pool, is_persistent);
+                self.begin_exchange(net, key, request, pool, (is_persistent, reply));
             }
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),

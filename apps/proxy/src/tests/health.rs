@@ -166,9 +166,9 @@ fn another_core_s_verdict_moves_all_requests() {
     let mut world = World::with(CHECKED, 16);
     assert!(!world.is_up("p/a"));
     for server in [0, 1] {
-        world.service.apply_verdict(verdict(server, true));
+        world.tell(verdict(server, true));
     }
-    world.service.apply_verdict(verdict(0, false));
+    world.tell(verdict(0, false));
     assert!(!world.is_up("p/a") && world.is_up("p/b"));
     world.pass(60.0);
     let client = world.client(WEB, GET);
@@ -179,7 +179,7 @@ fn another_core_s_verdict_moves_all_requests() {
         assert_eq!(world.statuses(client), [200]);
         world.send(client, GET);
     }
-    world.service.apply_verdict(verdict(0, true));
+    world.tell(verdict(0, true));
     world.send(server, OK);
     world.send(client, GET);
     assert_eq!(world.connecting().1, "10.0.0.11:8080", "it is back");

@@ -5,6 +5,7 @@ mod faults;
 mod flow;
 mod health;
 mod local;
+mod pool;
 mod proxy;
 mod timeouts;
 
@@ -118,6 +119,7 @@ impl World {
         let setup = Setup {
             config: &config,
             core: 0,
+            cores: 1,
             seed: 0,
             connections,
             unix_ns_at_origin: 784_111_776_000_000_000,
@@ -208,6 +210,11 @@ impl World {
         self.run();
     }
 
+    /// Another core's verdict arrives.
+    fn tell(&mut self, verdict: crate::Verdict) {
+        self.service.apply_verdict(verdict, self.net.now());
+    }
+
     fn incidents(&self, name: &str) -> u64 {
         self.service.counters().get("weir_incidents_total", name).expect("an incident")
     }
@@ -228,8 +235,13 @@ impl World {
                 self.got(peer);
             }
         }
-        let names = ["weir_client_connections", "weir_server_connections", "weir_server_connections_idle"];
-        assert_eq!(names.map(|name| self.gauge(name)), [0; 3], "connections are left");
+        let names = [
+            "weir_client_connections",
+            "weir_server_connections",
+            "weir_server_connections_idle",
+            "weir_requests_queued",
+        ];
+        assert_eq!(names.map(|name| self.gauge(name)), [0; 4], "connections are left");
         assert_eq!(self.net.held_flows(), 0, "flows are left");
         // Bytes that the peers sent and nobody will read are the fake network's, not the service's.
         assert_eq!(self.net.pool().in_use(), self.buffers_at_start, "buffers are left");

@@ -1,0 +1,65 @@
+//! `[[pool]]` beside its servers' addresses.
+
+use super::*;
+
+fn with(pool: &str, server: &str) -> String {
+    format!("{WEB}{PAGE}{}{server}\n", POOL.replace("name = \"api\"\n", &format!("name = \"api\"\n{pool}\n")))
+}
+
+#[test]
+fn every_way_to_share_is_understood() {
+    for (text, expected) in [
+        ("", Balance::RoundRobin),
+        ("balance = \"round-robin\"", Balance::RoundRobin),
+        ("balance = \"least-connections\"", Balance::LeastConnections),
+        ("balance = \"random-2\"", Balance::Random2),
+        ("balance = \"hash\"", Balance::Hash(HashOn::ClientAddress)),
+        ("balance = \"hash\"\nhash_on = \"client-address\"", Balance::Hash(HashOn::ClientAddress)),
+        ("balance = \"hash\"\nhash_on = \"uri\"", Balance::Hash(HashOn::Uri)),
+        ("balance = \"hash\"\nhash_on = \"header:X-User\"", Balance::Hash(HashOn::Header("X-User".into()))),
+        ("balance = \"hash\"\nhash_on = \"cookie:id\"", Balance::Hash(HashOn::Cookie("id".into()))),
+    ] {
+        assert_eq!(parses(&with(text, "")).pools[0].balance, expected, "{text}");
+    }
+}
+
+#[test]
+fn servers_have_a_state_and_limits() {
+    let config = parses(&with(
+        "when_all_down = \"fail\"\nqueue_length = 7",
+        "[[pool.server]]\nname = \"b\"\naddress = \"10.0.0.2:80\"\nstate = \"drain\"\n\
+         [[pool.server]]\nname = \"c\"\naddress = \"10.0.0.3:80\"\nbackup = true\nmax_connections = 200",
+    ));
+    let pool = &config.pools[0];
+    assert_eq!((pool.when_all_down, pool.queue_length), (WhenAllDown::Fail, 7));
+    let states: alloc::vec::Vec<_> = pool.servers.iter().map(|s| (s.state, s.backup, s.max_connections)).collect();
+    let (up, drain) = (ServerState::Up, ServerState::Drain);
+    assert_eq!(states, [(up, false, None), (drain, false, None), (up, true, Some(200))]);
+    let text = config.explain();
+    for expected in [
+        "pool api: round robin over 3 servers, not tried when all are down, queue of 7",
+        "  b: 10.0.0.2:80, weight 1, drains",
+        "  c: 10.0.0.3:80, weight 1, backup, at most 200 requests at once",
+    ] {
+        assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn mistakes_in_pools_have_a_place() {
+    for (kind, pool, server, message) in [
+        (ErrorKind::InvalidValue, "balance = ¶\"least\"", "", "does not know"),
+        (ErrorKind::InvalidValue, "balance = \"hash\"\nhash_on = ¶\"cookie\"", "", "told apart"),
+        (ErrorKind::InvalidValue, "balance = \"hash\"\nhash_on = ¶\"header:a b\"", "", "told apart"),
+        (ErrorKind::ConflictingKeys, "hash_on = ¶\"uri\"", "", "`balance = \"hash\"`"),
+        (ErrorKind::InvalidValue, "when_all_down = ¶\"try\"", "", "does not know"),
+        (ErrorKind::OutOfRange, "queue_length = ¶1000001", "", "outside"),
+        (ErrorKind::InvalidValue, "", "state = ¶\"off\"", "does not know"),
+        (ErrorKind::OutOfRange, "", "max_connections = ¶0", "outside"),
+        (ErrorKind::WrongType, "", "backup = ¶1", "true or false"),
+    ] {
+        fails(kind, &with(pool, server), message);
+    }
+    let drained = format!("{WEB}{PAGE}¶{POOL}state = \"drain\"\n");
+    fails(ErrorKind::EmptyPool, &drained, "weight 0, drain or are in maintenance");
+}

@@ -1,0 +1,314 @@
+//! A pool as one core sees it: who gets the next request, who is down, and which connections wait for reuse.
+//!
+//! Each core balances what came to it by what it knows itself: whose turn it is, and how many exchanges it has under way
+//! with each server. Who is down is told by health checks, for all cores, and by what went wrong on this one.
+
+mod judge;
+mod least;
+mod maglev;
+mod schedule;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use weir_config::{Balance, HashOn, Pool, WhenAllDown};
+use weir_socket::Instant;
+
+use crate::slab::Key;
+use least::Least;
+use maglev::Maglev;
+use server::{Health, NEVER, share};
+
+pub(crate) use maglev::hash;
+pub(crate) use server::Server;
+
+/// Pairs that random choice draws before it looks at all servers, and places that hashing tries.
+const DRAWS_MAX: u64 = 8;
+
+/// What a retry takes from a pool's budget, and what each exchange gives: so at most a fifth of the exchanges is sent again.
+const RETRY_COST: u8 = 10;
+const RETRY_INCOME: u8 = 2;
+
+/// The budget at its fullest: ten retries in a row.
+const RETRY_BUDGET_MAX: u8 = 100;
+
+/// A pool's servers and their turns.
+pub(crate) struct Upstream {
+    servers: Box<[Server]>,
+    /// Servers that are no backups in the order of their turns, each as often as its weight says, evenly spread.
+    schedule: Box<[u16]>,
+    next: usize,
+    picker: Picker,
+    /// What requests are told apart by, with [`Balance::Hash`].
+    pub hash_on: Option<HashOn>,
+    backups: Box<[u16]>,
+    next_backup: usize,
+    when_all_down: WhenAllDown,
+    random: u64,
+    retry_budget: u8,
+    /// When the first of the servers that are left alone is tried again; only for [`Picker::Least`].
+    returns: Instant,
+    /// Clients whose requests wait for a server with room, in the order they came; some may have gone.
+    pub queue: VecDeque<Key>,
+    /// How many of them are still there.
+    pub queued: u32,
+    /// At most so many wait.
+    pub queue_max: u32,
+}
+
+/// How the next server is found.
+enum Picker {
+    Turns,
+    Random,
+    Least(Least),
+    Hash(Maglev),
+}
+
+/// Who gets a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Server(u16),
+    /// Servers are up, and all of them have as many exchanges as they may.
+    Full,
+    /// All servers are down, or nothing is known of them yet.
+    Down,
+}
+
+impl Upstream {
+    /// The pool's servers, whose counters begin at `counter`; `seed` decides who is first. Of the exchanges that a server may
+    /// have, this core has its share: it is number `core` of `cores`.
+    pub(crate) fn new(pool: &Pool, counter: usize, seed: u64, (core, cores): (usize, usize)) -> Self {
+        let is_checked = pool.health.is_some();
+        let servers = pool.servers.iter().enumerate().map(|(index, server)| {
+            let active_max = server.max_connections.map_or(u32::MAX, |max| share(max, core, cores));
+            Server::new(server, counter + index, is_checked, active_max)
+        });
+        let servers: Box<[Server]> = servers.collect();
+        let weights: Vec<u16> = servers.iter().map(Server::primary_weight).collect();
+        let backups = servers.iter().enumerate().filter(|(_, server)| server.is_backup && server.weight > 0);
+        let backups = backups.map(|(index, _)| index as u16).collect();
+        let schedule = schedule::schedule(&weights);
+        let next = (seed % schedule.len().max(1) as u64) as usize;
+        let picker = match pool.balance {
+            Balance::RoundRobin => Picker::Turns,
+            Balance::Random2 => Picker::Random,
+            Balance::LeastConnections => Picker::Least(Least::new(servers.len())),
+            Balance::Hash(_) => {
+                let names = pool.servers.iter().map(|server| server.name.as_str());
+                Picker::Hash(Maglev::new(names.zip(weights.iter().copied())))
+            }
+        };
+        let mut upstream = Self {
+            servers,
+            schedule,
+            next,
+            picker,
+            hash_on: if let Balance::Hash(on) = &pool.balance { Some(on.clone()) } else { None },
+            backups,
+            next_backup: 0,
+            when_all_down: pool.when_all_down,
+            random: seed | 1,
+            retry_budget: RETRY_BUDGET_MAX,
+            returns: NEVER,
+            queue: VecDeque::new(),
+            queued: 0,
+            queue_max: pool.queue_length.div_ceil(cores.max(1) as u32),
+        };
+        // Who is first among equals differs from core to core here too.
+        for turn in 0..upstream.schedule.len() {
+            let turn = (next + turn) % upstream.schedule.len();
+            if let Some(&index) = upstream.schedule.get(turn) {
+                upstream.reseed(index, Instant::default());
+            }
+        }
+        upstream
+    }
+
+    /// The server for a request, passing over those that are down or have enough to do. `key` is the hash of what requests
+    /// are told apart by.
+    ///
+    /// Cost: constant while the servers are up, or logarithmic in their number for the least loaded one.
+    #[inline]
+    pub(crate) fn choose(&mut self, now: Instant, key: u64) -> Choice {
+        let found = match &self.picker {
+            Picker::Turns => self.next_usable(now),
+            Picker::Random => self.random_of_two(now),
+            Picker::Least(_) => self.least_loaded(now),
+            Picker::Hash(table) => {
+                let mut keys = (0..DRAWS_MAX).map(|n| if n == 0 { key } else { maglev::mix(key.wrapping_add(n)) });
+                keys.find_map(|key| table.find(key).filter(|&index| self.is_usable(index, now)))
+            }
+        };
+        match found {
+            Some(index) => Choice::Server(index),
+            None => self.choose_otherwise(now),
+        }
+    }
+
+    /// What chance or order did not find: any server that can, then the backups.
+    #[cold]
+    fn choose_otherwise(&mut self, now: Instant) -> Choice {
+        let is_random = !matches!(self.picker, Picker::Turns);
+        if let Some(index) = is_random.then(|| self.next_usable(now)).flatten() {
+            return Choice::Server(index);
+        }
+        let mut is_any_up = self.schedule.iter().any(|&index| self.is_up(index, now));
+        if is_any_up {
+            return Choice::Full;
+        }
+        for _ in 0..self.backups.len() {
+            let index = self.backups.get(self.next_backup).copied();
+            self.next_backup = (self.next_backup + 1) % self.backups.len();
+            match index {
+                Some(index) if self.is_usable(index, now) => return Choice::Server(index),
+                Some(index) => is_any_up |= self.is_up(index, now),
+                None => {}
+            }
+        }
+        if is_any_up { Choice::Full } else { Choice::Down }
+    }
+
+    /// A server although all seem to be down, if that is what is wanted then. None: nothing is known of any server yet, or
+    /// all are busy.
+    #[cold]
+    pub(crate) fn choose_any(&mut self) -> Option<u16> {
+        if self.when_all_down == WhenAllDown::Fail {
+            return None;
+        }
+        for _ in 0..self.schedule.len() {
+            let index = self.take_turn()?;
+            let server = self.servers.get(usize::from(index));
+            if server.is_some_and(|s| s.health != Health::Unknown && s.active < s.active_max) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn is_usable(&self, index: u16, now: Instant) -> bool {
+        self.servers.get(usize::from(index)).is_some_and(|server| server.is_usable(now))
+    }
+
+    fn is_up(&self, index: u16, now: Instant) -> bool {
+        self.servers.get(usize::from(index)).is_some_and(|server| server.down_until <= now)
+    }
+
+    #[inline]
+    fn next_usable(&mut self, now: Instant) -> Option<u16> {
+        for _ in 0..self.schedule.len() {
+            let index = self.take_turn()?;
+            if self.is_usable(index, now) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn take_turn(&mut self) -> Option<u16> {
+        let index = self.schedule.get(self.next).copied();
+        self.next += 1;
+        if self.next >= self.schedule.len() {
+            self.next = 0;
+        }
+        index
+    }
+
+    /// The one of two that has less to do, drawn by weight: nearly as good as the least loaded of all, and robust where many
+    /// who balance do not know of each other (Mitzenmacher, 2001).
+    fn random_of_two(&mut self, now: Instant) -> Option<u16> {
+        for _ in 0..DRAWS_MAX {
+            let word = self.next_random();
+            let draw = |half: u32| {
+                let place = (u64::from(half) * self.schedule.len() as u64) >> 32;
+                let index = *self.schedule.get(place as usize)?;
+                let server = self.servers.get(usize::from(index)).filter(|server| server.is_usable(now))?;
+                Some((server.load(), index))
+            };
+            match (draw(word as u32), draw((word >> 32) as u32)) {
+                (Some(a), Some(b)) => return Some(if b.0 < a.0 { b.1 } else { a.1 }),
+                (Some((_, index)), None) | (None, Some((_, index))) => return Some(index),
+                (None, None) => {}
+            }
+        }
+        None
+    }
+
+    fn least_loaded(&mut self, now: Instant) -> Option<u16> {
+        if self.returns <= now {
+            self.returns = NEVER;
+            for index in 0..self.servers.len() as u16 {
+                if matches!(&self.picker, Picker::Least(least) if least.is_out(index)) {
+                    self.reseed(index, now);
+                }
+            }
+        }
+        let Picker::Least(least) = &self.picker else { return None };
+        least.first().filter(|&index| self.is_usable(index, now))
+    }
+
+    /// Tells the tournament what a server has to do, and who waits the longest among equals.
+    #[inline]
+    fn reseed(&mut self, index: u16, now: Instant) {
+        let Picker::Least(least) = &mut self.picker else { return };
+        let Some(server) = self.servers.get(usize::from(index)) else { return };
+        if server.down_until > now {
+            self.returns = self.returns.min(server.down_until);
+        }
+        self.random = self.random.wrapping_add(1);
+        let load = match server.is_usable(now) && server.primary_weight() > 0 {
+            true => server.load().min(u64::from(u32::MAX)) << 32 | (self.random & 0x7fff_ffff),
+            false => least::OUT,
+        };
+        least.set(index, load);
+    }
+
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        maglev::mix(self.random)
+    }
+
+    #[inline]
+    pub(crate) fn server_mut(&mut self, index: u16) -> Option<&mut Server> {
+        self.servers.get_mut(usize::from(index))
+    }
+
+    /// An exchange with the server begins.
+    #[inline]
+    pub(crate) fn occupy(&mut self, index: u16, now: Instant) {
+        if let Some(server) = self.server_mut(index) {
+            server.active += 1;
+        }
+        self.reseed(index, now);
+    }
+
+    /// An exchange with the server has ended. True: others wait for that.
+    #[inline]
+    pub(crate) fn release(&mut self, index: u16, now: Instant) -> bool {
+        if let Some(server) = self.server_mut(index) {
+            server.active = server.active.saturating_sub(1);
+        }
+        self.reseed(index, now);
+        self.queued > 0
+    }
+
+    /// A request goes to the pool.
+    #[inline]
+    pub(crate) fn earn_retry(&mut self) {
+        self.retry_budget = (self.retry_budget + RETRY_INCOME).min(RETRY_BUDGET_MAX);
+    }
+
+    /// Whether the pool may send a request once more. When many fail, sending all of them again would be the end of the
+    /// servers that are left.
+    #[cold]
+    pub(crate) fn spend_retry(&mut self) -> bool {
+        let left = self.retry_budget.checked_sub(RETRY_COST);
+        self.retry_budget = left.unwrap_or(self.retry_budget);
+        left.is_some()
+    }
+}

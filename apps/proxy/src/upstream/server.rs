@@ -1,0 +1,92 @@
+//! One server.
+
+use alloc::boxed::Box;
+use alloc::format;
+use core::net::SocketAddr;
+
+use weir_config::ServerState;
+use weir_socket::Instant;
+
+/// The end of time: a server that health checks found down waits for their next verdict.
+pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// A server as one core sees it.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    /// The value of Host for a request without one.
+    pub host: Box<[u8]>,
+    /// Number of its counter.
+    pub counter: usize,
+    /// Not before then it gets requests while another server can: the one place that choosing looks at.
+    pub(super) down_until: Instant,
+    /// Exchanges of this core under way there.
+    pub(super) active: u32,
+    /// How many there may be.
+    pub(super) active_max: u32,
+    /// 0 also for one that drains.
+    pub(super) weight: u16,
+    pub(super) is_backup: bool,
+    pub(super) state: ServerState,
+    pub(super) health: Health,
+    /// How often in a row it was left alone.
+    pub(super) ejections: u8,
+    /// Failed exchanges in a row.
+    pub(super) errors: u8,
+    /// The connection that became idle last: an index into the table of backend connections, which links the others.
+    pub newest_idle: Option<u32>,
+}
+
+/// What health checks say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing yet: no requests before the first verdict.
+    Unknown,
+    /// It is up, or is not checked.
+    Up,
+    Down,
+}
+
+impl Server {
+    /// Counted by number `counter`; without checks it is up.
+    pub(super) fn new(server: &weir_config::Server, counter: usize, is_checked: bool, active_max: u32) -> Self {
+        let is_kept_out = is_checked || server.state == ServerState::Maintenance;
+        Self {
+            address: server.address,
+            host: format!("{}", server.address).into_bytes().into(),
+            counter,
+            down_until: if is_kept_out { NEVER } else { Instant::default() },
+            active: 0,
+            active_max,
+            weight: if server.state == ServerState::Up { server.weight } else { 0 },
+            is_backup: server.backup,
+            state: server.state,
+            health: if is_checked { Health::Unknown } else { Health::Up },
+            ejections: 0,
+            errors: 0,
+            newest_idle: None,
+        }
+    }
+
+    /// Its share of the requests as long as no backup is needed.
+    #[inline]
+    pub(super) fn primary_weight(&self) -> u16 {
+        if self.is_backup { 0 } else { self.weight }
+    }
+
+    #[inline]
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        self.down_until <= now && self.active < self.active_max
+    }
+
+    /// Exchanges under way in proportion to the weight.
+    #[inline]
+    pub(super) fn load(&self) -> u64 {
+        (u64::from(self.active) << 16) / u64::from(self.weight.max(1))
+    }
+}
+
+/// The part of `max` that core number `core` has: the parts of all cores are `max` together.
+pub(super) fn share(max: u32, core: usize, cores: usize) -> u32 {
+    let (core, cores) = (core as u32, cores.max(1) as u32);
+    max / cores + u32::from(core < max % cores)
+}
