@@ -33,6 +33,10 @@ impl Config {
         }
         lines.push(self.limits_line());
         lines.push(self.timeouts_line());
+        lines.push(match self.log.syslog {
+            Some(server) => format!("log: console, and syslog over UDP to {server}"),
+            None => "log: console".to_string(),
+        });
         lines.push(self.tuning_line());
         lines.push(String::new());
         lines.join("\n")

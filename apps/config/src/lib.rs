@@ -25,7 +25,8 @@ mod tests;
 pub use error::{Error, ErrorKind};
 pub use model::{
     Action, Addressing, Admin, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Limits, Listener,
-    Network, Page, PanicPolicy, Pool, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning, WhenAllDown,
+    Log, Network, Page, PanicPolicy, Pool, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning,
+    WhenAllDown,
 };
 
 /// The demo configuration: a balancer on port 80 in front of two built-in servers, metrics on port 9000.

@@ -19,6 +19,8 @@ pub struct Config {
     pub limits: Limits,
     /// What ends when it takes too long.
     pub timeouts: Timeouts,
+    /// Where messages go besides the console.
+    pub log: Log,
     /// Choices that change how the image runs, not what it serves.
     pub tuning: Tuning,
 }
@@ -317,6 +319,13 @@ impl Default for Timeouts {
             queue_ns: 5 * SECOND,
         }
     }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Log {
+    /// A server for syslog over UDP.
+    pub syslog: Option<SocketAddr>,
 }
 
 /// `[tuning]`.

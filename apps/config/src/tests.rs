@@ -64,6 +64,8 @@ fn everything_that_is_honoured_is_understood() {
         first_byte = "20s"
         inactivity = "2m"
         backend_idle = "3s"
+        [log]
+        syslog = "192.0.2.5:514"
         [tuning]
         idle = "poll"
         panic = "halt"
@@ -108,6 +110,7 @@ fn everything_that_is_honoured_is_understood() {
     assert_eq!(config.limits, limits);
     assert_eq!(config.timeouts.head_ns, 5_000_000_000);
     assert_eq!(config.timeouts.connect_ns, 250_000_000);
+    assert_eq!(config.log.syslog, "192.0.2.5:514".parse().ok());
     assert_eq!(config.tuning, Tuning { idle: IdlePolicy::Poll, panic: PanicPolicy::Halt });
     let weights: alloc::vec::Vec<u16> = config.pools[0].servers.iter().map(|server| server.weight).collect();
     assert_eq!(weights, [3, 1]);
@@ -373,6 +376,20 @@ fn a_loop_over_two_listeners_is_found() {
 }
 
 #[test]
+fn a_log_server_is_another_machine() {
+    for (address, message) in [
+        ("¶\"10.0.0.5\"", "address with a port"),
+        ("¶\"127.0.0.1:514\"", "no other machine"),
+        ("¶\"224.0.0.1:514\"", "no other machine"),
+        ("¶\"[::]:514\"", "no other machine"),
+    ] {
+        fails(ErrorKind::InvalidAddress, &format!("{WEB}{PAGE}[log]\nsyslog = {address}\n"), message);
+    }
+    let text = parses(&format!("{WEB}{PAGE}[log]\nsyslog = \"[fd00::5]:514\"\n")).explain();
+    assert!(text.contains("log: console, and syslog over UDP to [fd00::5]:514\n"), "{text}");
+}
+
+#[test]
 fn explain_names_everything_that_was_understood() {
     let text = parses(DEMO).explain();
     for expected in [
@@ -384,6 +401,7 @@ fn explain_names_everything_that_was_understood() {
         "  any host, / -> built-in page demo",
         "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s",
+        "log: console",
         "tuning: idle adaptive, panic reboot",
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");

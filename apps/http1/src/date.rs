@@ -15,7 +15,7 @@ pub fn write_date(writer: &mut HeadWriter<'_>, unix_seconds: u64) {
     const LAST: u64 = 253_402_300_799;
     let seconds = unix_seconds.min(LAST);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     writer.bytes(DAYS.get((days % 7) as usize).map_or(b"   ", |name| *name));
     writer.bytes(b", ");
     two(writer, day);
@@ -41,7 +41,7 @@ fn two(writer: &mut HeadWriter<'_>, value: u64) {
 ///
 /// Years are counted from March, so that the leap day is a year's last: the lengths of the months before it repeat in
 /// groups of 153 days for five months, and 400 years have 146,097 days.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     let since = days + 719_468; // 0000-03-01
     let (era, day_of_era) = (since / 146_097, since % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -41,7 +41,7 @@ mod tests;
 
 pub use body::{Body, BodyReader, Piece};
 pub use chunked::{CHUNK_HEAD_BYTES_MAX, ChunkedDecoder, LAST_CHUNK, write_chunk_head};
-pub use date::{DATE_BYTES, write_date};
+pub use date::{DATE_BYTES, civil_date, write_date};
 pub use field::FieldName;
 pub use head::{Fields, HeadLimits, Version};
 pub use method::Method;

@@ -1,5 +1,6 @@
 //! A core's life: turn after turn, and sleep in between.
 
+use alloc::format;
 use alloc::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -17,6 +18,7 @@ use crate::mesh::Links;
 use crate::metrics::{self, Figures};
 use crate::seat::{Common, Seat};
 use crate::sleep::{Calls, Sleeper};
+use crate::syslog::{self, Syslog};
 use crate::wire::Wire;
 
 /// Frames taken from the device in one turn.
@@ -40,6 +42,7 @@ struct Core {
     news: News,
     calls: Calls,
     sleeper: Sleeper,
+    syslog: Syslog,
     control: Option<Control>,
     common: Arc<Common>,
     /// When the counters were last published, and whether anything happened since.
@@ -98,19 +101,21 @@ impl Core {
             config.device.mtu = config.device.mtu.min(mtu);
         }
         let shard = Shard::new(config, pool);
+        let unix_ns_at_origin = time::wall_unix_ns().saturating_sub(time::now_ns());
         let setup = Setup {
             config: &common.config,
             core: id.index(),
             cores: common.plan.cores,
             seed: seed[0],
             connections: common.plan.connections,
-            unix_ns_at_origin: time::wall_unix_ns().saturating_sub(time::now_ns()),
+            unix_ns_at_origin,
             archive: common.archive.clone(),
         };
         let figures = Figures(Arc::clone(&common));
         let service = Service::new(setup, figures).expect("the plan leaves memory for the connections");
         let control = control.map(|net| Control::new(net, Arc::clone(&common)));
         let sleeper = Sleeper::new(common.config.tuning.idle);
+        let syslog = Syslog::new(common.config.log.syslog, id.index(), unix_ns_at_origin);
         let (calls, published_ns, turns) = (Calls::default(), 0, Turns::default());
         let news = News::default();
         Self {
@@ -122,6 +127,7 @@ impl Core {
             news,
             calls,
             sleeper,
+            syslog,
             control,
             common,
             published_ns,
@@ -140,6 +146,7 @@ impl Core {
     /// One turn: all that has arrived is taken, worked on and answered, within bounds. Whether there was anything.
     fn turn(&mut self, now_ns: u64) -> bool {
         self.shard.set_now(Instant::from_nanos(now_ns));
+        self.syslog.begin_turn();
         let messages = self.take_messages();
         let frames = self.take_frames();
         self.shard.handle_timers();
@@ -228,7 +235,7 @@ impl Core {
         }
         while let Some(verdict) = self.service.poll_verdict() {
             self.is_news = true;
-            say(&self.common, verdict);
+            self.say(verdict);
             self.news.add(verdict);
         }
         if self.news.is_empty() {
@@ -236,6 +243,21 @@ impl Core {
         }
         self.news.send(self.id.index(), &mut self.links, &mut self.calls);
         !self.news.is_empty()
+    }
+
+    #[cold]
+    fn say(&mut self, verdict: Verdict) {
+        let Some(pool) = self.common.config.pools.get(usize::from(verdict.pool)) else { return };
+        let Some(server) = pool.servers.get(usize::from(verdict.server)) else { return };
+        let state = if verdict.is_up { "up" } else { "down" };
+        let text = format!("health: server {}/{} at {} is {state}", pool.name, server.name, server.address);
+        if verdict.is_up {
+            info!("{text}")
+        } else {
+            warn!("{text}")
+        }
+        let severity = if verdict.is_up { syslog::INFO } else { syslog::WARNING };
+        self.syslog.send(&mut self.shard, severity, text.as_bytes());
     }
 
     #[cold]
@@ -297,20 +319,9 @@ impl Core {
             metrics::service(to, self.service.counters());
             metrics::stack(to, &self.shard);
             metrics::device(to, &self.wire);
+            metrics::log(to, &self.syslog);
             metrics::core(to, &self.turns, self.links.full(), heap);
         });
-    }
-}
-
-#[cold]
-fn say(common: &Common, verdict: Verdict) {
-    let Some(pool) = common.config.pools.get(usize::from(verdict.pool)) else { return };
-    let Some(server) = pool.servers.get(usize::from(verdict.server)) else { return };
-    let (pool, name, address) = (&pool.name, &server.name, server.address);
-    if verdict.is_up {
-        info!("health: server {pool}/{name} at {address} is up");
-    } else {
-        warn!("health: server {pool}/{name} at {address} is down");
     }
 }
 

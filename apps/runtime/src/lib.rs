@@ -32,6 +32,7 @@ mod plan;
 mod relay;
 mod seat;
 mod sleep;
+mod syslog;
 mod wire;
 
 pub use boot::run;

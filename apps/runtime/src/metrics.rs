@@ -11,6 +11,7 @@ use weir_tcp::FlowState;
 use crate::board::{Kind, Publisher};
 use crate::core_life::Turns;
 use crate::seat::Common;
+use crate::syslog::Syslog;
 use crate::wire::Wire;
 
 /// The page of all cores, for `/metrics`.
@@ -75,6 +76,12 @@ pub fn device(to: &mut Publisher<'_>, wire: &Wire) {
     event("sent", relayed.sent);
     event("drop_no_buffer", relayed.drop_no_buffer);
     event("drop_refused", relayed.drop_refused);
+}
+
+/// The log.
+pub fn log(to: &mut Publisher<'_>, syslog: &Syslog) {
+    to.counter("weir_log_sent_total", syslog.sent());
+    to.counter("weir_log_lost_total", syslog.lost());
 }
 
 /// The core itself.

@@ -14,6 +14,7 @@ mod ipv6;
 mod lab;
 mod link;
 mod metrics;
+mod names;
 mod namespace;
 mod plane;
 mod proxy;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         transfer::TESTS,
         syn::TESTS,
         balancer::TESTS,
+        names::TESTS,
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,

@@ -3,6 +3,7 @@
 mod check;
 mod health;
 mod listener;
+mod log;
 mod network;
 mod pool;
 
@@ -44,12 +45,13 @@ fn read(text: &str) -> Result<Config> {
         Fault::new(span, ErrorKind::Syntax, error.message(), "the file must be TOML 1.0, see https://toml.io")
     })?;
     let mut root = Section::new("the configuration", document.span(), document.get_ref());
-    root.not_yet(&["logging", "log", "tls", "certificate"])?;
+    root.not_yet(&["logging", "tls", "certificate"])?;
 
     let network = network::read(root.table("network", "[network]")?)?;
     let admin = root.table("admin", "[admin]")?.map(admin).transpose()?;
     let limits = limits(root.table("limits", "[limits]")?)?;
     let timeouts = timeouts(root.table("timeouts", "[timeouts]")?)?;
+    let log = log::read(root.table("log", "[log]")?)?;
     let tuning = tuning(root.table("tuning", "[tuning]")?)?;
     let pools = pool::read(root.tables("pool", "[[pool]]", crate::SECTIONS_MAX)?)?;
     let listeners = listener::read(root.tables("listener", "[[listener]]", crate::SECTIONS_MAX)?, &pools.value)?;
@@ -68,6 +70,7 @@ fn read(text: &str) -> Result<Config> {
         pools: pools.value,
         limits,
         timeouts,
+        log,
         tuning,
     };
     check::check(&config, &places)?;
