@@ -52,12 +52,14 @@ impl Secrets {
     /// SipHash-1-3 of the tuple and a word. The key is another mix of the seed than the table's.
     pub fn hash(&self, tuple: &Tuple, word: u64) -> u64 {
         let [a, b, c, d] = self.seed;
-        let mut hasher = SipHasher13::new_with_keys(a.rotate_left(17) ^ c, b.rotate_left(41) ^ d);
-        for part in tuple.local.to_words().into_iter().chain(tuple.remote.to_words()) {
-            hasher.write_u32(part);
+        let hasher = SipHasher13::new_with_keys(a.rotate_left(17) ^ c, b.rotate_left(41) ^ d);
+        let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
+        let ([l0, l1], [r0, r1]) = (tuple.local.halves(), tuple.remote.halves());
+        // All at once: the hasher takes what comes piece by piece apart.
+        let mut message = [0; 6 * size_of::<u64>()];
+        for (bytes, word) in message.as_chunks_mut().0.iter_mut().zip([l0, l1, r0, r1, ports, word]) {
+            *bytes = word.to_le_bytes();
         }
-        hasher.write_u32(u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port));
-        hasher.write_u64(word);
-        hasher.finish()
+        hasher.hash(&message)
     }
 }

@@ -49,7 +49,7 @@ impl Address {
     }
 
     #[inline(always)]
-    fn halves(self) -> [u64; 2] {
+    pub fn halves(self) -> [u64; 2] {
         let [a, b, c, d] = self.0.map(u64::from);
         [a | b << 32, c | d << 32]
     }
