@@ -35,6 +35,31 @@ pub const TRANSITIONS: [(Place, Place); 18] = [
     (Some(Ended), None),
 ];
 
+/// A place as an index: none is 0.
+#[inline(always)]
+const fn place(place: Place) -> usize {
+    match place {
+        Some(state) => state as usize + 1,
+        None => 0,
+    }
+}
+
+const PLACES: usize = FlowState::COUNT + 1;
+
+/// The row of [`TRANSITIONS`] by both places; [`NO_ROW`] for what must not happen.
+const ROWS: [[u8; PLACES]; PLACES] = {
+    let mut rows = [[NO_ROW; PLACES]; PLACES];
+    let mut row = 0;
+    while row < TRANSITIONS.len() {
+        let (from, to) = TRANSITIONS[row];
+        rows[place(from)][place(to)] = row as u8;
+        row += 1;
+    }
+    rows
+};
+
+const NO_ROW: u8 = TRANSITIONS.len() as u8;
+
 /// How often each of [`TRANSITIONS`] happened.
 #[derive(Debug, Clone, Default)]
 pub struct Transitions([u64; TRANSITIONS.len()]);
@@ -43,8 +68,9 @@ impl Transitions {
     /// Counts one.
     #[inline]
     pub(crate) fn count(&mut self, from: Place, to: Place) {
-        match TRANSITIONS.iter().position(|&row| row == (from, to)) {
-            Some(row) => self.0[row] += 1,
+        let row = ROWS[place(from)][place(to)];
+        match self.0.get_mut(usize::from(row)) {
+            Some(count) => *count += 1,
             None => debug_assert!(false, "from {from:?} to {to:?}: RFC 9293 has no such transition"),
         }
     }
