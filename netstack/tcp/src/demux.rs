@@ -18,7 +18,7 @@ pub(crate) enum Target {
     TimeWait(u32),
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 struct Entry {
     hash: u32,
     /// The kind in the two high bits, never 0 for a used entry, and the index below.
@@ -81,13 +81,10 @@ impl Demux {
 
     /// The target under `hash` for which `is_it` holds.
     pub fn find(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<Target> {
-        if let Some((_, target)) = self.table.position(hash, &is_it) {
-            return Some(target);
+        match self.table.find(hash, &is_it) {
+            None if self.old.used > 0 => self.old.find(hash, &is_it),
+            found => found,
         }
-        if self.old.used == 0 {
-            return None;
-        }
-        Some(self.old.position(hash, &is_it)?.1)
     }
 
     /// Adds a target that is not there yet. False when memory for the table cannot be had: nothing was added.
@@ -104,9 +101,10 @@ impl Demux {
 
     /// Removes a target.
     pub fn remove(&mut self, hash: u32, target: Target) {
-        if let Some((position, _)) = self.table.position(hash, |found| found == target) {
+        let entry = Entry::new(hash, target);
+        if let Some(position) = self.table.position_of(entry) {
             self.table.remove(position);
-        } else if let Some((position, _)) = self.old.position(hash, |found| found == target) {
+        } else if let Some(position) = self.old.position_of(entry) {
             self.old.remove(position);
         }
     }
@@ -114,7 +112,7 @@ impl Demux {
     /// Lets `hash` name another target than before.
     pub fn replace(&mut self, hash: u32, from: Target, to: Target) {
         for table in [&mut self.table, &mut self.old] {
-            if let Some((position, _)) = table.position(hash, |found| found == from) {
+            if let Some(position) = table.position_of(Entry::new(hash, from)) {
                 table.entries[position] = Entry::new(hash, to);
                 return;
             }
@@ -187,8 +185,7 @@ impl Table {
         }
     }
 
-    /// Where the target is for which `is_it` holds, and which it is.
-    fn position(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<(usize, Target)> {
+    fn find(&self, hash: u32, is_it: impl Fn(Target) -> bool) -> Option<Target> {
         let mask = self.entries.len().wrapping_sub(1);
         let mut position = hash as usize & mask;
         loop {
@@ -199,8 +196,24 @@ impl Table {
             if entry.hash == hash {
                 let target = entry.target();
                 if is_it(target) {
-                    return Some((position, target));
+                    return Some(target);
                 }
+            }
+            position = (position + 1) & mask;
+        }
+    }
+
+    #[inline(always)]
+    fn position_of(&self, entry: Entry) -> Option<usize> {
+        let mask = self.entries.len().wrapping_sub(1);
+        let mut position = entry.hash as usize & mask;
+        loop {
+            let found = *self.entries.get(position)?;
+            if found == entry {
+                return Some(position);
+            }
+            if found.is_free() {
+                return None;
             }
             position = (position + 1) & mask;
         }

@@ -7,6 +7,7 @@ use weir_socket::{Instant, ListenerId};
 
 use crate::flow::handshake::Handshake;
 use crate::link::NextHop;
+use crate::segment::Origin;
 use crate::slab::{NONE, Slab};
 use crate::time::{NEVER, Nanoseconds, SECOND_NS};
 use crate::tuple::Tuple;
@@ -45,13 +46,8 @@ impl Default for HalfOpen {
 
 impl HalfOpen {
     /// A handshake whose SYN came now.
-    pub fn new(
-        (tuple, hash): (Tuple, u32),
-        next_hop: NextHop,
-        listener: ListenerId,
-        handshake: Handshake,
-        sent_at: Instant,
-    ) -> Self {
+    pub fn new(origin: &Origin, listener: ListenerId, handshake: Handshake, sent_at: Instant) -> Self {
+        let &Origin { tuple, hash, next_hop, .. } = origin;
         Self { tuple, hash, next_hop, listener, handshake, sent_at, ..Self::default() }
     }
 }
@@ -62,11 +58,13 @@ const QUEUES: usize = 8;
 pub(crate) struct SynCache {
     entries: Slab<HalfOpen>,
     queues: [(u32, u32); QUEUES],
+    /// Not later than the first entry is due.
+    next: Instant,
 }
 
 impl SynCache {
     pub fn new(len_max: usize) -> Self {
-        Self { entries: Slab::new(len_max), queues: [(NONE, NONE); QUEUES] }
+        Self { entries: Slab::new(len_max), queues: [(NONE, NONE); QUEUES], next: NEVER }
     }
 
     pub fn len(&self) -> usize {
@@ -92,25 +90,32 @@ impl SynCache {
     pub fn remove(&mut self, index: u32) -> HalfOpen {
         self.dequeue(index);
         self.entries.release(index);
+        if self.entries.len() == 0 {
+            self.next = NEVER;
+        }
         self.entries[index]
     }
 
     /// The next entry whose SYN-ACK is due again; it waits for the next time from now on.
     pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
-        let index =
-            self.queues.iter().map(|queue| queue.0).find(|&head| head != NONE && self.entries[head].due <= now)?;
+        let mut heads = self.queues.iter().map(|queue| queue.0);
+        let Some(index) = heads.find(|&head| head != NONE && self.entries[head].due <= now) else {
+            self.next = self.earliest();
+            return None;
+        };
         self.dequeue(index);
         self.entries[index].retries += 1;
         self.enqueue(index, now);
         Some(index)
     }
 
+    /// When [`Self::pop_due`] may have something to do: not later than an entry is due, and earlier than all of them at most
+    /// once, after those that were due then have been removed.
     #[inline(always)]
     pub fn next_deadline(&self) -> Instant {
-        if self.entries.len() == 0 { NEVER } else { self.earliest() }
+        self.next
     }
 
-    #[inline(never)]
     fn earliest(&self) -> Instant {
         let heads = self.queues.iter().filter(|queue| queue.0 != NONE);
         heads.map(|queue| self.entries[queue.0].due).min().unwrap_or(NEVER)
@@ -120,7 +125,9 @@ impl SynCache {
         let retries = self.entries[index].retries;
         let queue = usize::from(retries).min(QUEUES - 1);
         let (head, tail) = self.queues[queue];
-        self.entries[index].due = now.plus_ns(SECOND_NS << retries.min(QUEUES as u8 - 1));
+        let due = now.plus_ns(SECOND_NS << retries.min(QUEUES as u8 - 1));
+        self.next = self.next.min(due);
+        self.entries[index].due = due;
         self.entries[index].previous = tail;
         self.entries.set_next(index, NONE);
         if tail == NONE {

@@ -21,6 +21,7 @@ mod half_open;
 mod limiter;
 mod link;
 mod listen;
+mod options;
 mod output;
 mod queue;
 mod reply;

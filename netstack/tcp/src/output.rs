@@ -2,14 +2,12 @@
 
 use weir_packet::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Packet, RangeError};
 
-use smoltcp::wire::TcpOption;
-
 use crate::checksum::Checksum;
 use crate::counters::Counter;
-use crate::flow::reassembly::SACK_BLOCKS_MAX;
 use crate::flow::send_queue::{Chunks, Cursor, Pieces};
 use crate::link::{Ecn, EmitError, Link, NextHop, Outbound};
-use crate::segment::{Flags, HEADER_BYTES, TIMESTAMP_BYTES, Timestamp};
+use crate::options::{Layout, OutOptions, TIMESTAMP_BYTES, Timestamp};
+use crate::segment::{Flags, HEADER_BYTES};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::tuple::Tuple;
@@ -68,21 +66,6 @@ impl From<&Header> for PlainHeader {
     fn from(&Header { seq, ack, flags, window, ecn, options }: &Header) -> Self {
         Self { seq, ack, flags, window, ecn, timestamp: options.timestamp }
     }
-}
-
-/// The options of a segment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct OutOptions {
-    pub timestamp: Option<Timestamp>,
-    pub sack: [Option<(u32, u32)>; SACK_BLOCKS_MAX],
-    pub syn: Option<SynOptions>,
-}
-
-/// The options that only a SYN carries.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SynOptions {
-    pub window_scale: Option<u8>,
-    pub sack_permitted: bool,
 }
 
 /// Why a segment could not be sent now.
@@ -287,11 +270,12 @@ fn write_plain(head: &mut Packet, tuple: &Tuple, header: &PlainHeader) -> Result
 
 /// Writes a header with any options.
 fn write_options(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) -> Result<(), RangeError> {
-    let len = HEADER_BYTES + header.options.len();
+    let layout = Layout::new(&header.options, mss);
+    let len = HEADER_BYTES + layout.as_bytes().len();
     let bytes = head.extend(len)?;
     let (fixed, options) = bytes.split_first_chunk_mut::<HEADER_BYTES>().ok_or(RangeError)?;
     write_fixed(fixed, tuple, &header.into(), len);
-    header.options.write(options, mss);
+    options.copy_from_slice(layout.as_bytes());
     Ok(())
 }
 
@@ -308,43 +292,4 @@ fn write_fixed(bytes: &mut [u8; HEADER_BYTES], tuple: &Tuple, header: &PlainHead
     for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
         *bytes = word.to_be_bytes();
     }
-}
-
-impl OutOptions {
-    fn len(&self) -> usize {
-        let mut len = if self.timestamp.is_some() { TIMESTAMP_BYTES } else { 0 };
-        let blocks = self.sack.iter().flatten().count();
-        if blocks > 0 {
-            len += 4 + 8 * blocks;
-        }
-        if let Some(syn) = &self.syn {
-            len += 4 + if syn.window_scale.is_some() { 4 } else { 0 };
-            len += if syn.sack_permitted { 4 } else { 0 };
-        }
-        len
-    }
-
-    /// Writes all options, each padded to a multiple of four bytes.
-    fn write(&self, mut bytes: &mut [u8], mss: u16) {
-        if let Some(syn) = &self.syn {
-            bytes = TcpOption::MaxSegmentSize(mss).emit(bytes);
-            if let Some(shift) = syn.window_scale {
-                bytes = TcpOption::WindowScale(shift).emit(TcpOption::NoOperation.emit(bytes));
-            }
-            if syn.sack_permitted {
-                bytes = TcpOption::SackPermitted.emit(two_no_operations(bytes));
-            }
-        }
-        if let Some(Timestamp { value, echo }) = self.timestamp {
-            bytes = TcpOption::TimeStamp { tsval: value, tsecr: echo }.emit(two_no_operations(bytes));
-        }
-        if self.sack[0].is_some() {
-            TcpOption::SackRange(self.sack).emit(two_no_operations(bytes));
-        }
-    }
-}
-
-#[inline]
-fn two_no_operations(bytes: &mut [u8]) -> &mut [u8] {
-    TcpOption::NoOperation.emit(TcpOption::NoOperation.emit(bytes))
 }

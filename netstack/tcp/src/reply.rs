@@ -3,7 +3,8 @@
 use alloc::collections::VecDeque;
 
 use crate::link::{Ecn, NextHop};
-use crate::output::{Header, OutOptions, Route};
+use crate::options::OutOptions;
+use crate::output::{Header, Route};
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::tuple::Tuple;

@@ -1,19 +1,16 @@
 //! A received segment, parsed once (RFC 9293, 3.1): after this no length is checked again.
 
-use smoltcp::wire::{TcpOption, TcpPacket};
 use weir_packet::Packet;
 use weir_packet::frame::ChecksumStatus;
 
 use crate::checksum::Checksum;
-use crate::link::{Ecn, Inbound, NextHop};
+use crate::link::{Ecn, NextHop};
+use crate::options::{Options, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
 use crate::tuple::Tuple;
 
 /// Bytes of a TCP header without options.
 pub(crate) const HEADER_BYTES: usize = 20;
-/// Bytes of the timestamps option with its padding, as everybody lays it out (RFC 7323, appendix A).
-pub(crate) const TIMESTAMP_BYTES: usize = 12;
-const TIMESTAMP_LAYOUT: [u8; 4] = [1, 1, 8, 10];
 
 /// The control bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,75 +41,6 @@ impl Flags {
     }
 }
 
-/// The timestamps option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timestamp {
-    pub value: u32,
-    pub echo: u32,
-}
-
-impl Timestamp {
-    /// Recognises the option as everybody lays it out (RFC 7323, appendix A).
-    #[inline(always)]
-    fn parse(bytes: &[u8; TIMESTAMP_BYTES]) -> Option<Self> {
-        (bytes[..4] == TIMESTAMP_LAYOUT).then(|| Self { value: word(bytes, 4), echo: word(bytes, 8) })
-    }
-
-    /// The option in that layout.
-    #[inline(always)]
-    pub fn option(self) -> [u8; TIMESTAMP_BYTES] {
-        let [l, v, e] = [TIMESTAMP_LAYOUT, self.value.to_be_bytes(), self.echo.to_be_bytes()];
-        [l[0], l[1], l[2], l[3], v[0], v[1], v[2], v[3], e[0], e[1], e[2], e[3]]
-    }
-}
-
-/// The selective acknowledgements of a segment; three at most, as many as fit beside timestamps.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SackBlocks {
-    blocks: [Option<(u32, u32)>; 3],
-}
-
-impl SackBlocks {
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.blocks[0].is_none()
-    }
-
-    /// The blocks in the order they were sent: the first was triggered by the latest arrival.
-    pub fn iter(&self) -> impl Iterator<Item = (SeqNumber, SeqNumber)> + '_ {
-        self.blocks.iter().flatten().map(|&(start, end)| (SeqNumber(start), SeqNumber(end)))
-    }
-
-    /// The blocks by their distance from `una`: in the order in which they were sent. Taken in another, they would look like
-    /// reordering (RFC 8985, 6.2, step 3).
-    pub fn in_order(&self, una: SeqNumber) -> impl Iterator<Item = (SeqNumber, SeqNumber)> {
-        let mut blocks = self.blocks;
-        blocks.sort_unstable_by_key(|block| block.map_or(u32::MAX, |(start, _)| start.wrapping_sub(una.0)));
-        blocks.into_iter().flatten().map(|(start, end)| (SeqNumber(start), SeqNumber(end)))
-    }
-}
-
-/// The options of a segment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Options {
-    pub timestamp: Option<Timestamp>,
-    pub mss: Option<u16>,
-    pub window_scale: Option<u8>,
-    pub sack_permitted: bool,
-    pub sack: SackBlocks,
-    /// RFC 5482.
-    pub user_timeout: bool,
-}
-
-/// Kinds and lengths of options that `smoltcp` takes for unknown ones.
-mod kind {
-    /// RFC 7323, 3.2: of any other length than ten.
-    pub const TIMESTAMPS: u8 = 8;
-    /// RFC 5482, 3.
-    pub const USER_TIMEOUT: u8 = 28;
-    pub const USER_TIMEOUT_VALUE_BYTES: usize = 2;
-}
-
 /// What a segment says that is as most are: no control bit but ACK and PSH, no option but a timestamp.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain {
@@ -128,11 +56,9 @@ pub(crate) struct Plain {
 impl Plain {
     /// Parses such a segment; none when it is another one or malformed, which [`Segment::parse`] tells apart.
     #[inline(always)]
-    pub fn parse(inbound: &Inbound) -> Option<(Tuple, Self)> {
+    pub fn parse(packet: &Packet) -> Option<Self> {
         const WITH_TIMESTAMP: usize = HEADER_BYTES + TIMESTAMP_BYTES;
-        let packet = &inbound.packet;
         let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
-        let tuple = Tuple::of_received(inbound, fixed)?;
         let timestamp = match fixed[12] {
             0x50 => None,
             0x80 => Some(Timestamp::parse(packet.first_chunk::<WITH_TIMESTAMP>()?.last_chunk()?)?),
@@ -146,14 +72,25 @@ impl Plain {
         let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
         let window = u16::from_be_bytes([fixed[14], fixed[15]]);
         let len = frame_len as u32 - u32::from(header_len);
-        Some((tuple, Self { seq, ack, window, header_len, len, timestamp }))
+        Some(Self { seq, ack, window, header_len, len, timestamp })
     }
 }
 
 /// The big-endian word at `at`.
 #[inline(always)]
-fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+pub(crate) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Where a received segment comes from and whom it is for.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub tuple: Tuple,
+    /// The tuple's hash in the flow table.
+    pub hash: u32,
+    pub next_hop: NextHop,
+    pub ecn: Ecn,
+    pub checksum: ChecksumStatus,
 }
 
 /// A segment. The payload follows in the packet, headers taken off.
@@ -168,7 +105,8 @@ pub(crate) struct Segment {
     pub ecn: Ecn,
     pub next_hop: NextHop,
     pub options: Options,
-    pub payload: Packet,
+    /// None once the flow has taken it.
+    pub payload: Option<Packet>,
 }
 
 /// Why bytes are not a segment.
@@ -185,25 +123,41 @@ pub(crate) enum SegmentError {
 }
 
 impl Segment {
-    /// Parses, verifies the checksum if nobody has, and takes the header off.
-    pub fn parse(inbound: Inbound) -> Result<(Tuple, Self), SegmentError> {
-        let fixed: &[u8; HEADER_BYTES] = inbound.packet.first_chunk().ok_or(SegmentError::Truncated)?;
-        let header = TcpPacket::new_unchecked(fixed);
-        let tuple = Tuple::of_received(&inbound, fixed).ok_or(SegmentError::Martian)?;
-        let header_len = usize::from(header.header_len());
-        let flags = Flags(fixed[13]);
-        let (seq, ack) = (SeqNumber(header.seq_number().0 as u32), SeqNumber(header.ack_number().0 as u32));
-        let window = header.window_len();
-        let mut packet = inbound.packet;
+    /// A segment of which nothing is known yet but where it comes from.
+    #[inline(always)]
+    pub fn new(origin: &Origin) -> Self {
+        Self {
+            seq: SeqNumber(0),
+            ack: SeqNumber(0),
+            flags: Flags(0),
+            window: 0,
+            len: 0,
+            ecn: origin.ecn,
+            next_hop: origin.next_hop,
+            options: Options::default(),
+            payload: None,
+        }
+    }
+
+    /// Parses, verifies the checksum if nobody has, and takes the header off. In place: a segment has more than a hundred bytes,
+    /// which would be moved otherwise.
+    #[inline(always)]
+    pub fn parse(&mut self, origin: &Origin, mut packet: Packet) -> Result<(), SegmentError> {
+        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(SegmentError::Truncated)?;
+        let header_len = usize::from(fixed[12] >> 4) * 4;
+        self.flags = Flags(fixed[13]);
+        (self.seq, self.ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
+        self.window = u16::from_be_bytes([fixed[14], fixed[15]]);
         let options = packet.get(HEADER_BYTES..header_len).ok_or(SegmentError::Truncated)?;
-        let options = Options::parse(options).ok_or(SegmentError::Option)?;
-        if inbound.checksum == ChecksumStatus::Unverified && !is_intact(&tuple, &mut packet) {
+        self.options.read(options).ok_or(SegmentError::Option)?;
+        if origin.checksum == ChecksumStatus::Unverified && !is_intact(&origin.tuple, &mut packet) {
             return Err(SegmentError::Checksum);
         }
-        let len = if packet.is_chain() { packet.frame_len() } else { packet.len() } - header_len;
+        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
+        self.len = (frame_len - header_len) as u32;
         packet.trim_front(header_len).map_err(|_| SegmentError::Truncated)?;
-        let (ecn, next_hop) = (inbound.ecn, inbound.next_hop);
-        Ok((tuple, Self { seq, ack, flags, window, len: len as u32, ecn, next_hop, options, payload: packet }))
+        self.payload = Some(packet);
+        Ok(())
     }
 
     /// SEG.LEN: payload, SYN and FIN counted.
@@ -215,13 +169,14 @@ impl Segment {
     /// Takes the first `len` bytes of the payload off. The sequence number stays.
     pub fn trim_front(&mut self, mut len: u32) {
         self.len -= len;
+        let Some(payload) = &mut self.payload else { return };
         while len > 0 {
-            let cut = (self.payload.len() as u32).min(len);
-            let _ = self.payload.trim_front(cut as usize);
+            let cut = (payload.len() as u32).min(len);
+            let _ = payload.trim_front(cut as usize);
             len -= cut;
-            match self.payload.take_rest() {
-                Some(rest) if self.payload.is_empty() => self.payload = rest,
-                Some(rest) => self.payload.append(rest),
+            match payload.take_rest() {
+                Some(rest) if payload.is_empty() => *payload = rest,
+                Some(rest) => payload.append(rest),
                 None => break,
             }
         }
@@ -230,48 +185,19 @@ impl Segment {
     /// Shortens the payload to `len` bytes.
     pub fn truncate(&mut self, len: u32) {
         self.len = len;
+        let Some(payload) = &mut self.payload else { return };
         let mut left = len as usize;
-        let mut rest = self.payload.take_rest();
-        self.payload.truncate(left);
-        left -= self.payload.len();
+        let mut rest = payload.take_rest();
+        payload.truncate(left);
+        left -= payload.len();
         while let Some(mut part) = rest {
             rest = part.take_rest();
             part.truncate(left);
             left -= part.len();
             if !part.is_empty() {
-                self.payload.append(part);
+                payload.append(part);
             }
         }
-    }
-}
-
-impl Options {
-    /// None when malformed.
-    fn parse(mut bytes: &[u8]) -> Option<Self> {
-        let mut options = Self::default();
-        while !bytes.is_empty() {
-            let (rest, option) = TcpOption::parse(bytes).ok()?;
-            match option {
-                TcpOption::EndOfList => break,
-                TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),
-                TcpOption::WindowScale(shift) => options.window_scale = Some(shift),
-                TcpOption::SackPermitted => options.sack_permitted = true,
-                TcpOption::SackRange(blocks) => options.sack.blocks = blocks,
-                TcpOption::TimeStamp { tsval, tsecr } => {
-                    options.timestamp = Some(Timestamp { value: tsval, echo: tsecr });
-                }
-                TcpOption::Unknown { kind: kind::TIMESTAMPS, .. } => return None,
-                TcpOption::Unknown { kind: kind::USER_TIMEOUT, data } => {
-                    if data.len() != kind::USER_TIMEOUT_VALUE_BYTES {
-                        return None;
-                    }
-                    options.user_timeout = true;
-                }
-                TcpOption::NoOperation | TcpOption::Unknown { .. } => {}
-            }
-            bytes = rest;
-        }
-        Some(options)
     }
 }
 

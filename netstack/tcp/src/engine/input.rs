@@ -1,5 +1,6 @@
 //! What arrives: RFC 9293, 3.10.7, by the kind of entry that a segment belongs to.
 
+use weir_packet::Packet;
 use weir_packet::frame::ChecksumStatus;
 use weir_socket::{CloseReason, ListenerId};
 
@@ -15,8 +16,9 @@ use crate::flow::send_queue::SendQueue;
 use crate::flow::{Common, Outcome, State};
 use crate::half_open::HalfOpen;
 use crate::link::{Ecn, IcmpError, IcmpErrorKind, Inbound};
+use crate::options::Timestamp;
 use crate::reply::Reply;
-use crate::segment::{Flags, Plain, Segment, SegmentError, Timestamp, is_intact};
+use crate::segment::{Flags, Origin, Plain, Segment, SegmentError, is_intact};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::Nanoseconds;
@@ -31,35 +33,38 @@ impl Engine {
     #[inline]
     pub fn handle_segment(&mut self, inbound: Inbound) {
         self.shared.count(Counter::SegmentsIn);
-        if let Err(inbound) = self.handle_predicted(inbound) {
-            self.handle_any(inbound);
+        let Some(fixed) = inbound.packet.first_chunk() else { return self.count_malformed(SegmentError::Truncated) };
+        let Some(tuple) = Tuple::of_received(&inbound, fixed) else {
+            return self.count_malformed(SegmentError::Martian);
+        };
+        let hash = self.hash(&tuple);
+        let Inbound { next_hop, ecn, checksum, packet, .. } = inbound;
+        let origin = Origin { tuple, hash, next_hop, ecn, checksum };
+        if let Err(packet) = self.handle_predicted(&origin, packet) {
+            self.handle_any(&origin, packet);
         }
     }
 
     /// Header prediction (Van Jacobson): the segment that everybody expects, on a flow where nothing is out of the ordinary,
     /// takes a short cut. Any other comes back.
     #[inline(always)]
-    fn handle_predicted(&mut self, mut inbound: Inbound) -> Result<(), Inbound> {
-        let Some((tuple, plain)) = Plain::parse(&inbound) else { return Err(inbound) };
-        let Some(Target::Flow(index)) = self.demux.first(self.hash(&tuple)) else { return Err(inbound) };
+    fn handle_predicted(&mut self, origin: &Origin, mut packet: Packet) -> Result<(), Packet> {
+        let Some(plain) = Plain::parse(&packet) else { return Err(packet) };
+        let Some(Target::Flow(index)) = self.demux.first(origin.hash) else { return Err(packet) };
         let slot = &mut self.flows[index];
-        let State::Open(open) = &mut slot.state else { return Err(inbound) };
-        if slot.common.tuple != tuple || !open.predicts(&plain) || inbound.ecn == Ecn::CongestionExperienced {
-            return Err(inbound);
+        let State::Open(open) = &mut slot.state else { return Err(packet) };
+        if slot.common.tuple != origin.tuple || !open.predicts(&plain) || origin.ecn == Ecn::CongestionExperienced {
+            return Err(packet);
         }
         if self.shared.pressure >= Pressure::Critical {
-            return Err(inbound);
+            return Err(packet);
         }
-        if inbound.checksum == ChecksumStatus::Unverified {
-            if !is_intact(&tuple, &mut inbound.packet) {
-                self.count_malformed(SegmentError::Checksum);
-                return Ok(());
-            }
-            inbound.checksum = ChecksumStatus::Verified;
+        if origin.checksum == ChecksumStatus::Unverified && !is_intact(&origin.tuple, &mut packet) {
+            self.count_malformed(SegmentError::Checksum);
+            return Ok(());
         }
-        let (next_hop, mut packet) = (inbound.next_hop, inbound.packet);
         if packet.trim_front(usize::from(plain.header_len)).is_ok() {
-            slot.common.next_hop = next_hop;
+            slot.common.next_hop = origin.next_hop;
             open.handle_predicted(&plain, packet, &mut slot.common, &mut self.shared);
             self.agenda.enter(index, slot);
         }
@@ -68,20 +73,19 @@ impl Engine {
 
     /// Any segment, step by step.
     #[inline(never)]
-    fn handle_any(&mut self, inbound: Inbound) {
-        let (tuple, segment) = match Segment::parse(inbound) {
-            Ok(parsed) => parsed,
-            Err(error) => return self.count_malformed(error),
-        };
+    fn handle_any(&mut self, origin: &Origin, packet: Packet) {
+        let mut segment = Segment::new(origin);
+        if let Err(error) = segment.parse(origin, packet) {
+            return self.count_malformed(error);
+        }
         if segment.options.user_timeout {
             self.shared.count(Counter::UserTimeoutOptions);
         }
-        let hash = self.hash(&tuple);
-        match self.find(&tuple, hash) {
-            Some(Target::Flow(index)) => self.segment_for_flow(index, segment),
-            Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, segment),
-            Some(Target::TimeWait(index)) => self.segment_for_time_wait(index, tuple, hash, segment),
-            None => self.segment_for_nobody(tuple, hash, segment, None),
+        match self.find(&origin.tuple, origin.hash) {
+            Some(Target::Flow(index)) => self.segment_for_flow(index, &mut segment),
+            Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, &mut segment),
+            Some(Target::TimeWait(index)) => self.segment_for_time_wait(index, origin, &mut segment),
+            None => self.segment_for_nobody(origin, &mut segment, None),
         }
     }
 
@@ -95,7 +99,7 @@ impl Engine {
         });
     }
 
-    fn segment_for_flow(&mut self, index: u32, segment: Segment) {
+    fn segment_for_flow(&mut self, index: u32, segment: &mut Segment) {
         let slot = &mut self.flows[index];
         slot.common.next_hop = segment.next_hop;
         match &mut slot.state {
@@ -114,7 +118,7 @@ impl Engine {
         }
     }
 
-    fn segment_for_opening(&mut self, index: u32, segment: Segment) {
+    fn segment_for_opening(&mut self, index: u32, segment: &mut Segment) {
         let slot = &mut self.flows[index];
         let State::Opening(opening) = &mut slot.state else { return };
         match opening.handle_segment(segment, &mut slot.common, &mut self.shared) {
@@ -124,12 +128,12 @@ impl Engine {
                 self.reset_stray(reply);
                 self.settle(index);
             }
-            Arrival::Established(handshake, segment) => self.establish_active(index, &handshake, segment),
+            Arrival::Established(handshake) => self.establish_active(index, &handshake, segment),
         }
     }
 
     /// Our open succeeded.
-    fn establish_active(&mut self, index: u32, handshake: &Handshake, segment: Segment) {
+    fn establish_active(&mut self, index: u32, handshake: &Handshake, segment: &mut Segment) {
         let slot = &mut self.flows[index];
         let State::Opening(opening) = &mut slot.state else { return };
         let round_trip_ns = opening.round_trip_ns(self.shared.now);
@@ -155,7 +159,7 @@ impl Engine {
     }
 
     /// SYN-RECEIVED of a passive open.
-    fn segment_for_half_open(&mut self, index: u32, segment: Segment) {
+    fn segment_for_half_open(&mut self, index: u32, segment: &mut Segment) {
         let mut half_open = *self.half_open.get(index);
         let HalfOpen { handshake, tuple, .. } = half_open;
         self.half_open.get_mut(index).next_hop = segment.next_hop;
@@ -197,7 +201,7 @@ impl Engine {
             return self.establish_passive(Some(index), half_open, segment);
         }
         // A SYN that came twice may have been answered with a cookie first, and from memory later.
-        match self.cookies.open(&segment, &tuple, &self.shared.secrets, self.shared.now) {
+        match self.cookies.open(segment, &tuple, &self.shared.secrets, self.shared.now) {
             Some(handshake) => {
                 half_open.handshake = handshake;
                 self.establish_passive(Some(index), half_open, segment);
@@ -205,19 +209,19 @@ impl Engine {
             None if self.cookies.are_in_use(self.shared.now) => self.shared.count(Counter::SynCookiesFailed),
             None => {
                 self.shared.count(Counter::UnacceptableAck);
-                self.reset_stray(Reply::reset(tuple, &segment));
+                self.reset_stray(Reply::reset(tuple, segment));
             }
         }
     }
 
     /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
-    fn establish_passive(&mut self, index: Option<u32>, mut half_open: HalfOpen, segment: Segment) {
+    fn establish_passive(&mut self, index: Option<u32>, mut half_open: HalfOpen, segment: &mut Segment) {
         let accept_queue_max = self.shared.config.accept_queue_max;
         let Some(listener) = self.listeners.get_mut(half_open.listener) else {
             if let Some(index) = index {
                 self.forget_half_open(index);
             }
-            return self.reset_stray(Reply::reset(half_open.tuple, &segment));
+            return self.reset_stray(Reply::reset(half_open.tuple, segment));
         };
         if self.shared.pressure >= Pressure::Critical {
             return self.shared.count(Counter::FlowsRefused);
@@ -238,7 +242,7 @@ impl Engine {
                 }
             }
         }
-        half_open.handshake.complete(&segment);
+        half_open.handshake.complete(segment);
         let is_measured = index.is_some() && half_open.retries == 0;
         let opened = Opened {
             round_trip_ns: is_measured.then(|| self.shared.now.since_ns(half_open.sent_at)),
@@ -276,17 +280,18 @@ impl Engine {
     }
 
     /// LISTEN and CLOSED (3.10.7.2 and 3.10.7.1). `after` is the TIME-WAIT record that a SYN replaces.
-    fn segment_for_nobody(&mut self, tuple: Tuple, hash: u32, segment: Segment, after: Option<time_wait::Record>) {
+    fn segment_for_nobody(&mut self, origin: &Origin, segment: &mut Segment, after: Option<time_wait::Record>) {
+        let tuple = &origin.tuple;
         if segment.flags.has(Flags::RST) {
-            let is_syn = segment.flags.has(Flags::SYN) && self.listeners.find(&tuple).is_some();
+            let is_syn = segment.flags.has(Flags::SYN) && self.listeners.find(tuple).is_some();
             return self.shared.count(if is_syn { Counter::DropSynFlags } else { Counter::DropNoFlow });
         }
-        let Some(listener) = self.listeners.find(&tuple) else {
+        let Some(listener) = self.listeners.find(tuple) else {
             self.shared.count(Counter::DropNoFlow);
-            return self.reset_stray(Reply::reset(tuple, &segment));
+            return self.reset_stray(Reply::reset(*tuple, segment));
         };
         if segment.flags.has(Flags::ACK) {
-            return self.ack_for_listener(tuple, hash, segment, listener);
+            return self.ack_for_listener(origin, segment, listener);
         }
         if !segment.flags.has(Flags::SYN) {
             return self.shared.count(Counter::DropNoFlow);
@@ -294,45 +299,44 @@ impl Engine {
         if segment.flags.has(Flags::FIN) {
             return self.shared.count(Counter::DropSynFlags);
         }
-        self.syn_for_listener(tuple, hash, &segment, listener, after);
+        self.syn_for_listener(origin, segment, listener, after);
     }
 
     /// Second step of LISTEN: an ACK is bad, unless it carries a cookie.
-    fn ack_for_listener(&mut self, tuple: Tuple, hash: u32, segment: Segment, listener: ListenerId) {
-        let opened = self.cookies.open(&segment, &tuple, &self.shared.secrets, self.shared.now);
+    fn ack_for_listener(&mut self, origin: &Origin, segment: &mut Segment, listener: ListenerId) {
+        let opened = self.cookies.open(segment, &origin.tuple, &self.shared.secrets, self.shared.now);
         let Some(handshake) = opened.filter(|_| !segment.flags.has(Flags::SYN)) else {
             if self.cookies.are_in_use(self.shared.now) {
                 // It may have overtaken the ACK that carries the cookie: a RST would end a good handshake.
                 return self.shared.count(Counter::SynCookiesFailed);
             }
             self.shared.count(Counter::DropNoFlow);
-            return self.reset_stray(Reply::reset(tuple, &segment));
+            return self.reset_stray(Reply::reset(origin.tuple, segment));
         };
         self.shared.count(Counter::SynCookiesReceived);
-        let half_open = HalfOpen::new((tuple, hash), segment.next_hop, listener, handshake, self.shared.now);
+        let half_open = HalfOpen::new(origin, listener, handshake, self.shared.now);
         self.establish_passive(None, half_open, segment);
     }
 
     /// Third step of LISTEN.
     fn syn_for_listener(
         &mut self,
-        tuple: Tuple,
-        hash: u32,
+        origin: &Origin,
         segment: &Segment,
         listener: ListenerId,
         after: Option<time_wait::Record>,
     ) {
-        let (now, is_v4) = (self.shared.now, tuple.local.is_v4());
-        let mut derived = self.shared.secrets.derive(&tuple, now);
+        let (now, is_v4) = (self.shared.now, origin.tuple.local.is_v4());
+        let mut derived = self.shared.secrets.derive(&origin.tuple, now);
         if let Some(record) = after
             && derived.iss <= record.snd_nxt
         {
             derived.iss = record.snd_nxt + REUSE_DISTANCE;
         }
         let handshake = Handshake::new(segment, derived, is_v4, self.shared.config.ecn);
-        let half_open = HalfOpen::new((tuple, hash), segment.next_hop, listener, handshake, now);
+        let half_open = HalfOpen::new(origin, listener, handshake, now);
         let Some(index) = self.half_open.insert(half_open, now) else { return self.send_cookie(half_open) };
-        if !self.demux.insert(hash, Target::HalfOpen(index)) {
+        if !self.demux.insert(origin.hash, Target::HalfOpen(index)) {
             self.half_open.remove(index);
             return self.send_cookie(half_open);
         }
@@ -371,7 +375,8 @@ impl Engine {
     }
 
     /// TIME-WAIT (3.10.7.4, and RFC 1337: a RST ends nothing here).
-    fn segment_for_time_wait(&mut self, index: u32, tuple: Tuple, hash: u32, segment: Segment) {
+    fn segment_for_time_wait(&mut self, index: u32, origin: &Origin, segment: &mut Segment) {
+        let (tuple, hash) = (origin.tuple, origin.hash);
         let record = *self.time_waits.get(index);
         if segment.flags.has(Flags::RST) {
             return self.shared.count(Counter::TimeWaitIgnored);
@@ -387,7 +392,7 @@ impl Engine {
             self.shared.count(Counter::TimeWaitReused);
             self.time_waits.remove(index);
             self.demux.remove(hash, Target::TimeWait(index));
-            return self.segment_for_nobody(tuple, hash, segment, Some(record));
+            return self.segment_for_nobody(origin, segment, Some(record));
         }
         let is_fin = segment.flags.has(Flags::FIN) && segment.seq + segment.sequence_len() == record.rcv_nxt;
         if !is_fin {

@@ -22,8 +22,9 @@ use crate::demux::{Demux, Target};
 use crate::flow::{Common, Ended, Outcome, Slot, State, Timers};
 use crate::half_open::SynCache;
 use crate::listen::Listeners;
+use crate::options::Timestamp;
 use crate::reply::{Replies, Reply};
-use crate::segment::{Flags, Timestamp};
+use crate::segment::Flags;
 use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::time::NEVER;
@@ -156,15 +157,25 @@ impl Engine {
         tuple.hash(self.shared.secrets.table_key())
     }
 
+    #[inline(always)]
     fn find(&self, tuple: &Tuple, hash: u32) -> Option<Target> {
-        self.demux.find(hash, |target| {
-            let found = match target {
-                Target::Flow(index) => &self.flows[index].common.tuple,
-                Target::HalfOpen(index) => &self.half_open.get(index).tuple,
-                Target::TimeWait(index) => &self.time_waits.get(index).tuple,
-            };
-            found == tuple
-        })
+        let first = self.demux.first(hash)?;
+        if self.tuple_of(first) == tuple { Some(first) } else { self.find_behind(tuple, hash) }
+    }
+
+    /// Several targets have one hash.
+    #[cold]
+    fn find_behind(&self, tuple: &Tuple, hash: u32) -> Option<Target> {
+        self.demux.find(hash, |target| self.tuple_of(target) == tuple)
+    }
+
+    #[inline(always)]
+    fn tuple_of(&self, target: Target) -> &Tuple {
+        match target {
+            Target::Flow(index) => &self.flows[index].common.tuple,
+            Target::HalfOpen(index) => &self.half_open.get(index).tuple,
+            Target::TimeWait(index) => &self.time_waits.get(index).tuple,
+        }
     }
 
     /// Takes a slot for a new flow and enters it in the table. None, and nothing is changed, when there is no room.

@@ -1,8 +1,9 @@
 //! What a handshake settles: sequence numbers and options (RFC 9293, 3.5; RFC 7323; RFC 2018; RFC 3168, 6.1.1).
 
-use crate::output::{MSS_DEFAULT_V4, MSS_DEFAULT_V6, OutOptions, SynOptions};
+use crate::options::{OutOptions, SynOptions, Timestamp};
+use crate::output::{MSS_DEFAULT_V4, MSS_DEFAULT_V6};
 use crate::secrets::Derived;
-use crate::segment::{Flags, Segment, Timestamp};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::{Limits, Shared, WINDOW_SCALE_MAX};
 

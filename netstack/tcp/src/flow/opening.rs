@@ -8,9 +8,10 @@ use super::send_queue::SendQueue;
 use super::{Common, Outcome};
 use crate::counters::{Counter, FlowState};
 use crate::link::{Ecn, Link};
-use crate::output::{Blocked, Header, OutOptions, SynOptions, count, emit_bare};
+use crate::options::{OutOptions, SynOptions, Timestamp};
+use crate::output::{Blocked, Header, count, emit_bare};
 use crate::secrets::Derived;
-use crate::segment::{Flags, Segment, Timestamp};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::{NEVER, Nanoseconds, SECOND_NS};
@@ -42,8 +43,8 @@ pub(crate) enum Arrival {
     Outcome(Outcome),
     /// The segment belongs to nothing: answer with a RST at this sequence number.
     Reset(SeqNumber),
-    /// Established; the segment is to be processed further as one of the open flow.
-    Established(Handshake, Segment),
+    /// Established; what is left of the segment is to be processed further as one of the open flow.
+    Established(Handshake),
 }
 
 impl Opening {
@@ -113,7 +114,7 @@ impl Opening {
         shared.limits.send_queue_max.saturating_sub(self.queue.len()) as usize
     }
 
-    pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Arrival {
+    pub fn handle_segment(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Arrival {
         match self.crossed {
             None => self.in_syn_sent(segment, common, shared),
             Some(handshake) => self.in_syn_received(handshake, segment, common, shared),
@@ -121,7 +122,7 @@ impl Opening {
     }
 
     /// 3.10.7.3.
-    fn in_syn_sent(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Arrival {
+    fn in_syn_sent(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Arrival {
         let has_ack = segment.flags.has(Flags::ACK);
         if has_ack && segment.ack != self.derived.iss + 1 {
             shared.count(Counter::UnacceptableAck);
@@ -138,9 +139,10 @@ impl Opening {
             shared.count(Counter::NoSyn);
             return KEEP;
         }
-        let handshake = Handshake::new(&segment, self.derived, common.tuple.local.is_v4(), shared.config.ecn);
+        let handshake = Handshake::new(segment, self.derived, common.tuple.local.is_v4(), shared.config.ecn);
         if has_ack {
-            return Arrival::Established(handshake, without_syn(segment, &handshake));
+            take_syn(segment, &handshake);
+            return Arrival::Established(handshake);
         }
         shared.transition(Some(FlowState::SynSent), Some(FlowState::SynReceived));
         self.crossed = Some(handshake);
@@ -153,14 +155,15 @@ impl Opening {
     fn in_syn_received(
         &mut self,
         mut handshake: Handshake,
-        segment: Segment,
+        segment: &mut Segment,
         common: &mut Common,
         shared: &mut Shared,
     ) -> Arrival {
         if segment.flags.has(Flags::SYN) && segment.seq == handshake.irs {
             if segment.flags.has(Flags::ACK) && segment.ack == self.derived.iss + 1 {
                 // The peer's SYN-ACK of the same crossing: it acknowledges ours.
-                return Arrival::Established(handshake, without_syn(segment, &handshake));
+                take_syn(segment, &handshake);
+                return Arrival::Established(handshake);
             }
             self.due = true;
             common.output = true;
@@ -184,8 +187,8 @@ impl Opening {
             shared.count(Counter::UnacceptableAck);
             return Arrival::Reset(segment.ack);
         }
-        handshake.complete(&segment);
-        Arrival::Established(handshake, segment)
+        handshake.complete(segment);
+        Arrival::Established(handshake)
     }
 
     /// The SYN was not answered in time (RFC 6298, 5; RFC 9293, 3.8.3).
@@ -253,12 +256,11 @@ impl Opening {
     }
 }
 
-/// What comes after the SYN of a segment, with the window in the units of all later segments.
-fn without_syn(mut segment: Segment, handshake: &Handshake) -> Segment {
+/// Leaves what comes after the SYN of a segment, with the window in the units of all later segments.
+fn take_syn(segment: &mut Segment, handshake: &Handshake) {
     segment.seq += 1;
     segment.flags = segment.flags.without(Flags(Flags::SYN.0 | Flags::ECE.0 | Flags::CWR.0));
     segment.window >>= handshake.peer_scale.unwrap_or(0);
-    segment
 }
 
 const KEEP: Arrival = Arrival::Outcome(Outcome::Keep);

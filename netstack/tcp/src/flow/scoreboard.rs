@@ -8,7 +8,7 @@
 use weir_socket::Instant;
 
 use super::send_queue::{Chunks, Cursor, advance};
-use crate::segment::SackBlocks;
+use crate::options::SackBlocks;
 use crate::seq::SeqNumber;
 use crate::slab::{NONE, Slab};
 

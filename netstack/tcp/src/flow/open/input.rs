@@ -8,7 +8,8 @@ use super::{Acknowledge, Common, Open, Outcome};
 use crate::counters::{Counter, FlowState};
 use crate::flow::recovery::Phase;
 use crate::link::Ecn;
-use crate::segment::{Flags, Plain, Segment, Timestamp};
+use crate::options::Timestamp;
+use crate::segment::{Flags, Plain, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::{LongStamp, SECOND_NS, Stamp};
@@ -65,14 +66,10 @@ impl Open {
     }
 
     /// Any segment.
-    pub fn handle_segment(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
+    pub fn handle_segment(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
         self.heard_at = Stamp::new(shared.now);
-        self.segment_arrives(segment, common, shared)
-    }
-
-    fn segment_arrives(&mut self, mut segment: Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
         for step in [Self::check_sequence, Self::check_rst, Self::check_syn, Self::check_ack, Self::check_reader] {
-            if let Step::Done(outcome) = step(self, &mut segment, common, shared) {
+            if let Step::Done(outcome) = step(self, segment, common, shared) {
                 return outcome;
             }
         }

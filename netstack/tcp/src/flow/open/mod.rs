@@ -37,7 +37,7 @@ use super::send_queue::SendQueue;
 use super::{Common, Outcome};
 use crate::congestion::Congestion;
 use crate::counters::{Counter, FlowState};
-use crate::segment::TIMESTAMP_BYTES;
+use crate::options::TIMESTAMP_BYTES;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;

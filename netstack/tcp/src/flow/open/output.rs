@@ -7,8 +7,9 @@ use crate::flow::recovery::Phase;
 use crate::flow::scoreboard::{Record, Standing};
 use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
+use crate::options::Timestamp;
 use crate::output::{Blocked, COPY_BYTES, Header, Payload, PlainHeader, count, emit, emit_bare, emit_copied};
-use crate::segment::{Flags, Timestamp};
+use crate::segment::Flags;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
@@ -216,11 +217,13 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<u32, Blocked> {
-        if len == 0 || len > COPY_BYTES || !shared.records.has_room() {
+        if len > COPY_BYTES || !shared.records.has_room() {
             return self.send_new_pieces(len, fin, common, shared, link);
         }
         let header = self.new_header(len, fin, shared);
-        let Some((bytes, after)) = contiguous(&shared.chunks, self.queue.unsent(), len) else {
+        let at = self.queue.unsent();
+        let short = if len == 0 { Some((&[][..], at)) } else { contiguous(&shared.chunks, at, len) };
+        let Some((bytes, after)) = short else {
             return self.send_new_pieces(len, fin, common, shared, link);
         };
         emit_copied(link, shared, common.route(), &header, bytes)?;

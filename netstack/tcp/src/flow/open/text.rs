@@ -42,7 +42,7 @@ impl Open {
     }
 
     /// Seventh step, for a segment that was cut to the window.
-    pub(super) fn process_text(&mut self, segment: Segment, common: &mut Common, shared: &mut Shared) {
+    pub(super) fn process_text(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) {
         if !matches!(self.state, FlowState::Established | FlowState::FinWait1 | FlowState::FinWait2) {
             if segment.sequence_len() > 0 {
                 shared.count(Counter::DataAfterFin);
@@ -67,8 +67,9 @@ impl Open {
         if segment.seq != self.rcv.nxt {
             return self.keep_for_later(segment, common, shared);
         }
+        let Some(payload) = segment.payload.take() else { return };
         let had_gap = self.reassembly.has_gap(shared);
-        self.accept_next(segment.payload, segment.len, common, shared);
+        self.accept_next(payload, segment.len, common, shared);
         if had_gap {
             let nxt = self.reassembly.drain(self.rcv.nxt, &mut self.inbox, shared);
             shared.gauges.receive_queued += u64::from(nxt - self.rcv.nxt);
@@ -78,7 +79,7 @@ impl Open {
     }
 
     /// Out of order: an immediate, duplicate acknowledgement (RFC 5681, 4.2).
-    fn keep_for_later(&mut self, mut segment: Segment, common: &mut Common, shared: &mut Shared) {
+    fn keep_for_later(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) {
         shared.count(Counter::OutOfOrder);
         self.acknowledge_now(common);
         if self.is_pool_short(shared) {
@@ -86,9 +87,9 @@ impl Open {
         }
         let window = self.rcv.capacity;
         let had_duplicate = self.reassembly.has_duplicate(shared);
+        let Some(mut packet) = segment.payload.take() else { return };
         let mut start = segment.seq;
-        let mut rest = segment.payload.take_rest();
-        let mut packet = segment.payload;
+        let mut rest = packet.take_rest();
         loop {
             let len = packet.len() as u32;
             if len > 0 {
