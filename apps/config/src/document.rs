@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{ErrorKind, Fault};
+use crate::model::Prefix;
 use crate::units;
 
 type Result<T> = core::result::Result<T, Fault>;
@@ -72,6 +73,15 @@ impl<'d> Section<'d> {
             return Err(item.fault(ErrorKind::TooLarge, message, "split the configuration over several images"));
         }
         array.iter().map(|value| Item { key, value }.section(title)).collect()
+    }
+
+    /// All keys and their values, where the keys are free.
+    pub(crate) fn into_items(self) -> impl Iterator<Item = (&'d str, Item<'d>)> {
+        let item = |(key, value): (&'d Spanned<_>, &'d Spanned<DeValue<'d>>)| {
+            let key: &'d alloc::borrow::Cow<'d, str> = key.get_ref();
+            (key.as_ref(), Item { key: "value", value })
+        };
+        self.table.iter().map(item)
     }
 
     /// Refuses keys of the plan that this version does not honour.
@@ -282,6 +292,19 @@ impl<'d> Item<'d> {
         });
         let fits = |(address, len): &(IpAddr, u8)| (1..=if address.is_ipv4() { 32 } else { 128 }).contains(len);
         parts.filter(fits).ok_or_else(|| self.invalid_ip(text, ["192.0.2.10/24", "2001:db8::10/64"]))
+    }
+
+    /// An address, or one with the length of a prefix.
+    pub(crate) fn prefix(&self) -> Result<Prefix> {
+        let text = self.string()?;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Prefix { address, len: if address.is_ipv4() { 32 } else { 128 } });
+        }
+        if let Some(address) = text.strip_suffix("/0").and_then(|address| address.parse().ok()) {
+            return Ok(Prefix { address, len: 0 });
+        }
+        let (address, len) = self.ip_with_prefix()?;
+        Ok(Prefix { address, len })
     }
 
     fn invalid_ip(&self, text: &str, [v4, v6]: [&str; 2]) -> Fault {

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::model::{
-    Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, PanicPolicy, Pool, Route,
-    Server, ServerState, WhenAllDown,
+    Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener, PanicPolicy, Pool,
+    Protocol, ProxyVersion, Route, Server, ServerState, WhenAllDown,
 };
 use crate::units::{duration_text, size_text};
 
@@ -22,8 +22,13 @@ impl Config {
         });
         for listener in &self.listeners {
             let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-            let once = if listener.keep_alive { "" } else { ", one request per connection" };
-            lines.push(format!("listener {}: http on {}{once}", listener.name, addresses.join(", ")));
+            lines.push(format!(
+                "listener {}: {} on {}{}",
+                listener.name,
+                protocol_text(listener),
+                addresses.join(", "),
+                manners(listener)
+            ));
             lines.extend(listener.routes.iter().map(|route| format!("  {}", self.route_line(route))));
         }
         for pool in &self.pools {
@@ -62,7 +67,10 @@ impl Config {
             Action::Redirect(redirect) => format!("redirect {} to {}", redirect.status, redirect.to),
             Action::Page(page) => format!("built-in page {page:?}").to_lowercase(),
         };
-        format!("{host}, {} -> {action}", route.path)
+        let stripped = if route.strip_prefix { ", prefix stripped" } else { "" };
+        let is_edited = !(route.request_fields.is_empty() && route.response_fields.is_empty());
+        let edited = if is_edited { ", fields changed" } else { "" };
+        format!("{host}, {} -> {action}{stripped}{edited}", route.path)
     }
 
     fn limits_line(&self) -> String {
@@ -80,7 +88,8 @@ impl Config {
     fn timeouts_line(&self) -> String {
         let timeouts = &self.timeouts;
         format!(
-            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}, queue {}",
+            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}, queue {}, \
+             proxy header {}, tunnel {}, half closed {}",
             duration_text(timeouts.head_ns),
             duration_text(timeouts.keep_alive_ns),
             duration_text(timeouts.connect_ns),
@@ -88,6 +97,9 @@ impl Config {
             duration_text(timeouts.inactivity_ns),
             duration_text(timeouts.backend_idle_ns),
             duration_text(timeouts.queue_ns),
+            duration_text(timeouts.proxy_header_ns),
+            duration_text(timeouts.tunnel_ns),
+            duration_text(timeouts.half_closed_ns),
         )
     }
 
@@ -113,6 +125,33 @@ fn addressing_text<A: fmt::Display>(addressing: &Addressing<A>, automatic: &str)
         }
         Addressing::Static { address, prefix_len, gateway: None } => format!("{address}/{prefix_len}, no gateway"),
     }
+}
+
+fn protocol_text(listener: &Listener) -> &'static str {
+    match listener.protocol {
+        Protocol::Http => "http",
+        Protocol::Tcp => "tcp",
+        Protocol::TlsPassthrough => "tls, passed through by name,",
+    }
+}
+
+/// What is not as it is for most listeners.
+fn manners(listener: &Listener) -> String {
+    let mut text = String::new();
+    if !listener.keep_alive {
+        text.push_str(", one request per connection");
+    }
+    if !listener.trusted_proxies.is_empty() {
+        let prefixes = listener.trusted_proxies.iter().map(|prefix| format!("{}/{}", prefix.address, prefix.len));
+        text.push_str(&format!(", behind {}", prefixes.collect::<Vec<_>>().join(" ")));
+    }
+    if listener.proxy_protocol {
+        text.push_str(" with PROXY headers");
+    }
+    if listener.request_id {
+        text.push_str(", requests named");
+    }
+    text
 }
 
 fn pool_line(pool: &Pool) -> String {
@@ -141,7 +180,12 @@ fn server_line(server: &Server) -> String {
     };
     let backup = if server.backup { ", backup" } else { "" };
     let max = server.max_connections.map_or(String::new(), |max| format!(", at most {max} requests at once"));
-    format!("  {}: {}, weight {}{backup}{state}{max}", server.name, server.address, server.weight)
+    let proxy = match server.proxy_protocol {
+        None => "",
+        Some(ProxyVersion::V1) => ", PROXY v1",
+        Some(ProxyVersion::V2) => ", PROXY v2",
+    };
+    format!("  {}: {}, weight {}{backup}{state}{max}{proxy}", server.name, server.address, server.weight)
 }
 
 fn health_line(health: &Health) -> String {

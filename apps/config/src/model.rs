@@ -1,8 +1,14 @@
 //! The configuration as a value: everything in it has been checked and has its default.
 
+mod listener;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+pub use listener::{
+    Action, FieldRules, HostMatch, Listener, Page, Prefix, Protocol, Redirect, Respond, Route, contains_address,
+};
 
 /// A whole configuration. Made by [`Config::parse`]; the fields are plain data for the image to build from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,87 +75,6 @@ impl<A: Copy> Addressing<A> {
 pub struct Admin {
     /// Address and port of the metrics page.
     pub listen: SocketAddr,
-}
-
-/// `[[listener]]`: an HTTP server of the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// Unique among listeners.
-    pub name: String,
-    /// At least one address with port.
-    pub bind: Vec<SocketAddr>,
-    /// Whether a client's connection takes more than one request.
-    pub keep_alive: bool,
-    /// At least one; no two with the same host and path.
-    pub routes: Vec<Route>,
-}
-
-/// `[[listener.route]]`: which requests go where.
-///
-/// The most specific route wins, wherever it stands: by host (exact, then `*.suffix`, then any), then by the longest path
-/// prefix. A path without a final slash matches whole segments: `/api` covers `/api` and `/api/x`, not `/apix`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Which hosts.
-    pub host: HostMatch,
-    /// Path prefix, beginning with a slash.
-    pub path: String,
-    /// What answers.
-    pub action: Action,
-}
-
-/// The hosts a [`Route`] is for; names are in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HostMatch {
-    /// Every host.
-    Any,
-    /// One host.
-    Exact(String),
-    /// All below a domain: `*.example.com` is `.example.com` here.
-    Suffix(String),
-}
-
-/// What answers a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// The pool at this index of [`Config::pools`].
-    Pool(usize),
-    /// A directory of the document root in the image's archive, without slashes at its ends. What follows the route's path in
-    /// a request is looked up there.
-    Files(String),
-    /// Always the same response.
-    Respond(Respond),
-    /// Another address.
-    Redirect(Redirect),
-    /// A page that the image brings along.
-    Page(Page),
-}
-
-/// A fixed response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Respond {
-    /// 200 to 599.
-    pub status: u16,
-    /// The whole body.
-    pub body: String,
-    /// Value of the `Content-Type` field.
-    pub content_type: String,
-}
-
-/// A redirect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-    /// Value of the `Location` field.
-    pub to: String,
-}
-
-/// Pages that the image brings along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
-    /// Tells which listener and core answered.
-    Demo,
 }
 
 /// `[[pool]]`: servers that share requests.
@@ -264,6 +189,17 @@ pub struct Server {
     pub state: ServerState,
     /// Requests under way there at most, from the whole image.
     pub max_connections: Option<u32>,
+    /// How its connections begin, if it is to be told for whom they are.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// Versions of the PROXY protocol (haproxy's proxy-protocol.txt).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// `[limits]`.
@@ -304,6 +240,12 @@ pub struct Timeouts {
     pub backend_idle_ns: u64,
     /// How long a request waits for a server with room.
     pub queue_ns: u64,
+    /// From a connection's start to the end of its PROXY header or its TLS ClientHello.
+    pub proxy_header_ns: u64,
+    /// Without any byte in either direction of a tunnel.
+    pub tunnel_ns: u64,
+    /// The same once one direction has ended.
+    pub half_closed_ns: u64,
 }
 
 impl Default for Timeouts {
@@ -317,6 +259,9 @@ impl Default for Timeouts {
             inactivity_ns: 60 * SECOND,
             backend_idle_ns: 4 * SECOND,
             queue_ns: 5 * SECOND,
+            proxy_header_ns: 3 * SECOND,
+            tunnel_ns: 3600 * SECOND,
+            half_closed_ns: 30 * SECOND,
         }
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use super::*;
 
+mod listener;
 mod pool;
 
 /// The smallest configuration that works, without its listener's routes.
@@ -185,8 +186,7 @@ fn keys() {
 fn what_is_planned_is_refused_and_not_ignored() {
     for (marked, message) in [
         ("[admin]\nlisten = \"0.0.0.0:9\"\n¶token_sha256 = \"00\"\n", "token_sha256"),
-        ("[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\n¶trusted_proxies = []\n", "trusted_proxies"),
-        ("[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\nprotocol = ¶\"tcp\"\n", "protocol = \"tcp\""),
+        ("[[listener]]\nname = \"w\"\nbind = \"0.0.0.0:80\"\n¶certificate = \"x\"\n", "certificate"),
         ("[network]\naddress = [\"192.0.2.10/24\", ¶\"192.0.2.11/24\"]\n", "several addresses of one family"),
         (
             "[network]\naddress = [\"fd00::1/64\", \"192.0.2.11/24\", ¶\"fd00::2/64\"]\n",
@@ -400,7 +400,8 @@ fn explain_names_everything_that_was_understood() {
         "  any host, /hello -> status 200 with 15 bytes",
         "  any host, / -> built-in page demo",
         "  two: 127.0.0.1:8082, weight 1",
-        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s",
+        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s, \
+         proxy header 3s, tunnel 1h, half closed 30s",
         "log: console",
         "tuning: idle adaptive, panic reboot",
     ] {

@@ -67,7 +67,13 @@ impl<'b> Fields<'b> {
     /// The value of the first field called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'b [u8]> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        self.get_bytes(name.as_bytes())
+    }
+
+    /// The same for a name in bytes.
+    #[must_use]
+    pub fn get_bytes(&self, name: &[u8]) -> Option<&'b [u8]> {
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Where the first field line begins in the head.

@@ -123,6 +123,19 @@ impl<'b> Request<'b> {
         self.fields.runs(start, true)
     }
 
+    /// The lines of the [end-to-end fields](Fields::end_to_end), with or without `X-Forwarded-*`.
+    pub fn forwarded_fields(&self, with_forwarding: bool) -> impl Iterator<Item = &'b [u8]> {
+        self.fields
+            .runs(self.fields.start(), !with_forwarding)
+            .flat_map(|run| run.split_inclusive(|&byte| byte == b'\n'))
+    }
+
+    /// The protocols that the client [wants](Self::wants_upgrade) instead of HTTP/1.1.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<&'b [u8]> {
+        if self.wants_upgrade { self.fields.get("upgrade") } else { None }
+    }
+
     /// The path without the query.
     #[inline]
     #[must_use]

@@ -68,6 +68,12 @@ impl<'b> Response<'b> {
         self.fields.runs(start, false)
     }
 
+    /// The protocol that the server switches to with a 101.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<&'b [u8]> {
+        self.fields.get("upgrade")
+    }
+
     /// Whether it is a 1xx, which another response follows; not so 101, which ends HTTP on the connection.
     #[inline]
     #[must_use]

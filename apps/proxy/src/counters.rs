@@ -73,6 +73,20 @@ pub(crate) enum Incident {
     QueueTimeout,
     /// No server was up.
     NoServer,
+    /// A connection with a PROXY header came from somebody who is not trusted.
+    UntrustedProxy,
+    /// A connection did not begin with a PROXY header.
+    BadProxyHeader,
+    /// A connection did not begin with a TLS ClientHello.
+    BadClientHello,
+    /// No PROXY header or ClientHello in time.
+    PrefaceTimeout,
+    /// No route for the name in a ClientHello.
+    NoRoute,
+    /// One end of a tunnel was reset.
+    TunnelBroken,
+    /// Nothing moved in a tunnel for too long.
+    TunnelTimeout,
     /// A request was sent to another server, after one could not be connected to.
     Redispatch,
     /// A server failed too often in a row, and is left alone for a time.
@@ -83,7 +97,7 @@ pub(crate) enum Incident {
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 23] = [
+const INCIDENTS: [(Incident, &str); 30] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::HeadTimeout, "head_timeout"),
     (Incident::KeepAliveTimeout, "keep_alive_timeout"),
@@ -103,6 +117,13 @@ const INCIDENTS: [(Incident, &str); 23] = [
     (Incident::QueueFull, "queue_full"),
     (Incident::QueueTimeout, "queue_timeout"),
     (Incident::NoServer, "no_server"),
+    (Incident::UntrustedProxy, "untrusted_proxy"),
+    (Incident::BadProxyHeader, "bad_proxy_header"),
+    (Incident::BadClientHello, "bad_client_hello"),
+    (Incident::PrefaceTimeout, "preface_timeout"),
+    (Incident::NoRoute, "no_route"),
+    (Incident::TunnelBroken, "tunnel_broken"),
+    (Incident::TunnelTimeout, "tunnel_timeout"),
     (Incident::Redispatch, "redispatch"),
     (Incident::Ejected, "ejected"),
     (Incident::StaleConnection, "stale_connection"),

@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     pub is_persistent: bool,
     /// Nothing happens if the server gets it twice.
     pub is_replayable: bool,
+    /// The server was asked to switch protocols, and may.
+    pub is_upgrade: bool,
     /// The connection to the server was idle before: it may have died unnoticed.
     pub is_reused: bool,
     /// It waits in its pool's queue for a server with room.
@@ -37,6 +39,8 @@ pub(crate) struct Exchange {
     pub attempts: u8,
     /// What tells it apart from others where the pool goes by that.
     pub hash: u64,
+    /// Number of what changes on its way; 0 is nothing.
+    pub way: u16,
     /// The head as it is sent to servers, until one answers.
     pub head: Head,
     pub request: BodyReader,
@@ -56,6 +60,15 @@ pub(crate) enum ResponseState {
         /// The server's connection takes another request afterwards.
         is_back_persistent: bool,
     },
+    /// There is none: bytes go both ways.
+    Tunnel(Tunnel),
+}
+
+/// Which directions of a tunnel have ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tunnel {
+    pub client_ended: bool,
+    pub server_ended: bool,
 }
 
 /// What is done to a body's framing on its way.

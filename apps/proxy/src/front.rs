@@ -1,13 +1,16 @@
 //! A connection from a client.
 
+use alloc::boxed::Box;
 use core::fmt::{self, Write};
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
 use weir_socket::{FlowId, Sockets};
 
 use crate::exchange::Exchange;
+use crate::proxy_header::Ends;
+use crate::service::Preface;
 use crate::stream::{Inbox, Outbox};
 use crate::timer::Timer;
 
@@ -24,12 +27,19 @@ pub(crate) struct Front {
     pub timer: Timer,
     pub state: FrontState,
     pub client: ClientText,
+    /// What the proxy in front said about the client, if it did.
+    pub ends: Option<Box<Ends>>,
+    /// The peer is a proxy that is believed.
+    pub is_trusted: bool,
 }
 
 /// What the connection is doing.
 ///
 /// ```text
-///   accept -> Head --local route--> [Drain] -> Head ...
+///   accept -> [ProxyHeader] -> [Hello] -> tunnel, an Exchange too
+///                    |
+///                    v
+///             Head --local route--> [Drain] -> Head ...
 ///              |  \---pool-------> Exchange -> Head ...
 ///              |                      |
 ///              +--------> Flush <-----+
@@ -37,6 +47,10 @@ pub(crate) struct Front {
 ///                         [Linger] -> closed
 /// ```
 pub(crate) enum FrontState {
+    /// Waits for the header of the proxy in front.
+    ProxyHeader(Box<Preface>),
+    /// Waits for a TLS client's first message.
+    Hello(Box<Preface>),
     /// Waits for a request head, or has a part of it.
     Head,
     /// The response is queued; the rest of the request's body is of no interest.
@@ -67,7 +81,34 @@ impl Front {
             timer: Timer::new(),
             state: FrontState::Head,
             client: ClientText { text: [0; _], len: 0 },
+            ends: None,
+            is_trusted: false,
         }
+    }
+
+    /// The client's address: that of the connection, or what a proxy in front said.
+    pub(crate) fn peer_address(&self, net: &impl Sockets) -> Option<SocketAddr> {
+        self.ends.as_ref().map_or_else(|| net.peer_address(self.flow), |ends| Some(ends.source))
+    }
+
+    /// Both ends of the client's connection.
+    pub(crate) fn ends(&self, net: &impl Sockets) -> Option<Ends> {
+        let own = || {
+            let (source, destination) = (net.peer_address(self.flow)?, net.local_address(self.flow)?);
+            Some(Ends { source, destination })
+        };
+        self.ends.as_ref().map_or_else(own, |ends| Some(**ends))
+    }
+
+    /// The fields that tell servers for whom a request is forwarded, up to the value of the last one, which is the host.
+    #[inline]
+    pub(crate) fn client_text(&mut self, net: &impl Sockets) -> &[u8] {
+        if self.client.len == 0 {
+            let (source, port) = (self.peer_address(net), net.local_address(self.flow));
+            let port = self.ends.as_ref().map(|ends| ends.destination).or(port).map_or(0, |address| address.port());
+            self.client.fill(source.map(|address| address.ip()), port);
+        }
+        self.client.text.get(..usize::from(self.client.len)).unwrap_or_default()
     }
 
     pub(crate) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
@@ -94,29 +135,25 @@ pub(crate) struct ClientText {
     len: u8,
 }
 
-type ForwardingText = [u8; 103];
+type ForwardingText = [u8; 128];
 
 const FOR: &[u8] = b"X-Forwarded-For: ";
-const PROTO_AND_HOST: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ";
+const PROTO_AND_PORT: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: ";
+const HOST: &[u8] = b"\r\nX-Forwarded-Host: ";
 
 /// Characters of the longest address: eight groups of an IPv6 one (RFC 5952), and the colons between them.
 const ADDRESS_LEN_MAX: usize = 8 * 4 + 7;
-const _: () = assert!(FOR.len() + ADDRESS_LEN_MAX + PROTO_AND_HOST.len() <= size_of::<ForwardingText>());
+const PORT_LEN_MAX: usize = 5;
+const _: () = assert!(
+    FOR.len() + ADDRESS_LEN_MAX + PROTO_AND_PORT.len() + PORT_LEN_MAX + HOST.len() <= size_of::<ForwardingText>()
+);
 
 impl ClientText {
-    #[inline]
-    pub(crate) fn get(&mut self, net: &impl Sockets, flow: FlowId) -> &[u8] {
-        if self.len == 0 {
-            self.fill(net, flow);
-        }
-        self.text.get(..usize::from(self.len)).unwrap_or_default()
-    }
-
     #[cold]
-    fn fill(&mut self, net: &impl Sockets, flow: FlowId) {
+    fn fill(&mut self, client: Option<IpAddr>, port: u16) {
         let mut writer = HeadWriter::new(&mut self.text);
         writer.bytes(FOR);
-        match net.peer_address(flow).map(|address| address.ip()) {
+        match client {
             Some(IpAddr::V4(address)) => {
                 for (index, octet) in address.octets().into_iter().enumerate() {
                     if index > 0 {
@@ -128,7 +165,9 @@ impl ClientText {
             Some(IpAddr::V6(address)) => write_ipv6(&mut writer, address),
             None => writer.bytes(b"unknown"),
         }
-        writer.bytes(PROTO_AND_HOST);
+        writer.bytes(PROTO_AND_PORT);
+        writer.decimal(port.into());
+        writer.bytes(HOST);
         self.len = writer.finish().unwrap_or(0) as u8;
     }
 }

@@ -7,10 +7,11 @@ use weir_httpd::Connection;
 use weir_socket::Sockets;
 
 use crate::exchange::{Framing, Head};
+use crate::way::{Changes, Edits};
 
 /// What a proxy adds to a head at most, beside the fields it forwards, in bytes: `X-Forwarded-*` (a host of
-/// 255 bytes among them), framing, Host.
-pub(crate) const ADDED_BYTES_MAX: usize = 1024;
+/// 255 bytes among them), framing, Host, and a route's own fields.
+pub(crate) const ADDED_BYTES_MAX: usize = 1024 + 8 * 1024;
 
 /// Writes a head into one buffer; into several by way of `scratch` when it is longer. None: no buffer is free, or it is
 /// longer than `scratch`.
@@ -55,9 +56,18 @@ fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&
 }
 
 /// The request as a server gets it: our own framing, the client's fields but for those of its connection. `forwarding` is
-/// what [`ClientText`](crate::front::ClientText) says.
+/// what [`client_text`](crate::front::Front::client_text) says.
 #[inline]
-pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_>, server_host: &[u8], forwarding: &[u8]) {
+pub(crate) fn request(
+    writer: &mut HeadWriter<'_>,
+    request: &Request<'_>,
+    server_host: &[u8],
+    forwarding: &[u8],
+    changes: Option<&Changes<'_>>,
+) {
+    if let Some(changes) = changes {
+        return changes.request(writer, request, server_host, forwarding);
+    }
     if !request.is_plain() {
         writer.bytes(request.method_text);
         writer.bytes(b" ");
@@ -72,24 +82,39 @@ pub(crate) fn request(writer: &mut HeadWriter<'_>, request: &Request<'_>, server
     if !request.has_host_field {
         writer.field("Host", host);
     }
-    match (request.body, request.content_length) {
-        (Body::Chunked, _) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
-        (_, Some(length)) if !request.fields.has_length() => writer.content_length(length),
-        _ => {}
-    }
+    request_framing(writer, request);
     writer.bytes(forwarding);
     writer.bytes(host);
     writer.bytes(b"\r\n\r\n");
 }
 
+/// How a request's body is delimited, as far as its own fields do not say it.
+#[inline]
+pub(crate) fn request_framing(writer: &mut HeadWriter<'_>, request: &Request<'_>) {
+    match (request.body, request.content_length) {
+        (Body::Chunked, _) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
+        (_, Some(length)) if !request.fields.has_length() => writer.content_length(length),
+        _ => {}
+    }
+}
+
 /// A final response as the client gets it.
 #[inline]
-pub(crate) fn response(writer: &mut HeadWriter<'_>, response: &Response<'_>, framing: Framing, connection: Connection) {
+pub(crate) fn response(
+    writer: &mut HeadWriter<'_>,
+    response: &Response<'_>,
+    framing: Framing,
+    connection: Connection,
+    edits: Option<&Edits>,
+) {
     // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
     if response.status == 204 && response.content_length.is_some() {
         return without_length(writer, response, connection);
     }
-    lines(writer, response);
+    match edits {
+        None => lines(writer, response),
+        Some(edits) => edited_lines(writer, response, edits),
+    }
     match (response.body, framing) {
         (Body::Chunked, Framing::Keep) | (_, Framing::Chunk { .. }) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
         _ => {
@@ -122,6 +147,28 @@ fn lines(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
     }
 }
 
+/// The same with the changes of a route.
+#[cold]
+fn edited_lines(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: &Edits) {
+    status_line(writer, response);
+    field_lines(response).for_each(|line| edits.pass(writer, line));
+    edits.add(writer);
+}
+
+fn field_lines<'b>(response: &Response<'b>) -> impl Iterator<Item = &'b [u8]> {
+    response.fields.end_to_end().flat_map(|run| run.split_inclusive(|&byte| byte == b'\n'))
+}
+
+/// A 101 as the client gets it: the server's fields, and what says that the protocol changes.
+#[cold]
+pub(crate) fn switching(writer: &mut HeadWriter<'_>, response: &Response<'_>, protocol: &[u8]) {
+    status_line(writer, response);
+    field_lines(response).for_each(|line| writer.bytes(line));
+    writer.bytes(b"Connection: Upgrade\r\nUpgrade: ");
+    writer.bytes(protocol);
+    writer.bytes(b"\r\n\r\n");
+}
+
 fn status_line(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
     writer.bytes(b"HTTP/1.1 ");
     writer.bytes(response.status_text);
@@ -132,7 +179,7 @@ fn status_line(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
 #[cold]
 fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, connection: Connection) {
     status_line(writer, response);
-    for line in response.fields.end_to_end().flat_map(|run| run.split_inclusive(|&byte| byte == b'\n')) {
+    for line in field_lines(response) {
         if !line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:")) {
             writer.bytes(line);
         }

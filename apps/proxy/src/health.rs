@@ -16,11 +16,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use weir_config::{Config, Health, Pool};
+use weir_config::{Config, Health, Pool, ProxyVersion};
 use weir_http1::{HeadLimits, Method, Response};
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Instant, Readiness, Received, Sockets};
 
+use crate::proxy_header;
 use crate::slab::{GENERATION_BITS, Key};
 use crate::token::Owner;
 
@@ -77,6 +78,7 @@ struct Check {
     server: u16,
     address: SocketAddr,
     plan: Plan,
+    proxy_protocol: Option<ProxyVersion>,
     due: Instant,
     /// Number of the check, so that events of the one before are not mistaken for its own.
     generation: u32,
@@ -189,6 +191,7 @@ impl Check {
                 rise: health.rise,
                 fall: health.fall,
             },
+            proxy_protocol: server.proxy_protocol,
             due: now + spread * number as u32,
             generation: 0,
             under_way: None,
@@ -212,6 +215,11 @@ impl Check {
         let under_way = self.under_way.as_mut()?;
         if ready.contains(Readiness::WRITABLE) && !under_way.is_established {
             under_way.is_established = true;
+            // The check is nobody's but ours, and says so.
+            let is_introduced = |version| proxy_header::send(net, under_way.flow, version, None);
+            if !self.proxy_protocol.is_none_or(is_introduced) {
+                return Some(Outcome::Closed);
+            }
             let Some((request, _)) = self.plan.http else { return Some(Outcome::Passed) };
             if net.send(under_way.flow, Chunk::from_static(request)).is_err() {
                 return Some(Outcome::Closed);

@@ -22,8 +22,7 @@
 //! Servers are checked by one core for all (`health`); besides, each core leaves a server alone that fails it, for a time that
 //! doubles (`upstream`).
 //!
-//! What is not here yet: Upgrade (it is not forwarded, so servers answer without it), trusted proxies (`X-Forwarded-*` is
-//! always replaced).
+//! What is no HTTP, or not any more, is a tunnel (`service/tunnel`): its bytes go from flow to flow without being looked at.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,12 +31,15 @@ extern crate alloc;
 
 mod affinity;
 mod back;
+mod client_hello;
 mod counters;
 mod exchange;
 mod front;
 mod heads;
 mod health;
 mod metrics;
+mod proxy_header;
+mod request_id;
 mod router;
 mod service;
 mod slab;
@@ -45,6 +47,7 @@ mod stream;
 mod timer;
 mod token;
 mod upstream;
+mod way;
 
 #[cfg(test)]
 mod tests;

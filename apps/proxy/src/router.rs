@@ -139,7 +139,7 @@ mod tests {
                     Some(suffix) => HostMatch::Suffix(suffix.into()),
                     None => HostMatch::Exact((*host).into()),
                 };
-                Route { host, path: (*path).into(), action: Action::Page(Page::Demo) }
+                Route::new(host, path, Action::Page(Page::Demo))
             })
             .collect();
         let all = routes.clone();

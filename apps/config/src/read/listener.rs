@@ -9,7 +9,7 @@ use super::{Names, Result};
 use crate::ROUTES_MAX;
 use crate::document::{Item, Section, printable};
 use crate::error::{ErrorKind, Fault};
-use crate::model::{Action, HostMatch, Listener, Page, Pool, Redirect, Respond, Route};
+use crate::model::{Action, HostMatch, Listener, Page, Pool, Prefix, Protocol, Redirect, Respond, Route};
 
 /// All listeners, and where what the cross checks look at stands.
 pub(super) struct Listeners {
@@ -37,24 +37,18 @@ pub(super) fn read(sections: Vec<Section<'_>>, pools: &[Pool]) -> Result<Listene
 }
 
 fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &mut Listeners) -> Result<()> {
-    section.not_yet(&[
-        "trusted_proxies",
-        "proxy_protocol",
-        "tls",
-        "certificate",
-        "limits",
-        "timeouts",
-        "access_log",
-    ])?;
+    section.not_yet(&["tls", "certificate", "limits", "timeouts", "access_log"])?;
     let name_item = section.require("name", "\"web\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
-    if let Some(item) = section.take("protocol") {
-        item.choice(&[("http", ())], &["tcp", "https", "sni"])?;
-    }
+    let protocols = [("http", Protocol::Http), ("tcp", Protocol::Tcp), ("tls-passthrough", Protocol::TlsPassthrough)];
+    let protocol =
+        section.take("protocol").map_or(Ok(Protocol::Http), |item| item.choice(&protocols, &["https", "tls"]))?;
     let addresses = section.require("bind", "\"0.0.0.0:80\"")?.strings()?;
     let bind = addresses.iter().map(|item| item.socket_address("0.0.0.0:80")).collect::<Result<_>>()?;
     let keep_alive = section.take("keep_alive").map_or(Ok(true), |item| item.boolean())?;
+    let (trusted_proxies, proxy_protocol) = proxies(&mut section)?;
+    let request_id = section.take("request_id").map_or(Ok(false), |item| item.boolean())?;
     let mut routes = Vec::new();
     for section in section.tables("route", "[[listener.route]]", ROUTES_MAX)? {
         routes.push(route(section, pools, all)?);
@@ -63,9 +57,12 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
         return Err(section.missing("[[listener.route]]", "\"...\"").with_route_help());
     }
     check_reachable(&routes)?;
+    check_protocol(protocol, &routes)?;
     section.finish()?;
     let routes = routes.into_iter().map(|placed| placed.route).collect();
-    all.value.push(Listener { name: name.into(), bind, keep_alive, routes });
+    let name = name.into();
+    let listener = Listener { name, bind, protocol, trusted_proxies, proxy_protocol, request_id, keep_alive, routes };
+    all.value.push(listener);
     all.binds.push(addresses.iter().map(Item::span).collect());
     Ok(())
 }
@@ -78,15 +75,7 @@ impl Fault {
 }
 
 fn route(mut section: Section<'_>, pools: &[Pool], all: &mut Listeners) -> Result<PlacedRoute> {
-    section.not_yet(&[
-        "method",
-        "header",
-        "set_headers",
-        "add_headers",
-        "remove_headers",
-        "strip_prefix",
-        "timeout",
-    ])?;
+    section.not_yet(&["method", "header", "timeout"])?;
     let host = section.take("host").map_or(Ok(HostMatch::Any), |item| host(&item))?;
     let path = section.take("path").map_or(Ok("/".to_string()), |item| path(&item))?;
     let items = ["pool", "files", "respond", "redirect", "page"].map(|key| section.take(key));
@@ -108,9 +97,53 @@ fn route(mut section: Section<'_>, pools: &[Pool], all: &mut Listeners) -> Resul
             return Err(section.fault(ErrorKind::ConflictingKeys, message, "split it into several routes"));
         }
     };
+    let strip_prefix = section.take("strip_prefix").map_or(Ok(false), |item| item.boolean())?;
+    let request_fields = super::fields::read(section.take("request_headers"))?;
+    let response_fields = super::fields::read(section.take("response_headers"))?;
+    let is_changed = strip_prefix || !request_fields.is_empty() || !response_fields.is_empty();
+    if is_changed && !matches!(action, Action::Pool(_)) {
+        let message = "only what goes to a pool is changed on its way";
+        let help = "remove `strip_prefix`, `request_headers` and `response_headers`";
+        return Err(section.fault(ErrorKind::ConflictingKeys, message, help));
+    }
     let span = section.span();
     section.finish()?;
-    Ok(PlacedRoute { route: Route { host, path, action }, span })
+    Ok(PlacedRoute { route: Route { host, path, action, strip_prefix, request_fields, response_fields }, span })
+}
+
+/// `trusted_proxies` and `proxy_protocol`: who says for whom it comes can say anything, so it has to be one of ours.
+fn proxies(section: &mut Section<'_>) -> Result<(Vec<Prefix>, bool)> {
+    let items = section.take("trusted_proxies").map_or(Ok(Vec::new()), |item| item.strings())?;
+    let trusted: Vec<Prefix> = items.iter().map(Item::prefix).collect::<Result<_>>()?;
+    let Some(item) = section.take("proxy_protocol") else { return Ok((trusted, false)) };
+    let is_wanted = item.boolean()?;
+    if is_wanted && trusted.is_empty() {
+        let message = "`proxy_protocol` needs `trusted_proxies`: anybody could say to be anybody";
+        let help = "add `trusted_proxies` with the addresses of the proxies in front, as in [\"10.0.0.0/8\"]";
+        return Err(item.fault(ErrorKind::ConflictingKeys, message, help));
+    }
+    Ok((trusted, is_wanted))
+}
+
+/// What is not HTTP has no path, and only a pool can answer it.
+fn check_protocol(protocol: Protocol, routes: &[PlacedRoute]) -> Result<()> {
+    if protocol == Protocol::Http {
+        return Ok(());
+    }
+    for (number, PlacedRoute { route, span }) in routes.iter().enumerate() {
+        let is_plain = route.path == "/" && !route.strip_prefix;
+        let is_unchanged = route.request_fields.is_empty() && route.response_fields.is_empty();
+        let message = match (protocol, &route.action) {
+            (Protocol::Tcp, _) if number > 0 => "a listener with protocol \"tcp\" has one route",
+            (Protocol::Tcp, _) if route.host != HostMatch::Any => "bytes have no host",
+            (_, Action::Pool(_)) if is_plain && is_unchanged => continue,
+            (_, Action::Pool(_)) => "bytes have no path and no header fields",
+            _ => "only a pool answers what is not HTTP",
+        };
+        let help = "write the route with `pool` alone, with \"tls-passthrough\" also with `host`";
+        return Err(Fault::new(span.clone(), ErrorKind::ConflictingKeys, message, help));
+    }
+    Ok(())
 }
 
 fn pool_index(item: &Item<'_>, pools: &[Pool]) -> Result<usize> {

@@ -1,6 +1,7 @@
 //! The schema: which sections and keys there are, and what their values may be.
 
 mod check;
+mod fields;
 mod health;
 mod listener;
 mod log;
@@ -127,8 +128,8 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
 fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
     let mut timeouts = Timeouts::default();
     let Some(mut section) = section else { return Ok(timeouts) };
-    section.not_yet(&["proxy_header", "tunnel", "half_closed", "check", "drain", "body"])?;
-    let keys: [(&'static str, &mut u64); 7] = [
+    section.not_yet(&["check", "drain", "body"])?;
+    let keys: [(&'static str, &mut u64); 10] = [
         ("head", &mut timeouts.head_ns),
         ("keep_alive", &mut timeouts.keep_alive_ns),
         ("connect", &mut timeouts.connect_ns),
@@ -136,6 +137,9 @@ fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
         ("inactivity", &mut timeouts.inactivity_ns),
         ("backend_idle", &mut timeouts.backend_idle_ns),
         ("queue", &mut timeouts.queue_ns),
+        ("proxy_header", &mut timeouts.proxy_header_ns),
+        ("tunnel", &mut timeouts.tunnel_ns),
+        ("half_closed", &mut timeouts.half_closed_ns),
     ];
     for (key, value) in keys {
         if let Some(item) = section.take(key) {

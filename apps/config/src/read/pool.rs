@@ -7,7 +7,7 @@ use core::ops::Range;
 use super::{Names, Result};
 use crate::document::{Item, Section, printable};
 use crate::error::ErrorKind;
-use crate::model::{Balance, HashOn, Pool, Server, ServerState, WhenAllDown};
+use crate::model::{Balance, HashOn, Pool, ProxyVersion, Server, ServerState, WhenAllDown};
 use crate::{SERVERS_MAX, WEIGHT_MAX};
 
 /// Requests that wait at most, if the configuration does not say.
@@ -112,7 +112,7 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
 }
 
 fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<usize>)> {
-    section.not_yet(&["health", "proxy_protocol", "tls"])?;
+    section.not_yet(&["health", "tls"])?;
     let name_item = section.require("name", "\"a\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
@@ -130,7 +130,11 @@ fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<
     let states = [("up", ServerState::Up), ("drain", ServerState::Drain), ("maintenance", ServerState::Maintenance)];
     let state = section.take("state").map_or(Ok(ServerState::Up), |item| item.choice(&states, &[]))?;
     let max_connections = section.take("max_connections").map(|item| item.integer(1..=16_000_000)).transpose()?;
+    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+    let proxy_protocol = section.take("proxy_protocol").map(|item| item.choice(&versions, &[])).transpose()?;
     section.finish()?;
     let max_connections = max_connections.map(|max| max as u32);
-    Ok((Server { name: name.into(), address, weight, backup, state, max_connections }, address_item.span()))
+    let name = name.into();
+    let server = Server { name, address, weight, backup, state, max_connections, proxy_protocol };
+    Ok((server, address_item.span()))
 }

@@ -115,6 +115,10 @@ impl<M: MetricsSource> Service<M> {
                 self.drive(net, key);
             }
             FrontState::Exchange(_) => self.exchange_timeout(net, key),
+            FrontState::ProxyHeader(_) | FrontState::Hello(_) => {
+                self.counters.incident(Incident::PrefaceTimeout);
+                self.drop_front(net, key, true);
+            }
             FrontState::Drain { .. } | FrontState::Flush { .. } => {
                 self.counters.incident(Incident::ClientTimeout);
                 self.drop_front(net, key, true);
@@ -140,6 +144,9 @@ impl<M: MetricsSource> Service<M> {
         if !back.is_established {
             self.counters.incident(Incident::ConnectTimeout);
             self.connect_failed(net, key, 504);
+        } else if matches!(exchange.response, ResponseState::Tunnel(_)) {
+            self.counters.incident(Incident::TunnelTimeout);
+            self.drop_front(net, key, true);
         } else if is_begun && !front.outbox.is_empty() {
             self.counters.incident(Incident::ClientTimeout);
             self.drop_front(net, key, true);

@@ -11,8 +11,10 @@ use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, RETRIES_MAX, Respon
 use crate::front::FrontState;
 use crate::heads;
 use crate::metrics::MetricsSource;
+use crate::proxy_header;
 use crate::slab::Key;
 use crate::upstream::{Choice, Upstream};
+use crate::way::{Changes, REQUEST_ID};
 
 /// Why an exchange cannot go on as it was.
 pub(super) enum Fault {
@@ -35,16 +37,17 @@ impl<M: MetricsSource> Service<M> {
         net: &mut impl Sockets,
         key: Key,
         request: &Request<'_>,
-        pool: u16,
+        (pool, way): (u16, u16),
         (is_persistent, reply): (bool, Reply),
     ) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         // The configuration is checked: the pool exists and has a server.
         let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
+        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         upstream.earn_retry();
         let hash = match &upstream.hash_on {
             None => 0,
-            Some(on) => affinity::hash(on, request, net.peer_address(front.flow)),
+            Some(on) => affinity::hash(on, request, front.peer_address(net)),
         };
         let choice = if upstream.queued > 0 { Choice::Full } else { upstream.choose(net.now(), hash) };
         let (server, is_queued) = match choice {
@@ -59,9 +62,17 @@ impl<M: MetricsSource> Service<M> {
             },
         };
         let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
-        let client = front.client.get(net, front.flow);
+        let upgrade = request.upgrade().filter(|protocols| is_forwardable(protocols));
+        let is_changed = way != 0 || upgrade.is_some() || front.is_trusted || listener.request_id;
+        let request_id = is_changed.then(|| self.request_ids.next());
+        let changes = self.ways.get(usize::from(way)).filter(|_| is_changed).map(|way| {
+            let is_named = front.is_trusted && request.fields.get_bytes(REQUEST_ID).is_some();
+            let request_id = request_id.as_ref().filter(|_| listener.request_id && !is_named);
+            Changes { way, is_trusted: front.is_trusted, upgrade, request_id: request_id.map(|id| &id[..]) }
+        });
+        let client = front.client_text(net);
         let head = heads::write(net, &mut self.scratch, |writer| {
-            heads::request(writer, request, server_host, client);
+            heads::request(writer, request, server_host, client, changes.as_ref());
         });
         let Some(head) = head else { return self.no_buffer(net, key) };
         let is_replayable = request.is_replayable();
@@ -76,12 +87,14 @@ impl<M: MetricsSource> Service<M> {
             version: request.version,
             is_persistent,
             is_replayable,
+            is_upgrade: upgrade.is_some(),
             is_reused: false,
             is_queued: false,
             retries: 0,
             is_request_cut: false,
             attempts: 0,
             hash,
+            way,
             head,
             request: BodyReader::new(request.body),
             request_left: self.body_bytes_max,
@@ -112,7 +125,7 @@ impl<M: MetricsSource> Service<M> {
             match opened {
                 Ok(back) => {
                     exchange.back = Some(back);
-                    if self.send_head(net, key, back) {
+                    if self.introduce(net, key, back) && self.send_head(net, key, back) {
                         return;
                     }
                     self.take_back(net, key, true);
@@ -121,6 +134,21 @@ impl<M: MetricsSource> Service<M> {
             }
             if !self.choose_another(net, key) {
                 return self.fail(net, key, 502);
+            }
+        }
+    }
+
+    /// Begins a new connection to a server that wants to know for whom it is. False: it is gone already, or no buffer is free.
+    #[inline]
+    fn introduce(&mut self, net: &mut impl Sockets, key: Key, back: Key) -> bool {
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let Some(back) = self.backs.table.get_mut(back) else { return false };
+        let upstream = self.upstreams.get_mut(usize::from(back.pool));
+        match upstream.and_then(|upstream| upstream.server_mut(back.server)?.proxy_protocol) {
+            None => true,
+            Some(version) => {
+                let ends = front.ends(net);
+                proxy_header::send(net, back.flow, version, ends)
             }
         }
     }
@@ -179,8 +207,11 @@ impl<M: MetricsSource> Service<M> {
     pub(super) fn established(&mut self, net: &mut impl Sockets, key: Key) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let FrontState::Exchange(exchange) = &front.state else { return };
-        let is_sent = exchange.request.is_complete();
-        let time = if is_sent { self.times.first_byte } else { self.times.inactivity };
+        let time = match exchange.response {
+            ResponseState::Tunnel(_) => self.times.tunnel,
+            _ if exchange.request.is_complete() => self.times.first_byte,
+            _ => self.times.inactivity,
+        };
         front.timer.set(net, front.flow, net.now() + time);
     }
 
@@ -295,9 +326,18 @@ impl<M: MetricsSource> Service<M> {
                 front.state = FrontState::Flush { linger: false };
                 front.timer.set(net, front.flow, net.now() + self.times.inactivity);
             }
-            ResponseState::Body { .. } => {
+            ResponseState::Body { .. } | ResponseState::Tunnel(_) => {
                 self.drop_front(net, key, true);
             }
         }
     }
+}
+
+/// Whether a server may be asked to switch to one of these protocols. HTTP/2 in clear text would let a client send requests
+/// that nobody here has seen (RFC 9113 3.1 took it back for reasons), and TLS belongs to whom the client is connected to.
+fn is_forwardable(protocols: &[u8]) -> bool {
+    let mut names = protocols.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    names.all(|name| {
+        !name.eq_ignore_ascii_case(b"h2c") && !name.get(..3).is_some_and(|s| s.eq_ignore_ascii_case(b"tls"))
+    })
 }

@@ -4,9 +4,13 @@ mod check;
 mod eject;
 mod end;
 mod forward;
+mod listener;
+mod local;
+mod preface;
 mod queue;
 mod relay;
 mod serve;
+mod tunnel;
 
 use alloc::boxed::Box;
 use alloc::collections::{TryReserveError, VecDeque};
@@ -16,21 +20,28 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use weir_config::{Action, Config, HostMatch, Page, Route};
+use weir_config::{Config, Route};
 use weir_http1::HeadLimits;
-use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_page, error_response};
+use weir_httpd::Archive;
 use weir_socket::{Event, FlowId, ListenError, ListenerId, Readiness, Sockets};
 
 use crate::back::Backs;
 use crate::counters::{Counters, Incident};
-use crate::front::Front;
+use crate::exchange::{Exchange, ResponseState};
+use crate::front::{Front, FrontState};
 use crate::heads::ADDED_BYTES_MAX;
 use crate::health::{Checker, Verdict};
 use crate::metrics::MetricsSource;
+use crate::request_id::RequestIds;
 use crate::router::Router;
 use crate::slab::{Key, Slab};
 use crate::token::Owner;
 use crate::upstream::Upstream;
+use crate::way::Way;
+use listener::{Listener, admin_listener};
+use local::Local;
+
+pub(crate) use preface::Preface;
 
 /// What a service is made from.
 #[derive(Debug)]
@@ -59,6 +70,9 @@ pub struct Service<M> {
     backs: Backs,
     listeners: Box<[Listener]>,
     upstreams: Box<[Upstream]>,
+    /// What changes on the ways of routes; nothing on the first.
+    ways: Vec<Way>,
+    request_ids: RequestIds,
     checker: Checker,
     /// What the other cores have to be told.
     verdicts: VecDeque<Verdict>,
@@ -91,18 +105,14 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
-/// One listener.
-struct Listener {
-    name: String,
-    bind: Vec<SocketAddr>,
-    keep_alive: bool,
-    router: Router<Target>,
-}
-
 /// What a route leads to: numbers of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
-    Pool(u16),
+    Pool {
+        pool: u16,
+        /// What changes on the way.
+        way: u16,
+    },
     /// A fixed response to any path.
     Fixed(u16),
     /// A page at the path of its route only.
@@ -110,19 +120,6 @@ enum Target {
     Files(u16),
     Metrics,
 }
-
-/// What answers requests without a server.
-struct Local {
-    fixed: Vec<Prepared>,
-    pages: Vec<(String, Prepared)>,
-    files: Vec<FileRoot>,
-    errors: Vec<Prepared>,
-    archive: Archive,
-    date: HttpDate,
-}
-
-/// Every status that [`Service`] answers by itself.
-const ERRORS: [u16; 15] = [400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505, 429];
 
 /// How long what may take.
 struct Times {
@@ -133,6 +130,9 @@ struct Times {
     inactivity: Duration,
     backend_idle: Duration,
     queue: Duration,
+    proxy_header: Duration,
+    tunnel: Duration,
+    half_closed: Duration,
     linger: Duration,
 }
 
@@ -162,14 +162,10 @@ impl<M: MetricsSource> Service<M> {
         let upstreams = upstreams.collect();
         let mut local = Local::new(setup.archive, setup.unix_ns_at_origin);
         let mut listeners: Vec<Listener> = Vec::new();
+        let mut ways = Vec::from([Way::default()]);
         for listener in &config.listeners {
-            let target = |route: &Route| local.target(route, &listener.name, setup.core);
-            listeners.push(Listener {
-                name: listener.name.clone(),
-                bind: listener.bind.clone(),
-                keep_alive: listener.keep_alive,
-                router: Router::new(&listener.routes, target),
-            });
+            let target = |route: &Route| local.target(route, &listener.name, setup.core, &mut ways);
+            listeners.push(Listener::new(listener, Router::new(&listener.routes, target)));
         }
         listeners.extend(config.admin.map(|admin| admin_listener(admin.listen)));
         let head_bytes = config.limits.head_bytes as usize;
@@ -181,6 +177,8 @@ impl<M: MetricsSource> Service<M> {
             backs: Backs::new(setup.connections)?,
             listeners: listeners.into(),
             upstreams,
+            ways,
+            request_ids: RequestIds::new(setup.seed, setup.core),
             checker: Checker::none(),
             verdicts: VecDeque::new(),
             local,
@@ -261,7 +259,14 @@ impl<M: MetricsSource> Service<M> {
         let mut front = Front::new(flow, listener);
         front.timer.set(net, flow, net.now() + self.times.head);
         self.counters.connection();
-        self.fronts.insert(front);
+        let Some(key) = self.fronts.insert(front) else { return };
+        let Some(listener) = self.listeners.get(usize::from(listener)) else { return };
+        if listener.is_plain() || !self.check_proxy(net, key) {
+            return;
+        }
+        if matches!(self.fronts.get_mut(key), Some(front) if matches!(front.state, FrontState::Head)) {
+            self.enter(net, key);
+        }
     }
 
     fn handle_front(&mut self, net: &mut impl Sockets, key: Key, ready: Readiness) {
@@ -292,11 +297,13 @@ impl<M: MetricsSource> Service<M> {
 
     /// Does all that can be done on a client's connection.
     fn drive(&mut self, net: &mut impl Sockets, key: Key) {
-        use crate::front::FrontState;
         while let Some(front) = self.fronts.get_mut(key) {
             let step = match front.state {
                 FrontState::Head => self.read_head(net, key),
+                FrontState::Exchange(Exchange { response: ResponseState::Tunnel(_), .. }) => self.tunnel(net, key),
                 FrontState::Exchange(_) => self.relay(net, key),
+                FrontState::ProxyHeader(_) => self.read_proxy_header(net, key),
+                FrontState::Hello(_) => self.read_hello(net, key),
                 FrontState::Drain { .. } => self.drain(net, key),
                 FrontState::Flush { linger } => self.flush(net, key, linger),
                 FrontState::Linger { .. } => self.linger(net, key),
@@ -305,71 +312,6 @@ impl<M: MetricsSource> Service<M> {
                 return;
             }
         }
-    }
-}
-
-impl Local {
-    fn new(archive: Archive, unix_ns_at_origin: u64) -> Self {
-        Self {
-            fixed: Vec::new(),
-            pages: Vec::new(),
-            files: Vec::new(),
-            errors: ERRORS.map(error_response).into(),
-            archive,
-            date: HttpDate::new(unix_ns_at_origin),
-        }
-    }
-
-    /// What a route of `listener` leads to, prepared.
-    fn target(&mut self, route: &Route, listener: &str, core: usize) -> Target {
-        match &route.action {
-            Action::Pool(index) => Target::Pool(*index as u16),
-            Action::Files(directory) => {
-                self.files.push(FileRoot::new(directory, &route.path));
-                Target::Files((self.files.len() - 1) as u16)
-            }
-            Action::Respond(respond) => {
-                let body: &'static [u8] = Box::leak(respond.body.clone().into_bytes().into_boxed_slice());
-                self.fix(Prepared::new(respond.status, &respond.content_type, &[], body))
-            }
-            Action::Redirect(redirect) => {
-                self.fix(Prepared::new(redirect.status, "text/plain", &[("Location", &redirect.to)], b""))
-            }
-            Action::Page(Page::Demo) => {
-                self.pages.push((route.path.clone(), demo_page(listener, core)));
-                Target::Page((self.pages.len() - 1) as u16)
-            }
-        }
-    }
-
-    fn fix(&mut self, prepared: Prepared) -> Target {
-        self.fixed.push(prepared);
-        Target::Fixed((self.fixed.len() - 1) as u16)
-    }
-
-    fn warm_up(&mut self, net: &mut impl Sockets) {
-        let pages = self.pages.iter_mut().map(|(_, page)| page);
-        for prepared in self.fixed.iter_mut().chain(pages) {
-            prepared.warm_up(net, &mut self.date);
-        }
-    }
-
-    /// The response for an error status; that for 500 if it is not foreseen. None: no buffer is free.
-    fn error(&mut self, net: &mut impl Sockets, status: u16, manner: Manner) -> Option<Answer> {
-        let find = |status| self.errors.iter().find(|prepared| prepared.status() == status);
-        find(status).or_else(|| find(500))?.write(net, &mut self.date, manner)
-    }
-}
-
-/// Metrics, and nothing else.
-fn admin_listener(address: SocketAddr) -> Listener {
-    let action = Action::Page(Page::Demo);
-    let route = Route { host: HostMatch::Any, path: "/metrics".into(), action };
-    Listener {
-        name: "admin".into(),
-        bind: [address].into(),
-        keep_alive: true,
-        router: Router::new(&[route], |_| Target::Metrics),
     }
 }
 
@@ -383,6 +325,9 @@ impl Times {
             inactivity: Duration::from_nanos(timeouts.inactivity_ns),
             backend_idle: Duration::from_nanos(timeouts.backend_idle_ns),
             queue: Duration::from_nanos(timeouts.queue_ns),
+            proxy_header: Duration::from_nanos(timeouts.proxy_header_ns),
+            tunnel: Duration::from_nanos(timeouts.tunnel_ns),
+            half_closed: Duration::from_nanos(timeouts.half_closed_ns),
             linger: LINGER,
         }
     }

@@ -17,6 +17,7 @@ use crate::heads;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
 use crate::stream::{HeadBytes, Inbox, Outbox};
+use crate::way::Edits;
 
 /// What a direction can do next.
 #[derive(PartialEq, Eq)]
@@ -25,6 +26,8 @@ enum Flowing {
     Waits,
     /// The response is complete.
     Complete,
+    /// What follows is another protocol.
+    Switches,
 }
 
 impl<M: MetricsSource> Service<M> {
@@ -35,6 +38,7 @@ impl<M: MetricsSource> Service<M> {
         }
         match self.relay_response(net, key) {
             Ok(Flowing::Waits) => Step::Wait,
+            Ok(Flowing::Switches) => self.switch_protocols(net, key),
             Ok(Flowing::Complete) => self.complete(net, key),
             Err(fault) => self.fault(net, key, fault),
         }
@@ -114,9 +118,14 @@ impl<M: MetricsSource> Service<M> {
                 let rest = to.relay_body(net, reader, framing, chunk)?;
                 back.inbox.keep(rest);
             } else {
-                let status = to.take_head(net, exchange, &mut back.inbox, chunk, &self.limits)?;
+                let edits = if exchange.way == 0 { None } else { self.ways.get(usize::from(exchange.way)) };
+                let limits = HeadContext { limits: &self.limits, edits: edits.map(|way| &way.response) };
+                let status = to.take_head(net, exchange, &mut back.inbox, chunk, &limits)?;
                 let Some(status) = status else { continue };
                 self.counters.response(status);
+                if status == 101 {
+                    return Ok(Flowing::Switches);
+                }
             }
             front.timer.set(net, to.flow, net.now() + self.times.inactivity);
         }
@@ -153,11 +162,9 @@ impl<M: MetricsSource> Service<M> {
         let is_clean = back.inbox.is_empty() && back.outbox.is_empty();
         let has_room = self.counters.idle_backs < self.fronts.capacity() as u64;
         let mut upstream = self.upstreams.get_mut(usize::from(pool));
-        if let Some(upstream) = &mut upstream {
-            upstream.mark_good(back.server);
-        }
+        let is_shared = upstream.as_mut().is_some_and(|upstream| upstream.mark_good(back.server));
         match upstream {
-            Some(upstream) if is_persistent && is_clean && has_room => {
+            Some(upstream) if is_persistent && is_clean && has_room && is_shared => {
                 back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
                 self.backs.put_idle(&mut self.counters, upstream, key, net.now());
             }
@@ -174,6 +181,12 @@ fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
     }
     let part = chunk.split_to(len);
     (part, chunk)
+}
+
+/// What a response's head is read and written by.
+struct HeadContext<'s> {
+    limits: &'s HeadLimits,
+    edits: Option<&'s Edits>,
 }
 
 /// Where a response goes.
@@ -204,11 +217,11 @@ impl Client<'_> {
         exchange: &mut Exchange,
         inbox: &mut Inbox,
         chunk: Chunk,
-        limits: &HeadLimits,
+        context: &HeadContext<'_>,
     ) -> Result<Option<u16>, Fault> {
-        let collected = HeadBytes::collect(inbox, chunk, limits.head_bytes);
+        let collected = HeadBytes::collect(inbox, chunk, context.limits.head_bytes);
         let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(None) };
-        let parsed = Response::parse(head.bytes(), exchange.method, limits);
+        let parsed = Response::parse(head.bytes(), exchange.method, context.limits);
         let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
             return head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer);
         };
@@ -218,7 +231,7 @@ impl Client<'_> {
             head.used(inbox, head_len);
             return Ok(None);
         }
-        self.final_head(net, exchange, &response)?;
+        self.final_head(net, exchange, &response, context.edits)?;
         head.used(inbox, head_len);
         Ok(Some(status))
     }
@@ -240,10 +253,10 @@ impl Client<'_> {
         net: &mut impl Sockets,
         exchange: &mut Exchange,
         response: &Response<'_>,
+        edits: Option<&Edits>,
     ) -> Result<(), Fault> {
-        // Upgrade is not forwarded, so no server has a reason to switch protocols.
         if response.status == 101 {
-            return Err(Fault::BadResponse);
+            return self.switching_head(net, exchange, response);
         }
         let framing = heads::framing(response.body, exchange.version);
         let ends_with_connection =
@@ -251,7 +264,7 @@ impl Client<'_> {
         // An early response: what is left of the request may never come, and then the connection has no next request.
         exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
         let ending = connection(exchange.is_persistent, exchange.version);
-        let head = heads::write(net, self.scratch, |writer| heads::response(writer, response, framing, ending));
+        let head = heads::write(net, self.scratch, |writer| heads::response(writer, response, framing, ending, edits));
         let head = head.ok_or(Fault::NoBuffer)?;
         exchange.head = Head::None;
         exchange.response = ResponseState::Body {
@@ -260,6 +273,19 @@ impl Client<'_> {
             is_back_persistent: response.is_persistent,
         };
         self.send_head(net, head)
+    }
+
+    /// A 101, if the client asked for one.
+    #[cold]
+    fn switching_head(
+        &mut self,
+        net: &mut impl Sockets,
+        exchange: &Exchange,
+        response: &Response<'_>,
+    ) -> Result<(), Fault> {
+        let protocol = response.upgrade().filter(|_| exchange.is_upgrade).ok_or(Fault::BadResponse)?;
+        let head = heads::write(net, self.scratch, |writer| heads::switching(writer, response, protocol));
+        self.send_head(net, head.ok_or(Fault::NoBuffer)?)
     }
 
     #[inline]

@@ -102,9 +102,9 @@ impl<M: MetricsSource> Service<M> {
             return;
         }
         match listener.router.find(request.path(), || request.host_name()) {
-            Some(Target::Pool(pool)) => {
+            Some(Target::Pool { pool, way }) => {
                 let is_persistent = request.is_persistent && listener.keep_alive;
-                self.begin_exchange(net, key, request, pool, (is_persistent, reply));
+                self.begin_exchange(net, key, request, (pool, way), (is_persistent, reply));
             }
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),
@@ -147,7 +147,7 @@ impl<M: MetricsSource> Service<M> {
                     .ok_or(404)
             }
             Target::Metrics => return self.answer_metrics(net, key, reply),
-            Target::Pool(_) => Err(404),
+            Target::Pool { .. } => Err(404),
         };
         match answer {
             Ok(Some(answer)) => self.send_answer(net, key, answer, reply),

@@ -6,8 +6,11 @@ mod flow;
 mod health;
 mod local;
 mod pool;
+mod preface;
 mod proxy;
 mod timeouts;
+mod tunnel;
+mod way;
 
 use alloc::collections::BTreeSet;
 use alloc::format;

@@ -47,14 +47,14 @@ impl Upstream {
         (down + 1) * 2 <= self.servers.len() && self.mark_down(index, now)
     }
 
-    /// The server answered.
+    /// The server answered. Whether its connection may be used for another client's request.
     #[inline]
-    pub(crate) fn mark_good(&mut self, index: u16) {
-        if let Some(server) = self.server_mut(index)
-            && (server.errors | server.ejections) != 0
-        {
+    pub(crate) fn mark_good(&mut self, index: u16) -> bool {
+        let Some(server) = self.server_mut(index) else { return false };
+        if (server.errors | server.ejections) != 0 {
             (server.errors, server.ejections) = (0, 0);
         }
+        server.proxy_protocol.is_none()
     }
 
     /// What health checks found; the number of the server's counter.

@@ -83,7 +83,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 /// The finaliser of splitmix64: every bit of the input changes half of the output.
 #[inline]
-pub(super) const fn mix(mut word: u64) -> u64 {
+pub(crate) const fn mix(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ word >> 31

@@ -23,7 +23,7 @@ use least::Least;
 use maglev::Maglev;
 use server::{Health, NEVER, share};
 
-pub(crate) use maglev::hash;
+pub(crate) use maglev::{hash, mix};
 pub(crate) use server::Server;
 
 /// Pairs that random choice draws before it looks at all servers, and places that hashing tries.
@@ -139,7 +139,7 @@ impl Upstream {
             Picker::Random => self.random_of_two(now),
             Picker::Least(_) => self.least_loaded(now),
             Picker::Hash(table) => {
-                let mut keys = (0..DRAWS_MAX).map(|n| if n == 0 { key } else { maglev::mix(key.wrapping_add(n)) });
+                let mut keys = (0..DRAWS_MAX).map(|n| if n == 0 { key } else { mix(key.wrapping_add(n)) });
                 keys.find_map(|key| table.find(key).filter(|&index| self.is_usable(index, now)))
             }
         };
@@ -270,7 +270,7 @@ impl Upstream {
 
     fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        maglev::mix(self.random)
+        mix(self.random)
     }
 
     #[inline]

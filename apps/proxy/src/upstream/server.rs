@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::net::SocketAddr;
 
-use weir_config::ServerState;
+use weir_config::{ProxyVersion, ServerState};
 use weir_socket::Instant;
 
 /// The end of time: a server that health checks found down waits for their next verdict.
@@ -34,6 +34,8 @@ pub(crate) struct Server {
     pub(super) errors: u8,
     /// The connection that became idle last: an index into the table of backend connections, which links the others.
     pub newest_idle: Option<u32>,
+    /// How its connections begin. Such a connection is of one client, and not used for another's requests.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// What health checks say.
@@ -64,6 +66,7 @@ impl Server {
             ejections: 0,
             errors: 0,
             newest_idle: None,
+            proxy_protocol: server.proxy_protocol,
         }
     }
 

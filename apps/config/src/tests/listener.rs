@@ -1,0 +1,81 @@
+//! `[[listener]]` and its routes, beside addresses.
+
+use super::*;
+
+fn with(listener: &str, route: &str) -> String {
+    format!("{WEB}{listener}\n[[listener.route]]\npool = \"api\"\n{route}\n{POOL}")
+}
+
+#[test]
+fn protocols_and_proxies_are_understood() {
+    for (text, expected) in
+        [("http", Protocol::Http), ("tcp", Protocol::Tcp), ("tls-passthrough", Protocol::TlsPassthrough)]
+    {
+        let config = parses(&with(&format!("protocol = \"{text}\""), ""));
+        assert_eq!(config.listeners[0].protocol, expected);
+    }
+    let config = parses(&with(
+        "trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"fd00::/8\", \"0.0.0.0/0\"]\nproxy_protocol = true\nrequest_id = true",
+        "",
+    ));
+    let listener = &config.listeners[0];
+    assert!(listener.proxy_protocol && listener.request_id);
+    let trusts = |address: &str| contains_address(&listener.trusted_proxies[..3], address.parse().expect("an address"));
+    assert!(["10.255.0.1", "192.0.2.7", "fd12::1"].into_iter().all(trusts));
+    assert!(!["11.0.0.1", "192.0.2.8", "fe80::1", "::ffff:10.0.0.1"].into_iter().any(trusts));
+    assert!(listener.trusted_proxies[3].contains("255.1.2.3".parse().expect("an address")));
+    let server = parses(&format!("{WEB}{PAGE}{POOL}proxy_protocol = \"v2\"\n"));
+    assert_eq!(server.pools[0].servers[0].proxy_protocol, Some(ProxyVersion::V2));
+}
+
+#[test]
+fn changes_of_fields_are_understood() {
+    let config = parses(&with(
+        "",
+        "strip_prefix = true\nrequest_headers = { set = { Host = \"b\" }, remove = \"Cookie\" }\n\
+         [listener.route.response_headers.add]\nX-A = \"1\"\nX-B = \"2\"",
+    ));
+    let route = &config.listeners[0].routes[0];
+    assert!(route.strip_prefix);
+    assert_eq!(route.request_fields.set, [("Host".into(), "b".into())]);
+    assert_eq!(route.request_fields.remove, ["Cookie"]);
+    assert_eq!(route.response_fields.add.len(), 2);
+    assert!(
+        config.explain().contains("  any host, / -> pool api, prefix stripped, fields changed"),
+        "{}",
+        config.explain()
+    );
+}
+
+#[test]
+fn mistakes_in_listeners_have_a_place() {
+    for (kind, listener, route, message) in [
+        (ErrorKind::InvalidValue, "protocol = ¶\"udp\"", "", "does not know"),
+        (ErrorKind::NotSupportedYet, "protocol = ¶\"https\"", "", "not supported yet"),
+        (ErrorKind::InvalidAddress, "trusted_proxies = [\"10.0.0.0/8\", ¶\"10.0.0.0/33\"]", "", "10.0.0.0/33"),
+        (ErrorKind::InvalidAddress, "trusted_proxies = ¶\"proxy\"", "", "proxy"),
+        (ErrorKind::ConflictingKeys, "proxy_protocol = ¶true", "", "needs `trusted_proxies`"),
+        (ErrorKind::InvalidName, "", "request_headers = { set = { Connection = ¶\"x\" } }", "connections end"),
+        (ErrorKind::InvalidName, "", "request_headers = { add = { \"a b\" = ¶\"x\" } }", "not the name"),
+        (ErrorKind::InvalidName, "", "response_headers = { remove = ¶\"content-length\" }", "messages"),
+        (ErrorKind::InvalidValue, "", "request_headers = { set = { X-A = ¶\"a\\r\\nb\" } }", "header field"),
+        (ErrorKind::InvalidValue, "", "request_headers = ¶{ remove = \"Host\" }", "without `Host`"),
+        (ErrorKind::UnknownKey, "", "request_headers = { ¶sat = { } }", "sat"),
+    ] {
+        fails(kind, &with(listener, route), message);
+    }
+    for (listener, routes, message) in [
+        (
+            "protocol = \"tcp\"",
+            "[[listener.route]]\npool = \"api\"\n¶[[listener.route]]\npath = \"/x\"\npool = \"api\"\n",
+            "one route",
+        ),
+        ("protocol = \"tcp\"", "¶[[listener.route]]\nhost = \"a\"\npool = \"api\"\n", "no host"),
+        ("protocol = \"tcp\"", "¶[[listener.route]]\npath = \"/a\"\npool = \"api\"\n", "no path"),
+        ("protocol = \"tcp\"", "¶[[listener.route]]\npage = \"demo\"\n", "only a pool"),
+        ("protocol = \"tls-passthrough\"", "¶[[listener.route]]\npool = \"api\"\nstrip_prefix = true\n", "no path"),
+        ("", "¶[[listener.route]]\npage = \"demo\"\nstrip_prefix = true\n", "only what goes to a pool"),
+    ] {
+        fails(ErrorKind::ConflictingKeys, &format!("{WEB}{listener}\n{routes}{POOL}"), message);
+    }
+}

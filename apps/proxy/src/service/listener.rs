@@ -1,0 +1,78 @@
+//! Listeners: how their connections begin, and where their requests go.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use weir_config::{Action, HostMatch, Page, Prefix, Protocol, Route};
+
+use super::Target;
+use crate::router::Router;
+
+/// One listener.
+pub(super) struct Listener {
+    pub(super) name: String,
+    pub(super) bind: Vec<SocketAddr>,
+    pub(super) entry: Entry,
+    pub(super) proxy_protocol: bool,
+    pub(super) trusted: Vec<Prefix>,
+    pub(super) request_id: bool,
+    pub(super) keep_alive: bool,
+    pub(super) router: Router<Target>,
+}
+
+/// What a listener's connections begin with, behind a PROXY header if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    Http,
+    /// Anything, for a pool.
+    Tcp(u16),
+    /// A ClientHello whose name chooses the route.
+    Hello,
+}
+
+impl Listener {
+    /// Whether its connections are HTTP from the first byte, and all alike.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.entry == Entry::Http && self.trusted.is_empty()
+    }
+
+    pub(super) fn new(listener: &weir_config::Listener, router: Router<Target>) -> Self {
+        let pool = listener.routes.first().and_then(|route| match route.action {
+            Action::Pool(index) => Some(index as u16),
+            _ => None,
+        });
+        Self {
+            name: listener.name.clone(),
+            bind: listener.bind.clone(),
+            entry: match (listener.protocol, pool) {
+                (Protocol::Http, _) => Entry::Http,
+                (Protocol::TlsPassthrough, _) => Entry::Hello,
+                // The configuration is checked: the only route leads to a pool.
+                (Protocol::Tcp, pool) => Entry::Tcp(pool.unwrap_or(0)),
+            },
+            proxy_protocol: listener.proxy_protocol,
+            trusted: listener.trusted_proxies.clone(),
+            request_id: listener.request_id,
+            keep_alive: listener.keep_alive,
+            router,
+        }
+    }
+}
+
+/// Metrics, and nothing else.
+pub(super) fn admin_listener(address: SocketAddr) -> Listener {
+    let action = Action::Page(Page::Demo);
+    let route = Route::new(HostMatch::Any, "/metrics", action);
+    Listener {
+        name: "admin".into(),
+        bind: [address].into(),
+        entry: Entry::Http,
+        proxy_protocol: false,
+        trusted: Vec::new(),
+        request_id: false,
+        keep_alive: true,
+        router: Router::new(&[route], |_| Target::Metrics),
+    }
+}

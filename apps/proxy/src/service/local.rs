@@ -1,0 +1,84 @@
+//! What is answered without a server: prepared responses, pages, files and errors.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use weir_config::{Action, Page, Route};
+use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_page, error_response};
+use weir_socket::Sockets;
+
+use super::Target;
+use crate::way::Way;
+
+/// What answers requests without a server.
+pub(super) struct Local {
+    pub(super) fixed: Vec<Prepared>,
+    pub(super) pages: Vec<(String, Prepared)>,
+    pub(super) files: Vec<FileRoot>,
+    errors: Vec<Prepared>,
+    pub(super) archive: Archive,
+    pub(super) date: HttpDate,
+}
+
+/// Every status that [`Service`] answers by itself.
+const ERRORS: [u16; 15] = [400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505, 429];
+
+impl Local {
+    pub(super) fn new(archive: Archive, unix_ns_at_origin: u64) -> Self {
+        Self {
+            fixed: Vec::new(),
+            pages: Vec::new(),
+            files: Vec::new(),
+            errors: ERRORS.map(error_response).into(),
+            archive,
+            date: HttpDate::new(unix_ns_at_origin),
+        }
+    }
+
+    /// What a route of `listener` leads to, prepared.
+    pub(super) fn target(&mut self, route: &Route, listener: &str, core: usize, ways: &mut Vec<Way>) -> Target {
+        match &route.action {
+            Action::Pool(index) => {
+                let way = Way::new(route).map_or(0, |way| {
+                    ways.push(way);
+                    (ways.len() - 1) as u16
+                });
+                Target::Pool { pool: *index as u16, way }
+            }
+            Action::Files(directory) => {
+                self.files.push(FileRoot::new(directory, &route.path));
+                Target::Files((self.files.len() - 1) as u16)
+            }
+            Action::Respond(respond) => {
+                let body: &'static [u8] = Box::leak(respond.body.clone().into_bytes().into_boxed_slice());
+                self.fix(Prepared::new(respond.status, &respond.content_type, &[], body))
+            }
+            Action::Redirect(redirect) => {
+                self.fix(Prepared::new(redirect.status, "text/plain", &[("Location", &redirect.to)], b""))
+            }
+            Action::Page(Page::Demo) => {
+                self.pages.push((route.path.clone(), demo_page(listener, core)));
+                Target::Page((self.pages.len() - 1) as u16)
+            }
+        }
+    }
+
+    fn fix(&mut self, prepared: Prepared) -> Target {
+        self.fixed.push(prepared);
+        Target::Fixed((self.fixed.len() - 1) as u16)
+    }
+
+    pub(super) fn warm_up(&mut self, net: &mut impl Sockets) {
+        let pages = self.pages.iter_mut().map(|(_, page)| page);
+        for prepared in self.fixed.iter_mut().chain(pages) {
+            prepared.warm_up(net, &mut self.date);
+        }
+    }
+
+    /// The response for an error status; that for 500 if it is not foreseen. None: no buffer is free.
+    pub(super) fn error(&mut self, net: &mut impl Sockets, status: u16, manner: Manner) -> Option<Answer> {
+        let find = |status| self.errors.iter().find(|prepared| prepared.status() == status);
+        find(status).or_else(|| find(500))?.write(net, &mut self.date, manner)
+    }
+}

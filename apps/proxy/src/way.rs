@@ -1,0 +1,158 @@
+//! What changes in a request and its response on their way between client and server.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use weir_config::{FieldRules, Route};
+use weir_http1::{HeadWriter, Request};
+
+use crate::heads;
+
+/// The field that names a request.
+pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
+
+/// The changes of one route.
+#[derive(Default)]
+pub(crate) struct Way {
+    /// The path's front that servers do not see, without a slash at its end.
+    strip: Option<Box<[u8]>>,
+    request: Edits,
+    pub response: Edits,
+}
+
+/// Changes of fields.
+#[derive(Default)]
+pub(crate) struct Edits {
+    /// Names that are left out.
+    dropped: Box<[Box<[u8]>]>,
+    /// Whole lines that come in addition.
+    lines: Box<[u8]>,
+}
+
+/// What is not as it is for most requests.
+pub(crate) struct Changes<'a> {
+    pub way: &'a Way,
+    /// What the client says about whom it forwards for is true.
+    pub is_trusted: bool,
+    /// The protocol it wants to switch to.
+    pub upgrade: Option<&'a [u8]>,
+    /// The value of X-Request-Id.
+    pub request_id: Option<&'a [u8]>,
+}
+
+impl Way {
+    /// None: nothing changes on this route.
+    pub(crate) fn new(route: &Route) -> Option<Self> {
+        let strip = route.strip_prefix.then(|| route.path.trim_end_matches('/').as_bytes().into());
+        if strip.is_none() && route.request_fields.is_empty() && route.response_fields.is_empty() {
+            return None;
+        }
+        Some(Self { strip, request: Edits::new(&route.request_fields), response: Edits::new(&route.response_fields) })
+    }
+}
+
+impl Edits {
+    fn new(rules: &FieldRules) -> Self {
+        let names = rules.remove.iter().chain(rules.set.iter().map(|(name, _)| name));
+        let mut lines = Vec::new();
+        for (name, value) in rules.set.iter().chain(&rules.add) {
+            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        Self { dropped: names.map(|name| name.as_bytes().into()).collect(), lines: lines.into() }
+    }
+
+    /// Writes a line, unless its field is left out.
+    pub(crate) fn pass(&self, writer: &mut HeadWriter<'_>, line: &[u8]) {
+        if !self.drops(name(line)) {
+            writer.bytes(line);
+        }
+    }
+
+    /// Writes what comes in addition.
+    pub(crate) fn add(&self, writer: &mut HeadWriter<'_>) {
+        writer.bytes(&self.lines);
+    }
+
+    fn drops(&self, name: &[u8]) -> bool {
+        self.dropped.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Changes<'_> {
+    /// The request's head as a server gets it; otherwise as [`heads::request`] writes it.
+    #[cold]
+    pub(crate) fn request(
+        &self,
+        writer: &mut HeadWriter<'_>,
+        request: &Request<'_>,
+        server_host: &[u8],
+        forwarding: &[u8],
+    ) {
+        let edits = &self.way.request;
+        writer.bytes(request.method_text);
+        writer.bytes(b" ");
+        self.target(writer, request.path_and_query);
+        writer.bytes(b" HTTP/1.1\r\n");
+        for line in request.forwarded_fields(self.is_trusted) {
+            // What a stranger calls its request is not what we call it.
+            if self.request_id.is_none() || !name(line).eq_ignore_ascii_case(REQUEST_ID) {
+                edits.pass(writer, line);
+            }
+        }
+        let host = if request.host.is_empty() { server_host } else { request.host };
+        if !request.has_host_field && !edits.drops(b"host") {
+            writer.field("Host", host);
+        }
+        heads::request_framing(writer, request);
+        if let Some(protocols) = self.upgrade {
+            writer.bytes(b"Connection: Upgrade\r\nUpgrade: ");
+            writer.bytes(protocols);
+            writer.bytes(b"\r\n");
+        }
+        self.forwarding(writer, request, forwarding, host);
+        if let Some(id) = self.request_id {
+            writer.bytes(REQUEST_ID);
+            writer.bytes(b": ");
+            writer.bytes(id);
+            writer.bytes(b"\r\n");
+        }
+        edits.add(writer);
+        writer.bytes(b"\r\n");
+    }
+
+    fn target(&self, writer: &mut HeadWriter<'_>, path_and_query: &[u8]) {
+        let rest = self.way.strip.as_ref().and_then(|prefix| path_and_query.strip_prefix(&**prefix));
+        let rest = rest.unwrap_or(path_and_query);
+        // A server's path begins with a slash; `*` stands for all of it.
+        if rest.first().is_none_or(|first| !matches!(first, b'/' | b'*')) {
+            writer.bytes(b"/");
+        }
+        writer.bytes(rest);
+    }
+
+    /// Our `X-Forwarded-*`: all of them, or what a proxy before us did not say. Its X-Forwarded-For goes on with ours, and
+    /// several fields are one list (RFC 9110 5.3).
+    fn forwarding(&self, writer: &mut HeadWriter<'_>, request: &Request<'_>, forwarding: &[u8], host: &[u8]) {
+        let edits = &self.way.request;
+        for line in forwarding.split_inclusive(|&byte| byte == b'\n') {
+            let name = name(line);
+            let is_list = name.eq_ignore_ascii_case(b"x-forwarded-for");
+            let is_said = self.is_trusted && !is_list && request.fields.get_bytes(name).is_some();
+            if is_said || edits.drops(name) {
+                continue;
+            }
+            writer.bytes(line);
+            if !line.ends_with(b"\n") {
+                writer.bytes(host);
+                writer.bytes(b"\r\n");
+            }
+        }
+    }
+}
+
+/// The name of the field on a line.
+fn name(line: &[u8]) -> &[u8] {
+    line.split(|&byte| byte == b':').next().unwrap_or_default()
+}
