@@ -1,9 +1,10 @@
-//! Device drivers: PCI, the virtio transport and rings, virtio-net, virtio-rng.
+//! Device drivers: PCI, the virtio transport and rings, virtio-net, virtio-blk, virtio-rng.
 //!
 //! - [`pci`]: finds functions and their base address registers, capabilities and MSI-X table.
 //! - [`virtio`]: the parts that all virtio devices share: features, the transport, the split ring.
 //! - [`net`]: the network device. [`net::NetDevice::open`] gives one queue pair per core and a handle for the control
 //!   core.
+//! - [`block`]: the disk, read at boot.
 //! - [`rng`]: the entropy device, read once at boot.
 //!
 //! A driver sees the machine through `weir_hal` and packets through `weir_packet`; it knows neither kernel nor TCP.
@@ -20,6 +21,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 
+pub mod block;
 mod error;
 pub mod net;
 pub mod pci;

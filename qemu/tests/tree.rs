@@ -21,13 +21,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     // kernel and network stack never meet; drivers know neither.
     ("weir-kernel", &["weir-hal"]),
     ("weir-drivers", &["weir-hal", "weir-packet"]),
+    ("weir-seed", &[]),
     ("weir-tcp", &["weir-packet", "weir-socket"]),
     ("weir-stack", &["weir-packet", "weir-socket", "weir-tcp"]),
     ("weir-sim", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
     ("weir-peer", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
     (
         "weir-fuzz",
-        &["weir-config", "weir-drivers", "weir-http1", "weir-packet", "weir-socket", "weir-stack", "weir-tcp"],
+        &[
+            "weir-config",
+            "weir-drivers",
+            "weir-http1",
+            "weir-packet",
+            "weir-seed",
+            "weir-socket",
+            "weir-stack",
+            "weir-tcp",
+        ],
     ),
     // Applications know sockets and HTTP.
     ("weir-httpd", &["weir-config", "weir-http1", "weir-packet", "weir-socket"]),
@@ -44,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weir-kernel",
             "weir-packet",
             "weir-proxy",
+            "weir-seed",
             "weir-socket",
             "weir-stack",
             "weir-tcp",

@@ -158,6 +158,11 @@ impl FakeDevice {
         Self::new(Features::of(&[VERSION_1, EVENT_IDX]), Vec::new(), std::vec![Queue::new(8)])
     }
 
+    /// A disk of so many sectors.
+    pub(crate) fn block(sectors: u64) -> Self {
+        Self::new(Features::of(&[VERSION_1, EVENT_IDX]), sectors.to_le_bytes().into(), std::vec![Queue::new(8)])
+    }
+
     fn new(offered: Features, config: Vec<u8>, queues: Vec<Queue>) -> Self {
         let state = State {
             offered,

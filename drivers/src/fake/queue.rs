@@ -144,6 +144,17 @@ impl Chain {
         written
     }
 
+    /// Bytes that the chain has room for.
+    pub(crate) fn room(&self) -> u32 {
+        self.buffers.iter().filter(|buffer| buffer.2).map(|buffer| buffer.1).sum()
+    }
+
+    /// Fills the room of a chain that begins with buffers to read.
+    pub(crate) fn fill(&self, bytes: &[u8]) {
+        let buffers = self.buffers.iter().filter(|buffer| buffer.2).copied().collect();
+        Self { head: self.head, buffers }.write(bytes);
+    }
+
     /// Writes one byte to the first writable buffer: the answer to a command.
     pub(crate) fn answer(&self, byte: u8) {
         let writable = self.buffers.iter().find(|buffer| buffer.2);

@@ -10,6 +10,8 @@ use crate::DeviceError;
 pub enum DeviceType {
     /// Network card.
     Network,
+    /// Disk.
+    Block,
     /// Entropy source.
     Entropy,
     /// Anything else.
@@ -21,6 +23,7 @@ impl DeviceType {
     pub const fn from_number(number: u16) -> Self {
         match number {
             1 => Self::Network,
+            2 => Self::Block,
             4 => Self::Entropy,
             other => Self::Unknown(other),
         }
@@ -30,6 +33,7 @@ impl DeviceType {
     pub const fn number(self) -> u16 {
         match self {
             Self::Network => 1,
+            Self::Block => 2,
             Self::Entropy => 4,
             Self::Unknown(number) => number,
         }

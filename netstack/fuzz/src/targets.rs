@@ -6,6 +6,7 @@ mod device;
 mod frames;
 mod heads;
 mod operations;
+mod seed;
 mod segments;
 
 use std::fmt;
@@ -41,6 +42,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "response", run: heads::run_response, words: heads::WORDS },
     Target { name: "chunked", run: chunked::run, words: chunked::WORDS },
     Target { name: "configuration", run: configuration::run, words: configuration::WORDS },
+    Target { name: "seed", run: seed::run, words: seed::WORDS },
 ];
 
 impl Target {

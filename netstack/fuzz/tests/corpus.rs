@@ -60,3 +60,8 @@ fn chunked() {
 fn configuration() {
     short_campaign("configuration", 4_000);
 }
+
+#[test]
+fn seed() {
+    short_campaign("seed", 4_000);
+}

@@ -59,7 +59,8 @@ fn the_type_is_in_the_device_number_or_in_the_subsystem_of_a_transitional_one() 
     for (id, expected) in [
         (0x1041, Some(DeviceType::Network)),
         (0x1044, Some(DeviceType::Entropy)),
-        (0x1042, Some(DeviceType::Unknown(2))),
+        (0x1042, Some(DeviceType::Block)),
+        (0x1043, Some(DeviceType::Unknown(3))),
         (0x1000, Some(DeviceType::Network)),
         (0x103f, Some(DeviceType::Network)),
         (0x1080, None),
