@@ -146,7 +146,7 @@ fn try_devices() {
         Ok(()) => info!("boot: random {bytes:02x?}"),
         Err(error) => info!("boot: random: {error:?}"),
     }
-    if let Some(file) = fw_cfg::read("opt/weir/test") {
+    if let Ok(file) = fw_cfg::read("opt/weir/test") {
         info!("boot: file \"{}\"", core::str::from_utf8(&file).unwrap_or("not text"));
     }
     for device in 0..32 {

@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
 use spin::Mutex;
@@ -32,14 +33,44 @@ pub const FILE_BYTES_MAX: usize = 64 << 20;
 /// Selector and data port are shared by all cores.
 static DEVICE: Mutex<()> = Mutex::new(());
 
-/// The contents of the file `name`; `None` without such a file, without the device, or when it is too large.
-pub fn read(name: &str) -> Option<Vec<u8>> {
+/// Why there are no contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileError {
+    /// The machine has no such device.
+    NoDevice,
+    /// The device has no such file.
+    NoFile,
+    /// The file is longer than [`FILE_BYTES_MAX`].
+    TooLong(u32),
+    /// The device did not transfer it.
+    NotTransferred,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDevice => f.write_str("the machine has no fw_cfg device"),
+            Self::NoFile => f.write_str("there is no such file"),
+            Self::TooLong(bytes) => write!(f, "{bytes} bytes, {FILE_BYTES_MAX} at most are read"),
+            Self::NotTransferred => f.write_str("the device did not transfer it"),
+        }
+    }
+}
+
+impl core::error::Error for FileError {}
+
+/// The contents of the file `name`.
+///
+/// # Errors
+/// There is no such file or no device, or the file cannot be read.
+pub fn read(name: &str) -> Result<Vec<u8>, FileError> {
     let _device = DEVICE.lock();
-    let dma = probe()?;
-    let entry = find(name, dma)?;
-    let mut bytes = vec![0; usize::try_from(entry.len).ok().filter(|len| *len <= FILE_BYTES_MAX)?];
-    read_item(entry.item, &mut bytes, dma)?;
-    Some(bytes)
+    let dma = probe().ok_or(FileError::NoDevice)?;
+    let entry = find(name, dma).ok_or(FileError::NoFile)?;
+    let len = usize::try_from(entry.len).ok().filter(|len| *len <= FILE_BYTES_MAX);
+    let mut bytes = vec![0; len.ok_or(FileError::TooLong(entry.len))?];
+    read_item(entry.item, &mut bytes, dma).ok_or(FileError::NotTransferred)?;
+    Ok(bytes)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,8 +46,9 @@ pub(crate) fn init(fadt: Option<Fadt>) {
 
 /// Finds QEMU's panic device, if it is there.
 pub(crate) fn find_panic_device() {
-    if let Some(port) =
-        fw_cfg::read("etc/pvpanic-port").and_then(|bytes| Some(u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?)))
+    if let Some(port) = fw_cfg::read("etc/pvpanic-port")
+        .ok()
+        .and_then(|bytes| Some(u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?)))
     {
         PVPANIC_PORT.store(port, Ordering::Relaxed);
     }

@@ -26,7 +26,8 @@ const EXIT_CANNOT_START: u8 = 2;
 /// Runs the image on core 0, for ever.
 pub fn run(boot: &'static BootInfo) -> ! {
     hooks::run(boot.command_line);
-    let chosen = configuration::choose(boot.payload);
+    let found = devices::scan(boot);
+    let chosen = configuration::choose(boot, &found);
     if boot.command_line.get("weir.panic").is_none() {
         panic::set_policy(match chosen.config.tuning.panic {
             PanicPolicy::Reboot => Policy::Reboot,
@@ -34,7 +35,6 @@ pub fn run(boot: &'static BootInfo) -> ! {
         });
     }
     let cores = cores::start_all(cores::CORES_MAX, seat::wait);
-    let found = devices::scan(boot);
     devices::gather_entropy(&found);
     let device = devices::open_network(&found, cores).unwrap_or_else(|error| give_up(&error));
     seat_cores(chosen, device, cores).unwrap_or_else(|error| give_up(&error));

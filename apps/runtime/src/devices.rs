@@ -5,6 +5,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use spin::Once;
+use weir_drivers::block::Disk;
 use weir_drivers::net::{KEY_BYTES, NetDevice, Options};
 use weir_drivers::pci::{self, Found, Function, Window};
 use weir_drivers::virtio::{AnyTransport, DeviceType, InterruptLine, MmioTransport, PciTransport, Transport};
@@ -55,6 +56,11 @@ pub struct Devices {
 pub fn scan(boot: &BootInfo) -> Devices {
     let told = boot.mmio_devices.into_iter().flatten().chain(boot.command_line.mmio_devices());
     Devices { functions: pci::scan(&config_space::access()), mmio: told.collect() }
+}
+
+/// Opens the disks, one after the other.
+pub fn disks(found: &Devices) -> impl Iterator<Item = Result<Disk<AnyTransport>, DeviceError>> {
+    transports(found, DeviceType::Block).map(|transport| Disk::open(transport?, &Machine))
 }
 
 /// Mixes what the entropy device gives into the kernel's pool. Without one the processor's instruction has to do.

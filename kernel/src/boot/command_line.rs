@@ -2,6 +2,30 @@
 
 use weir_hal::{MmioDevice, PhysAddr};
 
+use crate::memory::phys::PhysMemory;
+
+/// A command line that goes on behind the room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+/// Copies the line at `at`, which a NUL or the end of memory ends, and returns its length. At 0 there is none.
+///
+/// # Errors
+/// It is longer than `into`, which is full then.
+pub(super) fn copy(memory: &impl PhysMemory, at: u64, into: &mut [u8]) -> Result<usize, TooLong> {
+    let byte = |offset: usize| memory.array::<1>(at + offset as u64).map_or(0, |[byte]| byte);
+    if at == 0 {
+        return Ok(0);
+    }
+    for (offset, to) in into.iter_mut().enumerate() {
+        *to = byte(offset);
+        if *to == 0 {
+            return Ok(offset);
+        }
+    }
+    if byte(into.len()) == 0 { Ok(into.len()) } else { Err(TooLong) }
+}
+
 /// A command line that can be searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandLine<'a>(pub &'a str);
@@ -76,6 +100,22 @@ fn unquote(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::phys::Slices;
+
+    #[test]
+    fn a_line_is_copied_to_its_end_or_said_to_be_too_long() {
+        let memory: [(u64, &[u8]); 2] = [(0x1000, b"weir.log=debug\0weir"), (0x2000, b"abcd")];
+        let memory = Slices(&memory);
+        let mut bytes = [0xff; 4];
+        for (at, len) in [(0, 0), (0x100f, 4), (0x1012, 1), (0x2000, 4), (0x3000, 0)] {
+            assert_eq!(copy(&memory, at, &mut bytes), Ok(len), "{at:#x}");
+        }
+        assert_eq!(bytes[..4], [0, b'b', b'c', b'd'], "as far as the last line had something");
+        assert_eq!(copy(&memory, 0x1000, &mut bytes), Err(TooLong));
+        assert_eq!(&bytes, b"weir");
+        assert_eq!(copy(&memory, 0x1000, &mut [0; 14]), Ok(14));
+        assert_eq!(copy(&memory, 0x1000, &mut [0; 13]), Err(TooLong));
+    }
 
     #[test]
     fn the_last_value_of_a_key_wins() {

@@ -185,17 +185,20 @@ fn copy_command_line(firmware: &impl PhysMemory, at: u64) -> CommandLine<'static
     static LINE: Once<([u8; COMMAND_LINE_BYTES_MAX], usize)> = Once::new();
     let (bytes, len) = LINE.call_once(|| {
         let mut bytes = [0; COMMAND_LINE_BYTES_MAX];
-        let mut len = 0;
-        while at != 0 && len < bytes.len() {
-            match firmware.array::<1>(at + len as u64) {
-                Some([byte]) if byte != 0 => bytes[len] = byte,
-                _ => break,
-            }
-            len += 1;
-        }
-        (bytes, len)
+        let len = command_line::copy(firmware, at, &mut bytes);
+        (
+            bytes,
+            len.unwrap_or_else(|_| {
+                crate::warn!("command line: cut off behind {COMMAND_LINE_BYTES_MAX} bytes");
+                COMMAND_LINE_BYTES_MAX
+            }),
+        )
     });
-    CommandLine(core::str::from_utf8(&bytes[..*len]).unwrap_or(""))
+    let line = core::str::from_utf8(&bytes[..*len]).unwrap_or_else(|_| {
+        crate::warn!("command line: not UTF-8, all of it is ignored");
+        ""
+    });
+    CommandLine(line)
 }
 
 /// Follows the options that concern the kernel itself.
