@@ -68,8 +68,8 @@ const GRUB_CONFIG: &str = "set timeout=0\nset gfxpayload=text\nmultiboot2 /boot/
 const GRUB_MODULES: &str = "multiboot2 normal iso9660 part_gpt part_msdos fat search search_fs_uuid";
 
 /// The one date of everything on the medium: the beginning of the year 2000.
-const DATE_SECONDS: &str = "946684800";
-const DATE_DIGITS: &str = "2000010100000000";
+pub(crate) const DATE_SECONDS: &str = "946684800";
+pub(crate) const DATE_DIGITS: &str = "2000010100000000";
 
 /// Makes a medium of `form` with `elf` on it.
 ///
@@ -164,7 +164,7 @@ fn is_installed(program: &str) -> bool {
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn run(mut command: Command, program: &'static str, packages: &'static str) -> Result<(), DiskError> {
+pub(crate) fn run(mut command: Command, program: &'static str, packages: &'static str) -> Result<(), DiskError> {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -180,7 +180,7 @@ fn run(mut command: Command, program: &'static str, packages: &'static str) -> R
     Err(DiskError::ToolFailed { program, said: last[last.len().saturating_sub(3)..].join("; ") })
 }
 
-fn file_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+pub(crate) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
     move |source| DiskError::File { path, source }
 }

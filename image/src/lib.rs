@@ -4,7 +4,8 @@
 //! - [`base`] finds or builds the base ELF;
 //! - [`payload`] packs the configuration and the files into a tar archive;
 //! - [`elf`] attaches the archive to the base, so that every loader that understands program headers puts it into memory;
-//! - [`disk`] puts GRUB in front of it, for machines that boot from a disk or a CD.
+//! - [`disk`] puts GRUB in front of it, for machines that boot from a disk or a CD;
+//! - [`seed`] makes the disk that brings another configuration to an image.
 //!
 //! The same inputs give the same bytes: nothing of the machine, the user or the time gets in.
 #![forbid(unsafe_code)]
@@ -13,3 +14,4 @@ pub mod base;
 pub mod disk;
 pub mod elf;
 pub mod payload;
+pub mod seed;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::accel;
-use crate::machine::MachineType;
+use crate::machine::{COMMAND_LINE_BYTES_MAX, MachineType};
 
 /// Most virtual processors of one machine.
 pub const CORES_MAX: i64 = 64;
@@ -81,6 +81,8 @@ pub enum Format {
     Qcow2,
     /// A CD, for BIOS and UEFI.
     Iso,
+    /// No image, but a disk that brings the configuration to one: NoCloud's, with the label `cidata`.
+    Cidata,
 }
 
 /// What goes into an image beside the configuration.
@@ -132,8 +134,11 @@ pub struct MachineOptions {
     #[arg(long, value_enum, default_value_t)]
     pub machine: MachineType,
     /// Command line for the guest's kernel.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = parse_append)]
     pub append: Option<String>,
+    /// Attaches a configuration disk (NoCloud, label `cidata`), whose user-data wins over the image's configuration.
+    #[arg(long, value_name = "DISK")]
+    pub cidata: Option<PathBuf>,
     /// Arguments handed to QEMU as they are.
     #[arg(last = true, value_name = "QEMU ARGS")]
     pub qemu: Vec<OsString>,
@@ -203,6 +208,14 @@ pub struct Test {
     pub long: bool,
 }
 
+/// What QEMU's loader would damage is refused.
+fn parse_append(text: &str) -> Result<String, String> {
+    if text.len() > COMMAND_LINE_BYTES_MAX {
+        return Err(format!("{} bytes, and QEMU's loader takes {COMMAND_LINE_BYTES_MAX}", text.len()));
+    }
+    Ok(text.into())
+}
+
 /// Reads `256M`, `1G`, or a bare number of MiB.
 fn parse_memory(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.strip_suffix(['G', 'g']) {
@@ -234,6 +247,12 @@ mod tests {
         for text in ["", "M", "31M", "1025G", "1T", "-1", "18446744073709551615G"] {
             assert!(parse_memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_command_line_that_the_loader_has_no_room_for_is_refused() {
+        assert!(parse_append(&"x".repeat(COMMAND_LINE_BYTES_MAX)).is_ok());
+        assert!(parse_append(&"x".repeat(COMMAND_LINE_BYTES_MAX + 1)).is_err());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Standard input and output of QEMU are ours: the control channel comes in as file descriptor 0 and the guest's serial
 //! console goes out on file descriptor 1. So nothing is created in the file system, and the terminal is never touched.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -13,6 +14,9 @@ use crate::accel::Accelerator;
 
 /// I/O port at which the guest ends QEMU; a value `v` becomes the exit status `2 v + 1`.
 pub const DEBUG_EXIT_PORT: u16 = 0x501;
+
+/// The longest command line that QEMU's loader of PVH kernels has room for; what is longer it writes over its own variables.
+pub const COMMAND_LINE_BYTES_MAX: usize = 4095;
 
 /// Address at which QEMU's user networking shows the host to a guest with an address from its DHCP server.
 pub const USER_NET_HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
@@ -72,6 +76,8 @@ pub struct Machine {
     pub nic_properties: Vec<String>,
     /// Host processors QEMU may use: a first one and a count.
     pub host_cpus: Option<(usize, usize)>,
+    /// A configuration disk: NoCloud's, with the label `cidata`.
+    pub cidata: Option<PathBuf>,
     /// Arguments handed to QEMU as they are.
     pub extra: Vec<OsString>,
 }
@@ -133,6 +139,7 @@ impl Machine {
             nic: Nic::None,
             nic_properties: Vec::new(),
             host_cpus: None,
+            cidata: None,
             extra: Vec::new(),
         }
     }
@@ -164,11 +171,26 @@ impl Machine {
         });
         arguments.extend(self.nic_arguments());
         arguments.extend(self.medium_arguments());
+        arguments.extend(self.cidata_arguments());
         if let Some(line) = &self.append {
             arguments.extend(["-append".into(), line.into()]);
         }
         arguments.extend(self.extra.iter().cloned());
         arguments
+    }
+
+    fn cidata_arguments(&self) -> Vec<OsString> {
+        let Some(path) = &self.cidata else { return Vec::new() };
+        let device = match self.machine_type {
+            MachineType::Q35 => "virtio-blk-pci,drive=cidata,disable-legacy=on",
+            MachineType::Microvm => "virtio-blk-device,drive=cidata",
+        };
+        // A comma in the name would go on as another option.
+        let path = path.as_os_str().as_encoded_bytes().split_inclusive(|byte| *byte == b',');
+        let doubled = path.flat_map(|part| [part, if part.ends_with(b",") { b"," } else { b"" }]);
+        let mut drive = OsString::from("id=cidata,if=none,readonly=on,format=raw,file=");
+        drive.push(OsStr::from_bytes(&doubled.collect::<Vec<_>>().concat()));
+        ["-drive".into(), drive, "-device".into(), device.into()].into()
     }
 
     fn medium_arguments(&self) -> Vec<OsString> {
@@ -290,6 +312,14 @@ mod tests {
         let words: Vec<_> = machine.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         assert!(words.iter().all(|word| !word.contains("-pci")), "{words:?}");
         assert!(words.iter().any(|word| word == "virtio-net-device,netdev=net0"), "{words:?}");
+    }
+
+    #[test]
+    fn a_comma_in_the_name_of_a_configuration_disk_is_no_option() {
+        let machine = Machine::new("image.elf".into(), Accelerator::Tcg);
+        let machine = Machine { cidata: Some("a,b,readonly=off".into()), ..machine };
+        let words: Vec<_> = machine.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert!(words.iter().any(|word| word.ends_with(",file=a,,b,,readonly=off")), "{words:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One machine from its start to its end, in front of the user: console, URLs, rates, `^C`.
 
+use std::fs::File;
 use std::io::Write;
 use std::process::{ExitCode, ExitStatus};
 use std::thread;
@@ -52,6 +53,11 @@ pub struct Plan {
 /// When something is missing, when QEMU refuses, or when the guest fails.
 pub fn run(plan: Plan) -> Outcome {
     let qemu = Qemu::find()?;
+    if let Some(disk) = &plan.options.cidata {
+        let unreadable =
+            |error| Failure::new(format!("cannot read the configuration disk {}: {error}", disk.display()));
+        File::open(disk).map_err(unreadable)?;
+    }
     let image = plan.source.image(&plan.image)?;
     let choice = accel::choose(plan.options.accel, &qemu)?;
     if let Some(remark) = choice.remark {
@@ -65,6 +71,7 @@ pub fn run(plan: Plan) -> Outcome {
         memory_mib: plan.options.memory,
         nic: plan.nic,
         host_cpus: plan.host_cpus,
+        cidata: plan.options.cidata,
         extra: plan.options.qemu,
         ..Machine::new(image.path().to_owned(), choice.accelerator)
     };

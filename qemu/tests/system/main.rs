@@ -7,6 +7,7 @@ mod balancer;
 mod boot;
 mod command;
 mod daemon;
+mod delivery;
 mod disks;
 mod guest;
 mod http;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         command::TESTS,
         boot::TESTS,
         disks::TESTS,
+        delivery::TESTS,
         serve::TESTS,
         proxy::TESTS,
         ipv6::TESTS,
