@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::model::{
-    Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener, PanicPolicy, Pool,
-    Protocol, ProxyVersion, Route, Server, ServerState, WhenAllDown,
+    AccessLog, Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener,
+    PanicPolicy, Pool, Protocol, ProxyVersion, Route, Server, ServerState, WhenAllDown,
 };
 use crate::units::{duration_text, size_text};
 
@@ -41,6 +41,12 @@ impl Config {
         lines.push(match self.log.syslog {
             Some(server) => format!("log: console, and syslog over UDP to {server}"),
             None => "log: console".to_string(),
+        });
+        lines.push(match self.log.access {
+            AccessLog::Off => "access log: none".to_string(),
+            AccessLog::Console => "access log: console".to_string(),
+            AccessLog::Syslog => "access log: syslog".to_string(),
+            AccessLog::Both => "access log: console and syslog".to_string(),
         });
         lines.push(self.tuning_line());
         lines.push(String::new());

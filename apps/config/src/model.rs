@@ -271,6 +271,42 @@ impl Default for Timeouts {
 pub struct Log {
     /// A server for syslog over UDP.
     pub syslog: Option<SocketAddr>,
+    /// Where the lines of requests go.
+    pub access: AccessLog,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// To the console, so many lines a second at most.
+    Console,
+    /// To the log server.
+    Syslog,
+    /// To both.
+    Both,
+}
+
+impl AccessLog {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Whether the console shows it.
+    #[must_use]
+    pub const fn is_on_console(self) -> bool {
+        matches!(self, Self::Console | Self::Both)
+    }
+
+    /// Whether the log server gets it.
+    #[must_use]
+    pub const fn is_on_syslog(self) -> bool {
+        matches!(self, Self::Syslog | Self::Both)
+    }
 }
 
 /// `[tuning]`.

@@ -149,7 +149,8 @@ fn file_answer(
     let fields: [(&str, &[u8]); 1] = [("Content-Type", kind.as_bytes())];
     let head = dynamic_head(200, &fields, content.len(), net, date, manner)?;
     let body = (!manner.head_only && !content.is_empty()).then(|| Chunk::from_static(content));
-    Some(Answer { status: 200, head, body })
+    let body_bytes = body.as_ref().map_or(0, |body| body.len());
+    Some(Answer { status: 200, head, body, body_bytes })
 }
 
 /// To the same path with a slash behind it, so that relative links work.
@@ -157,7 +158,7 @@ fn redirect_answer(path: &[u8], net: &mut impl Sockets, date: &mut HttpDate, man
     // A path that begins with two slashes would be read as another host.
     let location = [b"/", without_slashes(path), b"/"].concat();
     let head = dynamic_head(301, &[("Location", &location)], 0, net, date, manner)?;
-    Some(Answer { status: 301, head, body: None })
+    Some(Answer { status: 301, head, body: None, body_bytes: 0 })
 }
 
 /// A response head whose length is known only now. None: no buffer is free.

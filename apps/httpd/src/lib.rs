@@ -47,6 +47,8 @@ pub struct Answer {
     pub head: Chunk,
     /// Goes second.
     pub body: Option<Chunk>,
+    /// Bytes of content in both.
+    pub body_bytes: usize,
 }
 
 /// What a response tells the client about the connection.

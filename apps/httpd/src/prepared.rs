@@ -66,7 +66,7 @@ impl Prepared {
         // Without a free buffer the one of the last second is still a good answer.
         let (head, _) = self.ready.as_ref()?;
         let body = (!self.is_joined()).then(|| Chunk::from_static(self.body));
-        Some(Answer { status: self.status, head: head.clone(), body })
+        Some(Answer { status: self.status, head: head.clone(), body, body_bytes: self.body.len() })
     }
 
     /// A response written for one client.
@@ -85,7 +85,8 @@ impl Prepared {
         let len = writer.finish()?;
         packet.truncate(len);
         let body = (!manner.head_only && !self.is_joined()).then(|| Chunk::from_static(self.body));
-        Some(Answer { status: self.status, head: packet.freeze(), body })
+        let body_bytes = if manner.head_only { 0 } else { self.body.len() };
+        Some(Answer { status: self.status, head: packet.freeze(), body, body_bytes })
     }
 
     #[cold]

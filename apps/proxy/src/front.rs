@@ -6,9 +6,10 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
-use weir_socket::{FlowId, Sockets};
+use weir_socket::{FlowId, Instant, Sockets};
 
 use crate::exchange::Exchange;
+use crate::log::Entry;
 use crate::proxy_header::Ends;
 use crate::service::Preface;
 use crate::stream::{Inbox, Outbox};
@@ -31,6 +32,10 @@ pub(crate) struct Front {
     pub ends: Option<Box<Ends>>,
     /// The peer is a proxy that is believed.
     pub is_trusted: bool,
+    /// What the access log will say of the exchange under way.
+    pub entry: Option<Box<Entry>>,
+    /// When the head that comes in pieces began to.
+    pub head_began: Option<Instant>,
 }
 
 /// What the connection is doing.
@@ -83,6 +88,8 @@ impl Front {
             client: ClientText { text: [0; _], len: 0 },
             ends: None,
             is_trusted: false,
+            entry: None,
+            head_began: None,
         }
     }
 

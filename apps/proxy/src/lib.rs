@@ -37,6 +37,7 @@ mod exchange;
 mod front;
 mod heads;
 mod health;
+mod log;
 mod metrics;
 mod proxy_header;
 mod request_id;

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
-use weir_kernel::{cores, error, info, memory, time, warn};
+use weir_kernel::{console, cores, error, info, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup, Verdict};
 use weir_socket::{Instant, Sockets};
@@ -151,6 +151,9 @@ impl Core {
         let frames = self.take_frames();
         self.shard.handle_timers();
         let events = self.serve();
+        if self.service.has_log_lines() {
+            self.tell_log();
+        }
         self.wire.reclaim();
         let relayed = self.wire.serve_others(&mut self.calls);
         self.shard.poll_transmit(&mut self.wire);
@@ -260,6 +263,21 @@ impl Core {
         self.syslog.send(&mut self.shard, severity, text.as_bytes());
     }
 
+    /// Sends the lines of the access log where they are to go. The console takes as many as it can print.
+    #[cold]
+    fn tell_log(&mut self) {
+        let Self { service, shard, syslog, common, .. } = self;
+        let access = common.config.log.access;
+        service.drain_log(|line| {
+            if access.is_on_syslog() {
+                syslog.send(shard, syslog::INFO, line);
+            }
+            if access.is_on_console() {
+                console::print(format_args!("weir: access {}", str::from_utf8(line).unwrap_or_default()));
+            }
+        });
+    }
+
     #[cold]
     fn wake_sleepers(&mut self) {
         let wakes = &mut self.turns.wakes;
@@ -319,7 +337,7 @@ impl Core {
             metrics::service(to, self.service.counters());
             metrics::stack(to, &self.shard);
             metrics::device(to, &self.wire);
-            metrics::log(to, &self.syslog);
+            metrics::log(to, &self.syslog, self.service.lost_log_lines());
             metrics::core(to, &self.turns, self.links.full(), heap);
         });
     }

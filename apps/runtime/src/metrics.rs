@@ -79,9 +79,10 @@ pub fn device(to: &mut Publisher<'_>, wire: &Wire) {
 }
 
 /// The log.
-pub fn log(to: &mut Publisher<'_>, syslog: &Syslog) {
+pub fn log(to: &mut Publisher<'_>, syslog: &Syslog, lost_lines: u64) {
     to.counter("weir_log_sent_total", syslog.sent());
     to.counter("weir_log_lost_total", syslog.lost());
+    to.counter("weir_access_log_lost_total", lost_lines);
 }
 
 /// The core itself.

@@ -79,3 +79,16 @@ fn mistakes_in_listeners_have_a_place() {
         fails(ErrorKind::ConflictingKeys, &format!("{WEB}{listener}\n{routes}{POOL}"), message);
     }
 }
+
+#[test]
+fn the_access_log_goes_where_it_is_told() {
+    for (text, expected) in [
+        ("", AccessLog::Off),
+        ("access = \"console\"", AccessLog::Console),
+        ("access = \"both\"\nsyslog = \"10.0.0.5:514\"", AccessLog::Both),
+    ] {
+        assert_eq!(parses(&format!("{WEB}{PAGE}[log]\n{text}\n")).log.access, expected);
+    }
+    fails(ErrorKind::ConflictingKeys, &format!("{WEB}{PAGE}[log]\naccess = ¶\"syslog\"\n"), "there is none");
+    fails(ErrorKind::InvalidValue, &format!("{WEB}{PAGE}[log]\naccess = ¶\"file\"\n"), "does not know");
+}

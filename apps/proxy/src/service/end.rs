@@ -56,6 +56,7 @@ impl<M: MetricsSource> Service<M> {
     /// Gives a client's connection back.
     pub(super) fn drop_front(&mut self, net: &mut impl Sockets, key: Key, abort: bool) -> Step {
         self.take_back(net, key, true);
+        self.close_entry(key, net.now());
         let Some(mut front) = self.fronts.remove(key) else { return Step::Wait };
         let is_cut = !front.outbox.is_empty();
         front.outbox.clear();
@@ -72,7 +73,7 @@ impl<M: MetricsSource> Service<M> {
     pub(super) fn client_gone(&mut self, net: &mut impl Sockets, key: Key) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         if matches!(front.state, FrontState::Exchange(_) | FrontState::Drain { .. }) {
-            self.counters.incident(Incident::ClientGone);
+            self.mishap(key, Incident::ClientGone);
         }
         self.drop_front(net, key, true);
     }
@@ -120,7 +121,7 @@ impl<M: MetricsSource> Service<M> {
                 self.drop_front(net, key, true);
             }
             FrontState::Drain { .. } | FrontState::Flush { .. } => {
-                self.counters.incident(Incident::ClientTimeout);
+                self.mishap(key, Incident::ClientTimeout);
                 self.drop_front(net, key, true);
             }
             FrontState::Linger { .. } => {
@@ -134,7 +135,7 @@ impl<M: MetricsSource> Service<M> {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let FrontState::Exchange(exchange) = &front.state else { return };
         if exchange.is_queued {
-            self.counters.incident(Incident::QueueTimeout);
+            self.mishap(key, Incident::QueueTimeout);
             self.fail(net, key, 503);
             return self.drive(net, key);
         }
@@ -142,23 +143,23 @@ impl<M: MetricsSource> Service<M> {
         let is_request_stuck = !exchange.request.is_complete() && back.outbox.is_empty();
         let is_begun = matches!(exchange.response, ResponseState::Body { .. });
         if !back.is_established {
-            self.counters.incident(Incident::ConnectTimeout);
+            self.mishap(key, Incident::ConnectTimeout);
             self.connect_failed(net, key, 504);
         } else if matches!(exchange.response, ResponseState::Tunnel(_)) {
-            self.counters.incident(Incident::TunnelTimeout);
+            self.mishap(key, Incident::TunnelTimeout);
             self.drop_front(net, key, true);
         } else if is_begun && !front.outbox.is_empty() {
-            self.counters.incident(Incident::ClientTimeout);
+            self.mishap(key, Incident::ClientTimeout);
             self.drop_front(net, key, true);
         } else if is_begun {
-            self.counters.incident(Incident::ServerTimeout);
+            self.mishap(key, Incident::ServerTimeout);
             self.server_failed(net, key);
             self.fail(net, key, 504);
         } else if is_request_stuck {
-            self.counters.incident(Incident::ClientTimeout);
+            self.mishap(key, Incident::ClientTimeout);
             self.fail(net, key, 408);
         } else {
-            self.counters.incident(Incident::FirstByteTimeout);
+            self.mishap(key, Incident::FirstByteTimeout);
             self.server_failed(net, key);
             self.fail(net, key, 504);
         }

@@ -56,7 +56,7 @@ impl<M: MetricsSource> Service<M> {
             Choice::Down => match upstream.choose_any() {
                 Some(server) => (server, false),
                 None => {
-                    self.counters.incident(Incident::NoServer);
+                    self.mishap(key, Incident::NoServer);
                     return self.answer_error(net, key, 503, reply);
                 }
             },
@@ -130,7 +130,7 @@ impl<M: MetricsSource> Service<M> {
                     }
                     self.take_back(net, key, true);
                 }
-                Err(error) => self.not_connected(net.now(), pool, server, error),
+                Err(error) => self.not_connected(net.now(), key, (pool, server), error),
             }
             if !self.choose_another(net, key) {
                 return self.fail(net, key, 502);
@@ -169,21 +169,23 @@ impl<M: MetricsSource> Service<M> {
         {
             self.counters.exchange(server.counter);
         }
+        let server = (exchange.pool, exchange.server);
         let time = match (back.is_established, exchange.request.is_complete()) {
             (false, _) => self.times.connect,
             (true, true) => self.times.first_byte,
             (true, false) => self.times.inactivity,
         };
+        front.note_dispatch(server, back.is_established, net.now());
         front.timer.set(net, front.flow, net.now() + time);
         true
     }
 
-    fn not_connected(&mut self, now: weir_socket::Instant, pool: u16, server: u16, error: ConnectError) {
+    fn not_connected(&mut self, now: weir_socket::Instant, key: Key, (pool, server): (u16, u16), error: ConnectError) {
         match error {
-            ConnectError::NoSourcePort => self.counters.incident(Incident::NoSourcePort),
-            ConnectError::TableFull => self.counters.incident(Incident::NoConnection),
+            ConnectError::NoSourcePort => self.mishap(key, Incident::NoSourcePort),
+            ConnectError::TableFull => self.mishap(key, Incident::NoConnection),
             ConnectError::NoRoute | ConnectError::InvalidAddress => {
-                self.counters.incident(Incident::ConnectFailed);
+                self.mishap(key, Incident::ConnectFailed);
                 self.server_refused(now, pool, server);
             }
         }
@@ -212,6 +214,7 @@ impl<M: MetricsSource> Service<M> {
             _ if exchange.request.is_complete() => self.times.first_byte,
             _ => self.times.inactivity,
         };
+        front.note_connection(net.now());
         front.timer.set(net, front.flow, net.now() + time);
     }
 
@@ -233,7 +236,7 @@ impl<M: MetricsSource> Service<M> {
             Fault::ClientGone => self.client_gone(net, key),
             Fault::ServerGone => self.server_gone(net, key),
             Fault::BadResponse => {
-                self.counters.incident(Incident::BadResponse);
+                self.mishap(key, Incident::BadResponse);
                 self.server_failed(net, key);
                 self.fail(net, key, 502);
             }
@@ -243,6 +246,7 @@ impl<M: MetricsSource> Service<M> {
             }
             Fault::BadRequest(reject) => {
                 self.counters.reject(reject);
+                self.refused(key);
                 self.fail(net, key, reject.status());
             }
         }
@@ -257,7 +261,7 @@ impl<M: MetricsSource> Service<M> {
         let is_silent = back.is_some_and(|back| back.inbox.is_empty());
         let is_unanswered = matches!(exchange.response, ResponseState::Head) && is_silent;
         if !is_established {
-            self.counters.incident(Incident::ConnectFailed);
+            self.mishap(key, Incident::ConnectFailed);
             return self.connect_failed(net, key, 502);
         }
         // An idle connection may end at any time, which says nothing of the server; a new one should not.
@@ -265,7 +269,7 @@ impl<M: MetricsSource> Service<M> {
         let may_retry = exchange.is_replayable && exchange.retries < RETRIES_MAX && is_unanswered;
         exchange.retries += 1;
         if !is_reused || !may_retry {
-            self.counters.incident(Incident::ServerGone);
+            self.mishap(key, Incident::ServerGone);
             self.server_failed(net, key);
         }
         if !may_retry || !self.may_retry(pool) {
@@ -325,6 +329,7 @@ impl<M: MetricsSource> Service<M> {
             ResponseState::Body { framing: Framing::Keep | Framing::Chunk { .. }, .. } if exchange.is_persistent => {
                 front.state = FrontState::Flush { linger: false };
                 front.timer.set(net, front.flow, net.now() + self.times.inactivity);
+                self.close_entry(key, net.now());
             }
             ResponseState::Body { .. } | ResponseState::Tunnel(_) => {
                 self.drop_front(net, key, true);

@@ -4,6 +4,7 @@ mod check;
 mod eject;
 mod end;
 mod forward;
+mod journal;
 mod listener;
 mod local;
 mod preface;
@@ -31,6 +32,7 @@ use crate::exchange::{Exchange, ResponseState};
 use crate::front::{Front, FrontState};
 use crate::heads::ADDED_BYTES_MAX;
 use crate::health::{Checker, Verdict};
+use crate::log::Log;
 use crate::metrics::MetricsSource;
 use crate::request_id::RequestIds;
 use crate::router::Router;
@@ -73,6 +75,7 @@ pub struct Service<M> {
     /// What changes on the ways of routes; nothing on the first.
     ways: Vec<Way>,
     request_ids: RequestIds,
+    log: Option<Log>,
     checker: Checker,
     /// What the other cores have to be told.
     verdicts: VecDeque<Verdict>,
@@ -179,6 +182,7 @@ impl<M: MetricsSource> Service<M> {
             upstreams,
             ways,
             request_ids: RequestIds::new(setup.seed, setup.core),
+            log: config.log.access.is_on().then(|| Log::new(config, setup.unix_ns_at_origin)),
             checker: Checker::none(),
             verdicts: VecDeque::new(),
             local,

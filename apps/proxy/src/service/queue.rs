@@ -24,7 +24,7 @@ impl<M: MetricsSource> Service<M> {
             upstream.queue.retain(|&key| is_queued(fronts, key));
         }
         if upstream.queued >= upstream.queue_max || upstream.queue.try_reserve(1).is_err() {
-            self.counters.incident(Incident::QueueFull);
+            self.mishap(key, Incident::QueueFull);
             return self.fail(net, key, 503);
         }
         upstream.queue.push_back(key);

@@ -14,6 +14,7 @@ use crate::counters::Incident;
 use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
 use crate::front::{FrontState, connection};
 use crate::heads;
+use crate::log::Entry;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
 use crate::stream::{HeadBytes, Inbox, Outbox};
@@ -98,7 +99,8 @@ impl<M: MetricsSource> Service<M> {
         let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else {
             return Ok(Flowing::Waits);
         };
-        let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch: &mut self.scratch };
+        let entry = front.entry.as_deref_mut();
+        let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch: &mut self.scratch, entry };
         loop {
             if !to.flush(net)? {
                 return Ok(Flowing::Waits);
@@ -123,6 +125,9 @@ impl<M: MetricsSource> Service<M> {
                 let status = to.take_head(net, exchange, &mut back.inbox, chunk, &limits)?;
                 let Some(status) = status else { continue };
                 self.counters.response(status);
+                if let Some(entry) = &mut to.entry {
+                    entry.answer(status, net.now());
+                }
                 if status == 101 {
                     return Ok(Flowing::Switches);
                 }
@@ -195,6 +200,8 @@ struct Client<'f> {
     outbox: &'f mut Outbox,
     /// For heads that are longer than a buffer.
     scratch: &'f mut [u8],
+    /// For the access log, if there is one.
+    entry: Option<&'f mut Entry>,
 }
 
 impl Client<'_> {
@@ -306,6 +313,9 @@ impl Client<'_> {
         framing: &mut Framing,
         chunk: Chunk,
     ) -> Result<Chunk, Fault> {
+        if let Some(entry) = &mut self.entry {
+            entry.add_bytes(chunk.len());
+        }
         match framing {
             Framing::Keep => {
                 let followed = follow(reader, &chunk).map_err(|_| Fault::BadResponse)?;

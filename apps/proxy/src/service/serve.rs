@@ -82,8 +82,11 @@ impl<M: MetricsSource> Service<M> {
     fn wait_for_head(&mut self, net: &mut impl Sockets, key: Key, head: HeadBytes) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         // The time for a head runs from the connection's start or from the first byte, and is not prolonged.
-        if front.has_served && !head.is_continued() {
-            front.timer.set(net, front.flow, net.now() + self.times.head);
+        if !head.is_continued() {
+            front.head_began = Some(net.now());
+            if front.has_served {
+                front.timer.set(net, front.flow, net.now() + self.times.head);
+            }
         }
         match head.incomplete(&mut front.inbox) {
             Ok(()) => Step::Again,
@@ -93,6 +96,7 @@ impl<M: MetricsSource> Service<M> {
 
     #[inline]
     fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) {
+        self.open_entry(net, key, Some(request));
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         self.counters.request(front.listener.into());
@@ -176,6 +180,7 @@ impl<M: MetricsSource> Service<M> {
                 return;
             }
         }
+        front.note_answer(200, len, net.now());
         self.counters.response(200);
         self.after_response(net, key, reply);
     }
@@ -192,6 +197,10 @@ impl<M: MetricsSource> Service<M> {
     #[cold]
     pub(super) fn reject(&mut self, net: &mut impl Sockets, key: Key, reject: Reject) -> Step {
         self.counters.reject(reject);
+        if self.fronts.get_mut(key).is_some_and(|front| front.entry.is_none()) {
+            self.open_entry(net, key, None);
+        }
+        self.refused(key);
         if let Some(front) = self.fronts.get_mut(key) {
             front.inbox = Default::default();
         }
@@ -201,13 +210,14 @@ impl<M: MetricsSource> Service<M> {
 
     #[cold]
     pub(super) fn no_buffer(&mut self, net: &mut impl Sockets, key: Key) {
-        self.counters.incident(Incident::NoBuffer);
+        self.mishap(key, Incident::NoBuffer);
         self.drop_front(net, key, true);
     }
 
     #[inline]
     fn send_answer(&mut self, net: &mut impl Sockets, key: Key, answer: Answer, reply: Reply) {
         let Some(front) = self.fronts.get_mut(key) else { return };
+        front.note_answer(answer.status, answer.body_bytes, net.now());
         let mut sent = front.outbox.send(net, front.flow, answer.head);
         if let (Ok(()), Some(body)) = (sent, answer.body) {
             sent = front.outbox.send(net, front.flow, body);
@@ -223,6 +233,7 @@ impl<M: MetricsSource> Service<M> {
     /// The response is queued: what is next on this connection?
     #[inline]
     pub(super) fn after_response(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) {
+        self.close_entry(key, net.now());
         let Some(front) = self.fronts.get_mut(key) else { return };
         front.has_served = true;
         let deadline;

@@ -18,6 +18,7 @@ use crate::upstream::Choice;
 impl<M: MetricsSource> Service<M> {
     /// Connects a client to a server of a pool; `head` are bytes of the client's that were read already.
     pub(super) fn begin_tunnel(&mut self, net: &mut impl Sockets, key: Key, pool: u16, head: Head) {
+        self.open_entry(net, key, None);
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
         self.counters.request(front.listener.into());
@@ -29,7 +30,7 @@ impl<M: MetricsSource> Service<M> {
             Choice::Down => match upstream.choose_any() {
                 Some(server) => Some(server),
                 None => {
-                    self.counters.incident(Incident::NoServer);
+                    self.mishap(key, Incident::NoServer);
                     self.drop_front(net, key, true);
                     return;
                 }
@@ -85,22 +86,26 @@ impl<M: MetricsSource> Service<M> {
         }
         exchange.head = Head::None;
         let ResponseState::Tunnel(tunnel) = &mut exchange.response else { return Step::Again };
+        let was_half = tunnel.client_ended || tunnel.server_ended;
         let mut up = Direction { from: front.flow, inbox: &mut front.inbox, to: back.flow, outbox: &mut back.outbox };
         let to_server = up.run(net, &mut tunnel.client_ended);
         let mut down = Direction { from: back.flow, inbox: &mut back.inbox, to: front.flow, outbox: &mut front.outbox };
         let to_client = down.run(net, &mut tunnel.server_ended);
+        if let (Some(entry), Ok(moved)) = (&mut front.entry, &to_client) {
+            entry.add_bytes(*moved);
+        }
         let is_over = tunnel.client_ended && tunnel.server_ended;
         let is_half = tunnel.client_ended || tunnel.server_ended;
         match (to_server, to_client) {
             (Err(Broken), _) | (_, Err(Broken)) => {
-                self.counters.incident(Incident::TunnelBroken);
+                self.mishap(key, Incident::TunnelBroken);
                 self.drop_front(net, key, true)
             }
             _ if is_over => {
                 self.take_back(net, key, false);
                 self.drop_front(net, key, false)
             }
-            (Ok(0), Ok(0)) => Step::Wait,
+            (Ok(0), Ok(0)) if is_half == was_half => Step::Wait,
             _ => {
                 let time = if is_half { self.times.half_closed } else { self.times.tunnel };
                 front.timer.set(net, front.flow, net.now() + time);
@@ -123,7 +128,7 @@ struct Direction<'t> {
 }
 
 impl Direction<'_> {
-    /// Moves what is there; how much it was, an end counting as one.
+    /// Moves what is there; how much it was.
     fn run(&mut self, net: &mut impl Sockets, has_ended: &mut bool) -> Result<usize, Broken> {
         let mut moved = 0;
         if let Some(chunk) = self.inbox.rest.take() {
@@ -140,7 +145,7 @@ impl Direction<'_> {
             SpliceStop::End => {
                 *has_ended = true;
                 net.shutdown(self.to);
-                Ok(moved + 1)
+                Ok(moved)
             }
             SpliceStop::SourceClosed(_) | SpliceStop::TargetClosed(_) => Err(Broken),
         }

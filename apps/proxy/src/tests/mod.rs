@@ -5,6 +5,7 @@ mod faults;
 mod flow;
 mod health;
 mod local;
+mod log;
 mod pool;
 mod preface;
 mod proxy;

@@ -1,0 +1,136 @@
+//! What becomes of each exchange, for the access log. Without one, all of this is a look at an empty place.
+
+use alloc::boxed::Box;
+
+use weir_http1::Request;
+use weir_socket::{Instant, Sockets};
+
+use super::Service;
+use crate::counters::Incident;
+use crate::front::Front;
+use crate::log::{Ender, Entry, Phase};
+use crate::metrics::MetricsSource;
+use crate::slab::Key;
+
+impl<M: MetricsSource> Service<M> {
+    /// Whether there are lines for [`drain_log`](Self::drain_log).
+    #[inline]
+    pub fn has_log_lines(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| !log.is_empty())
+    }
+
+    /// Hands over the lines of the access log, without their ends; to be called in every turn.
+    pub fn drain_log(&mut self, give: impl FnMut(&[u8])) {
+        if let Some(log) = &mut self.log {
+            log.drain(give);
+        }
+    }
+
+    /// Lines that found no room.
+    pub fn lost_log_lines(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.lost())
+    }
+
+    /// A request's head is complete, or with none, a tunnel begins.
+    #[inline]
+    pub(super) fn open_entry(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
+        if self.log.is_some() {
+            self.open_entry_now(net, key, request);
+        }
+    }
+
+    #[cold]
+    fn open_entry_now(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let now = net.now();
+        let began = front.head_began.take().unwrap_or(now);
+        let mut entry = Entry::new(front.listener, front.peer_address(net), began, now);
+        if let Some(request) = request {
+            entry.ask(request);
+        }
+        front.entry = Some(Box::new(entry));
+    }
+
+    /// The exchange is over.
+    #[inline]
+    pub(super) fn close_entry(&mut self, key: Key, now: Instant) {
+        if let Some(front) = self.fronts.get_mut(key)
+            && front.entry.is_some()
+        {
+            self.close_entry_now(key, now);
+        }
+    }
+
+    #[cold]
+    fn close_entry_now(&mut self, key: Key, now: Instant) {
+        let entry = self.fronts.get_mut(key).and_then(|front| front.entry.take());
+        if let (Some(log), Some(entry)) = (&mut self.log, entry) {
+            log.write(&entry, now);
+        }
+    }
+
+    /// Counts what happened to an exchange, and remembers it as the reason of its end.
+    #[cold]
+    pub(super) fn mishap(&mut self, key: Key, incident: Incident) {
+        self.counters.incident(incident);
+        if let Some(entry) = self.fronts.get_mut(key).and_then(|front| front.entry.as_mut()) {
+            entry.end(ender(incident), entry.phase());
+        }
+    }
+
+    /// The request is refused for what it is.
+    #[cold]
+    pub(super) fn refused(&mut self, key: Key) {
+        if let Some(entry) = self.fronts.get_mut(key).and_then(|front| front.entry.as_mut()) {
+            entry.end(Ender::Proxy, Phase::Request);
+        }
+    }
+}
+
+impl Front {
+    /// The exchange is given to a server.
+    #[inline]
+    pub(super) fn note_dispatch(&mut self, server: (u16, u16), is_connected: bool, now: Instant) {
+        if let Some(entry) = &mut self.entry {
+            entry.dispatch(server, now);
+            if is_connected {
+                entry.connect(now);
+            }
+        }
+    }
+
+    /// The server accepted the connection.
+    #[inline]
+    pub(super) fn note_connection(&mut self, now: Instant) {
+        if let Some(entry) = &mut self.entry {
+            entry.connect(now);
+        }
+    }
+
+    /// A response with this status and, if it is ours, so many bytes of body.
+    #[inline]
+    pub(super) fn note_answer(&mut self, status: u16, bytes: usize, now: Instant) {
+        if let Some(entry) = &mut self.entry {
+            entry.answer(status, now);
+            entry.add_bytes(bytes);
+        }
+    }
+}
+
+/// Who ends an exchange to which this happens.
+const fn ender(incident: Incident) -> Ender {
+    match incident {
+        Incident::ClientGone => Ender::Client,
+        Incident::ClientTimeout | Incident::HeadTimeout | Incident::TunnelTimeout => Ender::ClientTimeout,
+        Incident::ConnectFailed
+        | Incident::ServerGone
+        | Incident::BadResponse
+        | Incident::NoServer
+        | Incident::TunnelBroken => Ender::Server,
+        Incident::ConnectTimeout | Incident::FirstByteTimeout | Incident::ServerTimeout | Incident::QueueTimeout => {
+            Ender::ServerTimeout
+        }
+        Incident::NoSourcePort | Incident::NoConnection | Incident::NoBuffer => Ender::Resource,
+        _ => Ender::Proxy,
+    }
+}

@@ -1,0 +1,206 @@
+//! The access log: what became of each request.
+
+use super::*;
+use weir_socket::CloseReason;
+
+fn config(more: &str) -> String {
+    format!(
+        "[log]\naccess = \"console\"\n[[listener]]\nname = \"web\"\nbind = \"10.0.0.1:80\"\n[[listener.route]]\npool = \"p\"\n\
+         [[listener.route]]\npath = \"/hello\"\nrespond = {{ body = \"hello\\n\" }}\n\
+         [[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.11:80\"\n{more}"
+    )
+}
+
+impl World {
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.service.drain_log(|line| lines.push(String::from_utf8(line.to_vec()).expect("text")));
+        lines
+    }
+
+    /// The only line there is.
+    fn line(&mut self) -> String {
+        let lines = self.lines();
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        line.clone()
+    }
+}
+
+fn has(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part} is not in\n{line}");
+    }
+}
+
+#[test]
+fn a_line_has_five_times() {
+    let mut world = World::with(&config(""), 16);
+    let client = world.open(WEB);
+    world.send(client, b"GET /a?b=\"c\\ HTTP/1.1\r\nHo");
+    world.pass(1.0);
+    world.send(client, b"st: example.com\r\n\r\n");
+    world.pass(0.25);
+    let server = world.accept();
+    world.pass(0.5);
+    world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    assert!(!world.service.has_log_lines(), "it is not over");
+    world.pass(0.125);
+    world.send(server, b"hello");
+    let line = world.line();
+    let peer = "\"client\":\"192.0.2.1:";
+    has(
+        &line,
+        &[
+            "{\"time\":\"1994-11-06T08:49:38.875Z\",\"listener\":\"web\",",
+            peer,
+            "\"method\":\"GET\",\"host\":\"example.com\",\"target\":\"/a?b=\\\"c\\\\\",\"status\":200,\"bytes\":10,",
+            "\"pool\":\"p\",\"server\":\"a\",\"queue_us\":0,\"connect_us\":250000,\"response_us\":500000,",
+            "\"active_us\":875000,\"total_us\":1875000,\"retries\":0,\"end\":\"--\"}",
+        ],
+    );
+    world.send(client, GET);
+    world.send(server, OK);
+    has(&world.line(), &["\"bytes\":5,", "\"connect_us\":0,", "\"total_us\":0,"]);
+    world.end(client);
+    assert!(world.lines().is_empty());
+    world.finish();
+}
+
+#[test]
+fn what_we_answer_ourselves_has_no_server() {
+    let mut world = World::with(&config(""), 16);
+    let client = world.client(WEB, b"HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    let lines = world.lines();
+    assert_eq!(lines.len(), 2);
+    has(&lines[0], &["\"method\":\"HEAD\"", "\"bytes\":0,\"queue_us\":null,\"connect_us\":null,\"response_us\":null"]);
+    has(&lines[1], &["\"bytes\":6,", "\"end\":\"--\""]);
+    world.send(client, b"GET / HTTP/1.1\r\n\r\n");
+    let line = world.line();
+    has(&line, &["\"status\":400", "\"end\":\"PR\""]);
+    assert!(!line.contains("method"), "nothing of it was understood: {line}");
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn the_end_says_who_ended_it_and_when() {
+    type Deed = fn(&mut World, Peer);
+    let deeds: [(&str, u16, Deed); 9] = [
+        ("SC", 502, |world, _| {
+            let (server, _) = world.connecting();
+            world.net.fail(server, CloseReason::Refused);
+            world.run();
+        }),
+        ("sC", 504, |world, _| world.pass(3.1)),
+        ("CC", 0, |world, client| world.reset(client)),
+        ("CH", 0, |world, client| {
+            world.accept();
+            world.reset(client);
+        }),
+        ("sH", 504, |world, _| {
+            world.accept();
+            world.pass(30.1);
+        }),
+        ("SH", 502, |world, _| {
+            let server = world.accept();
+            world.send(server, b"nonsense\r\n\r\n");
+        }),
+        ("SD", 200, |world, _| {
+            let server = world.accept();
+            world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            world.reset(server);
+        }),
+        ("sD", 200, |world, _| {
+            let server = world.accept();
+            world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            world.pass(60.1);
+        }),
+        ("CD", 200, |world, client| {
+            let server = world.accept();
+            world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            world.reset(client);
+        }),
+    ];
+    for (end, status, deed) in deeds {
+        let mut world = World::with(&config(""), 16);
+        let client = world.client(WEB, GET);
+        deed(&mut world, client);
+        let line = world.line();
+        has(&line, &[&format!("\"end\":\"{end}\"")]);
+        if status != 0 {
+            has(&line, &[&format!("\"status\":{status},")]);
+        }
+        world.got(client);
+        world.finish();
+    }
+}
+
+#[test]
+fn waiting_and_trying_again_are_seen() {
+    let mut world = World::with(&config("max_connections = 1\n"), 16);
+    let busy = world.client(WEB, GET);
+    let server = world.accept();
+    let client = world.client(WEB, GET);
+    world.pass(0.5);
+    world.send(server, OK);
+    world.send(server, OK);
+    has(&world.lines()[1], &["\"queue_us\":500000", "\"end\":\"--\""]);
+    let impatient = world.client(WEB, GET);
+    world.send(busy, GET);
+    world.pass(5.1);
+    has(&world.lines()[0], &["\"status\":503", "\"end\":\"sQ\""]);
+    for peer in [busy, client, impatient] {
+        world.end(peer);
+    }
+    world.finish();
+
+    let mut world = World::with(&config("[[pool.server]]\nname = \"b\"\naddress = \"10.0.0.12:80\"\n"), 16);
+    let client = world.client(WEB, GET);
+    let dying = world.accept();
+    world.end(dying);
+    let server = world.accept();
+    world.send(server, OK);
+    has(&world.line(), &["\"server\":\"b\"", "\"retries\":1", "\"end\":\"--\""]);
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn a_tunnel_is_one_line_when_it_ends() {
+    let tunnel = config("").replace("bind = \"10.0.0.1:80\"\n", "bind = \"10.0.0.1:80\"\nprotocol = \"tcp\"\n");
+    let tunnel = tunnel.replace("[[listener.route]]\npath = \"/hello\"\nrespond = { body = \"hello\\n\" }\n", "");
+    let mut world = World::with(&tunnel, 16);
+    let client = world.client(WEB, b"hello");
+    let server = world.accept();
+    world.send(server, b"good bye");
+    world.got(client);
+    world.pass(2.0);
+    world.end(client);
+    world.end(server);
+    has(&world.line(), &["\"bytes\":8,\"pool\":\"p\"", "\"active_us\":2000000", "\"end\":\"--\""]);
+    world.finish();
+}
+
+#[test]
+fn lines_that_find_no_room_are_lost_and_counted() {
+    let mut world = World::with(&config(""), 16);
+    let client = world.open(WEB);
+    for _ in 0..2_000 {
+        world.send(client, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        world.got(client);
+    }
+    let lines = world.lines().len() as u64;
+    assert!(lines > 100 && lines + world.service.lost_log_lines() == 2_000, "{lines}");
+    world.end(client);
+    world.finish();
+}
+
+#[test]
+fn without_a_log_there_are_no_lines() {
+    let mut world = World::new();
+    let client = world.client(LOCAL, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(world.statuses(client), [200]);
+    assert!(!world.service.has_log_lines() && world.lines().is_empty());
+    world.end(client);
+    world.finish();
+}
