@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use crate::decode::Kind;
 
-/// Counters, and thus shapes, that there can be. Weir needs some thousands, Linux some tens of thousands.
-pub const SLOTS_MAX: usize = 1 << 16;
+/// Counters, and thus shapes, that there can be. Weir needs some thousands, Linux with nginx and HAProxy more than 65,536.
+pub const SLOTS_MAX: usize = 1 << 18;
 
 /// The counter of all blocks that came after the last free one was given away.
 pub const SLOT_OF_THE_REST: usize = 0;

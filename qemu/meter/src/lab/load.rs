@@ -45,10 +45,18 @@ impl Load {
     /// # Errors
     /// When it cannot be started, fails, or says nothing that can be understood.
     pub fn run(self, at: SocketAddrV4, path: &str, seconds: u32) -> Result<Outcome, Failed> {
+        self.run_wide(at, path, seconds, CONNECTIONS)
+    }
+
+    /// As [`run`](Self::run), with so many requests under way at any time.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_wide(self, at: SocketAddrV4, path: &str, seconds: u32, connections: u32) -> Result<Outcome, Failed> {
         let line = match self {
-            Self::Wrk => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s http://{at}{path}"),
+            Self::Wrk => format!("wrk -t1 -c{connections} -d{seconds}s http://{at}{path}"),
             // Without -n the time limit means 50,000 requests at most.
-            Self::Ab => format!("ab -q -r -c {CONNECTIONS} -t {seconds} -n {} http://{at}{path}", 50_000 * seconds),
+            Self::Ab => format!("ab -q -r -c {connections} -t {seconds} -n {} http://{at}{path}", 50_000 * seconds),
         };
         let said = command_line(&line)?;
         let outcome = match self {

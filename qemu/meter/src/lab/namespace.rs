@@ -28,12 +28,17 @@ pub fn is_inside() -> bool {
 /// Starts this program again inside of a fresh namespace, with the same arguments and these variables; returns only when
 /// that fails.
 pub fn enter(variables: impl IntoIterator<Item = (&'static str, OsString)>) -> Failed {
+    enter_with(&[], variables)
+}
+
+/// As [`enter`], with more flags for `unshare`.
+pub fn enter_with(flags: &[&str], variables: impl IntoIterator<Item = (&'static str, OsString)>) -> Failed {
     let executable = match env::current_exe() {
         Ok(path) => path,
         Err(error) => return error.into(),
     };
     let mut command = Command::new("unshare");
-    command.arg("--net");
+    command.arg("--net").args(flags);
     if !rustix::process::geteuid().is_root() {
         // In a user namespace of our own we may make network namespaces and interfaces.
         command.args(["--user", "--map-root-user"]);

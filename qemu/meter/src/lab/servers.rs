@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_host::tether;
 
-use super::{Failed, HOST};
+use super::Failed;
 
 /// The answer to every request: 64 bytes.
 const BODY: &str = "0123456789012345678901234567890123456789012345678901234567890123";
@@ -29,11 +30,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one on the host's end of the wire.
+    /// Starts one on the host's end of every wire.
     ///
     /// # Errors
     /// When there is no nginx, or it does not start.
     pub fn start(port: u16) -> Result<Self, Failed> {
+        Self::launch(port, &format!("location / {{ return 200 \"{BODY}\"; }}"))
+    }
+
+    /// As [`start`](Self::start), with the files of a folder below `/files/`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn with_files(port: u16, folder: &Path) -> Result<Self, Failed> {
+        let files = format!("location /files/ {{ alias {}/; }}", folder.display());
+        Self::launch(port, &format!("location / {{ return 200 \"{BODY}\"; }} {files}"))
+    }
+
+    fn launch(port: u16, locations: &str) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
         let at = folder.path().display();
         let text = format!(
@@ -41,7 +55,7 @@ impl Server {
              events {{ worker_connections 10000; }}\n\
              http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
              uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; keepalive_requests 100000000;\n\
-             server {{ listen {HOST}:{port} backlog=65535; location / {{ return 200 \"{BODY}\"; }} }} }}\n"
+             sendfile on; tcp_nopush on; server {{ listen {port} backlog=65535; {locations} }} }}\n"
         );
         let file = folder.path().join("nginx.conf");
         fs::write(&file, text)?;
