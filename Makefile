@@ -4,7 +4,7 @@
 BUILD = cargo build --package weir
 WEIR = cargo run --quiet --package weir --
 
-.PHONY: run test image clean
+.PHONY: run test run-bench image clean
 
 # Boots the demo: a balancer in front of two built-in servers. CONFIG=FILE boots another; ARGS adds options.
 run:
@@ -17,6 +17,12 @@ test:
 	@./setup test
 	@$(BUILD)
 	@$(WEIR) test $(FILTER) $(ARGS)
+
+# Measures Weir and Linux in turn; the report goes to target/bench/report. QUICK=1 takes some three minutes; ARGS adds options.
+run-bench:
+	@./setup bench
+	@cargo build --release --package weir
+	@cargo run --quiet --release --package weir -- bench $(if $(QUICK),--quick) $(ARGS)
 
 # Makes weir.elf from CONFIG=FILE.
 image:

@@ -41,6 +41,8 @@ pub enum Command {
     Demo(Demo),
     /// Runs the tests: units, tree, and systems in QEMU.
     Test(Test),
+    /// Measures Weir and Linux in turn, and writes a report.
+    Bench(weir_bench::options::Bench),
 }
 
 /// `weir check`.

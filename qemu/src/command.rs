@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Demo(options) => demo::run(options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(code) => code,

@@ -63,7 +63,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Host tools share exactly one crate with the guest.
     ("weir-image", &["weir-config"]),
     ("weir-host", &[]),
-    ("weir", &["weir-config", "weir-host", "weir-image"]),
+    ("weir", &["weir-bench", "weir-config", "weir-host", "weir-image"]),
+    ("weir-bench", &["weir-host", "weir-image", "weir-meter"]),
     ("weir-meter", &["weir-host", "weir-image"]),
     ("weir-meter-plugin", &[]),
 ];

@@ -33,7 +33,7 @@ pub const TESTS: Tests = &[
 const SOON: Duration = Duration::from_secs(10);
 
 /// Runs `weir` and checks its exit status and what it prints on the standard error.
-fn fails_with(command: &mut Command, status: i32, texts: &[&str]) -> Tested {
+pub fn fails_with(command: &mut Command, status: i32, texts: &[&str]) -> Tested {
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure(output.status.code() == Some(status), || format!("{}, and it said: {said}", output.status))?;

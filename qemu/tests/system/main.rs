@@ -4,6 +4,7 @@
 //! Tests wait for a line, an answer or an end, each with a deadline; none sleeps. `WEIR_TEST_LONG=1` makes the loads longer.
 
 mod balancer;
+mod bench;
 mod boot;
 mod command;
 mod daemon;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,
+        bench::TESTS,
     ];
     let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

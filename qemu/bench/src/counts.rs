@@ -1,0 +1,142 @@
+//! What guests execute per request, and which cache lines their vCPUs share.
+
+use weir_meter::lab::Failed;
+use weir_meter::lab::load::Outcome;
+use weir_meter::tally::Tally;
+
+use crate::guest::{Guest, Watch};
+use crate::lab::Pair;
+use crate::matrix::{Cell, Reuse, SHAPES, Service};
+use crate::model::{Count, PerRequest, Sharing};
+use crate::run::Course;
+
+/// Seconds of load before anything is counted: caches fill, connections to the servers open, code is translated.
+const WARM_UP_SECONDS: u32 = 1;
+
+/// Seconds in which cache lines are followed. Everything is slow then.
+const SHARING_SECONDS: u32 = 4;
+
+/// Virtual processors when cache lines are followed.
+const SHARING_CORES: u32 = 2;
+
+/// Counts for every number of vCPUs.
+pub fn instructions(course: &mut Course) {
+    for cores in course.pace.count_cores.clone() {
+        let Some(mut pair) = course.boot(cores, Watch::Instructions) else { continue };
+        let shapes = if course.pace.all_shapes && cores == 1 { SHAPES.len() } else { 1 };
+        for shape in SHAPES.into_iter().take(shapes) {
+            for reuse in course.reuses() {
+                let cell = Cell { cores, reuse, shape };
+                for service in course.services() {
+                    count(course, &mut pair, service, cell);
+                }
+            }
+        }
+    }
+}
+
+fn count(course: &mut Course, pair: &mut Pair, service: Service, cell: Cell) {
+    let guest = pair.guest(service.system());
+    let count = if cell.shape == SHAPES[0] { course.pace.count_windows } else { 1 };
+    let mut windows = Vec::new();
+    match watch(guest, service, cell, course.pace.count_seconds, count) {
+        Ok(watched) => windows.extend(watched.iter().map(|(outcome, work)| per_request(outcome, work))),
+        Err(error) => course.fail(&format!("instructions of {}, {}: {error}", service.name(), cell.name())),
+    }
+    if let Some(last) = windows.last() {
+        course.tell(&format!("{}, {}: {:.0} instructions per request", service.name(), cell.name(), last.instructions));
+        course.report.counts.push(Count { service, cell, windows });
+    }
+}
+
+/// Load that is not counted, then load that is, several times.
+fn watch(
+    guest: &mut Guest,
+    service: Service,
+    cell: Cell,
+    seconds: u32,
+    windows: usize,
+) -> Result<Vec<(Outcome, Tally)>, Failed> {
+    let meter = guest.meter.as_mut().ok_or("nothing counts in this guest")?;
+    let run = |seconds| cell.reuse.load().run_wide(service.at(), &cell.shape.path(), seconds, cell.shape.connections);
+    run(WARM_UP_SECONDS)?;
+    let mut watched = Vec::new();
+    for _ in 0..windows {
+        let before = meter.mark()?;
+        let outcome = run(seconds)?;
+        let work = meter.read()?.since(&before);
+        if work.unplaced.iter().any(|runs| *runs > 0) {
+            return Err("the plugin had too few counters".into());
+        }
+        watched.push((outcome, work));
+    }
+    Ok(watched)
+}
+
+fn per_request(outcome: &Outcome, work: &Tally) -> PerRequest {
+    let total = work.total();
+    let each = |count: u64| count as f64 / outcome.requests.max(1) as f64;
+    PerRequest {
+        requests: outcome.requests,
+        errors: outcome.errors,
+        instructions: each(total.instructions),
+        locked: each(total.locked),
+        barriers: each(total.barriers),
+        devices: each(total.ports + total.devices),
+        idle: each(total.halts),
+    }
+}
+
+/// Follows cache lines in both guests.
+pub fn sharing(course: &mut Course) {
+    let Some(mut pair) = course.boot(SHARING_CORES, Watch::Lines) else { return };
+    for reuse in Reuse::ALL {
+        let cell = Cell { cores: SHARING_CORES, reuse, shape: SHAPES[0] };
+        for service in Service::ALL {
+            match watch(pair.guest(service.system()), service, cell, SHARING_SECONDS, 1) {
+                Ok(watched) => {
+                    for (outcome, work) in &watched {
+                        let sharing = shared(service, cell, outcome, work);
+                        let lines = sharing.lines;
+                        course.tell(&format!("{}, {}: {lines} cache lines shared", service.name(), reuse.name()));
+                        course.report.sharing.push(sharing);
+                    }
+                }
+                Err(error) => course.fail(&format!("cache lines of {}, {}: {error}", service.name(), reuse.name())),
+            }
+        }
+    }
+}
+
+fn shared(service: Service, cell: Cell, outcome: &Outcome, work: &Tally) -> Sharing {
+    let accesses: u64 = work.lines.iter().flat_map(|line| &line.accesses).map(|access| access.count).sum();
+    Sharing {
+        service,
+        cell,
+        requests: outcome.requests,
+        lines: work.lines_total,
+        accesses: accesses as f64 / outcome.requests.max(1) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_per_request_and_of_all_vcpus() {
+        let work: Tally = serde_json::from_str(
+            r#"{"vcpus":2,"halts":[3,1],"unplaced":[0,0],
+                "blocks":[[4096,[2,4],[[1,"locked"]],[10,20]],[8192,[1],[[0,"port"]],[8,0]]],
+                "devices":[[0,8192,"bell",32]],
+                "lines":[[64,1,2,[[0,4096,1,9],[1,8192,0,7]]]],"lines_total":5}"#,
+        )
+        .unwrap();
+        let outcome = Outcome { requests: 4, errors: 1, rate: 2.0 };
+        let figures = per_request(&outcome, &work);
+        assert_eq!((figures.instructions, figures.locked, figures.devices, figures.idle), (17.0, 7.5, 10.0, 1.0));
+        let cell = Cell { cores: 2, reuse: Reuse::KeepAlive, shape: SHAPES[0] };
+        let sharing = shared(Service::Nginx, cell, &outcome, &work);
+        assert_eq!((sharing.lines, sharing.accesses), (5, 4.0));
+    }
+}

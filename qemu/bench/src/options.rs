@@ -1,0 +1,202 @@
+//! `weir bench` on the command line, and what each pace means.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `weir bench`.
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Bench {
+    /// What else than measuring to do.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// The essentials, in some three minutes.
+    #[arg(long)]
+    pub quick: bool,
+    /// One cell, in some ten seconds: does everything work here?
+    #[arg(long, conflicts_with = "quick")]
+    pub smoke: bool,
+    /// Folder for report.md, report.json and the plots [default: target/bench/report].
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Numbers of vCPUs for rates [default: 1, 2, and 4 if this machine has twice as many processors].
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub cores: Vec<u32>,
+    /// Measures only these [default: all that the pace has].
+    #[arg(long, value_enum, value_name = "PART,…", value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Takes a ready base image of Weir instead of building it.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What a guest executes per request.
+    Counts,
+    /// Requests per second.
+    Rates,
+    /// Cache lines that cores share.
+    Sharing,
+    /// Time from the start of QEMU to the first answer.
+    Boot,
+    /// Time to answer at half load; needs rates.
+    Latency,
+    /// Idle time, bulk, floods, memory.
+    Extras,
+}
+
+/// What can be done with reports.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Action {
+    /// Shows what changed from one report.json to another; exit status 1 if something got worse.
+    Compare(Compare),
+    /// Writes report.md and the plots again, from a report.json.
+    Render(Render),
+}
+
+/// `weir bench compare`.
+#[derive(Debug, Clone, Args)]
+pub struct Compare {
+    /// The report from before.
+    pub before: PathBuf,
+    /// The report from after.
+    pub after: PathBuf,
+    /// Changes below are noise, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    pub threshold: f64,
+}
+
+/// `weir bench render`.
+#[derive(Debug, Clone, Args)]
+pub struct Render {
+    /// The report.
+    pub report: PathBuf,
+    /// Folder for what is written [default: the report's own].
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// How long things take.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Its name in the report.
+    pub name: &'static str,
+    /// Numbers of vCPUs for which instructions are counted.
+    pub count_cores: Vec<u32>,
+    /// Windows in which they are counted.
+    pub count_windows: usize,
+    /// Length of a window.
+    pub count_seconds: u32,
+    /// Numbers of vCPUs for which rates are measured.
+    pub rate_cores: Vec<u32>,
+    /// Rounds, each with every service once.
+    pub rounds: usize,
+    /// Length of one measurement of a rate.
+    pub rate_seconds: u32,
+    /// Whether answers longer than 64 bytes and 1,000 connections are measured, too.
+    pub all_shapes: bool,
+    /// What is measured.
+    pub parts: Vec<Part>,
+    /// How often each system is booted for the time to its first answer.
+    pub boots: usize,
+    /// Whether one duel with one load is enough.
+    pub one_cell: bool,
+}
+
+impl Bench {
+    /// The pace asked for, on a machine with so many processors.
+    #[must_use]
+    pub fn pace(&self, processors: usize) -> Pace {
+        let mut rate_cores = vec![1, 2];
+        if processors >= 8 {
+            rate_cores.push(4);
+        }
+        let full = Pace {
+            name: "full",
+            count_cores: vec![1, 2, 4, 8],
+            count_windows: 2,
+            count_seconds: 2,
+            rate_cores,
+            rounds: 5,
+            rate_seconds: 2,
+            all_shapes: true,
+            parts: Part::value_variants().to_vec(),
+            boots: 5,
+            one_cell: false,
+        };
+        let quick = Pace {
+            name: "quick",
+            count_cores: vec![1, 2],
+            count_windows: 1,
+            count_seconds: 2,
+            rate_cores: vec![1, 2],
+            rounds: 3,
+            rate_seconds: 1,
+            all_shapes: false,
+            parts: vec![Part::Counts, Part::Rates, Part::Boot],
+            boots: 1,
+            one_cell: false,
+        };
+        let smoke = Pace {
+            name: "smoke",
+            count_cores: vec![1],
+            count_seconds: 1,
+            rate_cores: vec![1],
+            rounds: 1,
+            parts: vec![Part::Counts, Part::Rates],
+            one_cell: true,
+            ..quick.clone()
+        };
+        let mut pace = match (self.smoke, self.quick) {
+            (true, _) => smoke,
+            (false, true) => quick,
+            (false, false) => full,
+        };
+        if !self.only.is_empty() {
+            pace.parts.clone_from(&self.only);
+        }
+        if !self.cores.is_empty() {
+            pace.count_cores.clone_from(&self.cores);
+            pace.rate_cores.clone_from(&self.cores);
+        }
+        pace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bench() -> Bench {
+        Bench {
+            action: None,
+            quick: false,
+            smoke: false,
+            output: None,
+            cores: Vec::new(),
+            only: Vec::new(),
+            base: None,
+        }
+    }
+
+    #[test]
+    fn four_cores_want_a_machine_with_room_for_the_client() {
+        assert_eq!(bench().pace(2).rate_cores, [1, 2]);
+        assert_eq!(bench().pace(8).rate_cores, [1, 2, 4]);
+    }
+
+    #[test]
+    fn cores_that_are_asked_for_are_all_there_is() {
+        let pace = Bench { quick: true, cores: vec![4], ..bench() }.pace(2);
+        assert_eq!((pace.name, pace.count_cores, pace.rate_cores), ("quick", vec![4], vec![4]));
+    }
+
+    #[test]
+    fn parts_that_are_asked_for_are_all_there_is() {
+        let pace = Bench { smoke: true, only: vec![Part::Boot], ..bench() }.pace(2);
+        assert_eq!(pace.parts, [Part::Boot]);
+    }
+}

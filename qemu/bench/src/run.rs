@@ -1,0 +1,246 @@
+//! The course of a benchmark: what is checked and built outside of the namespace, and what is measured inside.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use weir_host::accel;
+use weir_host::failure::Failure;
+use weir_host::memfile::MemFile;
+use weir_host::qemu::Qemu;
+use weir_image::{base, elf, payload};
+use weir_meter::lab::{Failed, namespace};
+use weir_meter::plugin;
+
+use crate::guest::{Images, Watch};
+use crate::lab::{Pair, Servers};
+use crate::matrix::{Reuse, Service};
+use crate::model::{Report, VERSION};
+use crate::options::{Action, Bench, Pace, Part};
+use crate::{baseline, check, compare, counts, extras, facts, latency, markdown, number, rates};
+
+/// Weir's configuration.
+pub const CONFIG: &str = include_str!("../weir.toml");
+
+/// Paths of what was built outside of the namespace, where cargo may have to fetch something.
+const PLUGIN: &str = "WEIR_BENCH_PLUGIN";
+const BASE: &str = "WEIR_BENCH_BASE";
+
+/// Times that a guest is booted with the plugin before it is given up.
+const BOOTS_MAX: usize = 4;
+
+/// `weir bench`.
+///
+/// # Errors
+/// When something is missing, or nothing could be measured.
+pub fn main(options: &Bench) -> Result<ExitCode, Failure> {
+    match &options.action {
+        Some(Action::Compare(compare)) => compare::main(compare),
+        Some(Action::Render(render)) => {
+            let report = compare::read(&render.report)?;
+            let folder = render.output.as_deref().or(render.report.parent()).unwrap_or(Path::new("."));
+            write(&report, folder)
+        }
+        None if namespace::is_inside() => measure(options),
+        None => Err(prepare(options)?),
+    }
+}
+
+/// The folder for what is kept between runs.
+fn folder() -> Result<PathBuf, Failure> {
+    let workspace = base::find_workspace()
+        .ok_or_else(|| Failure::new("no Weir source tree here or above").help("run the benchmark inside of a clone"))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    Ok(target.join("bench"))
+}
+
+/// Where temporary files are: an empty folder outside, memory inside of the namespace, so that nothing outlives it.
+fn scratch() -> Result<PathBuf, Failure> {
+    Ok(folder()?.join("scratch"))
+}
+
+/// Checks, builds, and goes into the namespace; returns only when something fails.
+fn prepare(options: &Bench) -> Result<Failure, Failure> {
+    let folder = folder()?;
+    Qemu::find()?;
+    check::programs()?;
+    check::memory()?;
+    check::namespace()?;
+    let scratch = scratch()?;
+    fs::create_dir_all(&scratch).map_err(|error| Failure::new(format!("{}: {error}", scratch.display())))?;
+    baseline::build(&folder)?;
+    let plugin = plugin::build().map_err(|error| Failure::new(error.to_string()))?;
+    let base = match &options.base {
+        Some(path) => path.clone(),
+        None => base::build().map_err(|error| Failure::new(error.to_string()))?,
+    };
+    let variables: [(&'static str, OsString); 3] =
+        [(PLUGIN, plugin.into()), (BASE, base.into()), ("TMPDIR", scratch.into())];
+    Ok(Failure::new(namespace::enter_with(&["--mount"], variables).to_string()))
+}
+
+/// Inside: measures all and writes the report.
+fn measure(options: &Bench) -> Result<ExitCode, Failure> {
+    let failed = |error: Failed| Failure::new(error.to_string());
+    mount_scratch().map_err(failed)?;
+    namespace::set_up().map_err(failed)?;
+    check::tap()?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let images = images().map_err(failed)?;
+    let mut course = Course::new(options.pace(processors), images);
+    let servers = Servers::start().map_err(failed)?;
+    course.follow();
+    drop(servers);
+    let report = course.finish();
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => folder()?.join("report"),
+    };
+    println!("{}", markdown::headline(&report));
+    let code = write(&report, &output)?;
+    if !report.has_figures() {
+        return Err(Failure::new(format!("nothing could be measured: {}", report.failures.join("; "))));
+    }
+    Ok(code)
+}
+
+fn mount_scratch() -> Result<(), Failed> {
+    let scratch = scratch()?;
+    let output = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&scratch).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("cannot mount memory on {}: {}", scratch.display(), String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn images() -> Result<Images, Failed> {
+    let qemu = Qemu::find().map_err(|error| error.to_string())?;
+    let choice = accel::choose(accel::Request::Auto, &qemu)?;
+    let path = |name| env::var_os(name).map(PathBuf::from).ok_or("started without what it needs");
+    let files = tempfile::tempdir()?;
+    baseline::write_files(files.path())?;
+    let image = elf::attach(&base::read(&path(BASE)?)?, &payload::pack(CONFIG, Some(files.path()))?)?;
+    Ok(Images {
+        weir: MemFile::new(&image)?,
+        linux: baseline::build(&folder()?)?,
+        plugin: path(PLUGIN)?,
+        accelerator: choice.accelerator,
+        qemu,
+    })
+}
+
+/// Writes all forms of the report.
+fn write(report: &Report, folder: &Path) -> Result<ExitCode, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(format!("cannot write to {}: {error}", folder.display()))
+            .help("choose another folder: --output DIR")
+    };
+    fs::create_dir_all(folder).map_err(cannot)?;
+    let json = serde_json::to_string_pretty(report).map_err(|error| Failure::new(error.to_string()))?;
+    fs::write(folder.join("report.json"), json + "\n").map_err(cannot)?;
+    let plots = crate::plots::all(report);
+    for plot in &plots {
+        fs::write(folder.join(plot.file), &plot.svg).map_err(cannot)?;
+    }
+    fs::write(folder.join("report.md"), markdown::report(report, &plots)).map_err(cannot)?;
+    eprintln!("weir: report.md, report.json and {} plots are in {}", plots.len(), folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A benchmark under way.
+#[derive(Debug)]
+pub struct Course {
+    /// How long things take.
+    pub pace: Pace,
+    /// What is booted.
+    pub images: Images,
+    /// What has been measured.
+    pub report: Report,
+    began: Instant,
+}
+
+impl Course {
+    fn new(pace: Pace, images: Images) -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let report = Report {
+            version: VERSION,
+            command: env::args().collect::<Vec<_>>().join(" "),
+            pace: pace.name.into(),
+            started: number::date(started),
+            facts: facts::all(&images),
+            ..Report::default()
+        };
+        Self { pace, images, report, began: Instant::now() }
+    }
+
+    fn follow(&mut self) {
+        // In this order, since latency is measured at half of the rates.
+        for part in [Part::Counts, Part::Rates, Part::Sharing, Part::Boot, Part::Latency, Part::Extras] {
+            if self.pace.parts.contains(&part) {
+                self.measure(part);
+            }
+        }
+    }
+
+    fn measure(&mut self, part: Part) {
+        let (what, measure): (&str, fn(&mut Self)) = match part {
+            Part::Counts => ("instructions per request", counts::instructions),
+            Part::Rates => ("requests per second, in turn", rates::all),
+            Part::Sharing => ("cache lines that cores share", counts::sharing),
+            Part::Boot => ("time to the first answer", extras::boots),
+            Part::Latency => ("latency at half load", latency::all),
+            Part::Extras => ("idle time, bulk, floods, memory", extras::all),
+        };
+        eprintln!("weir: {what}");
+        measure(self);
+    }
+
+    fn finish(mut self) -> Report {
+        self.report.seconds = self.began.elapsed().as_secs();
+        self.report
+    }
+
+    /// Tells what has just been measured.
+    pub fn tell(&self, what: &str) {
+        let seconds = self.began.elapsed().as_secs();
+        eprintln!("[{:2}:{:02}] {what}", seconds / 60, seconds % 60);
+    }
+
+    /// Takes note of what could not be measured; the rest goes on.
+    pub fn fail(&mut self, what: &str) {
+        self.tell(&format!("not measured: {what}"));
+        self.report.failures.push(what.to_owned());
+    }
+
+    /// Boots both guests; `None` if that fails. QEMU itself ends in an assertion of its own (`iotlb_to_section`), now and then,
+    /// when a plugin asks where an address leads while a guest arranges its devices; then it is tried again.
+    pub fn boot(&mut self, cores: u32, watch: Watch) -> Option<Pair> {
+        let mut attempts = if watch == Watch::Nothing { 1 } else { BOOTS_MAX };
+        loop {
+            attempts -= 1;
+            match Pair::boot(&self.images, cores, watch) {
+                Ok(pair) => return Some(pair),
+                Err(error) if attempts > 0 => self.tell(&format!("trying again: {error}")),
+                Err(error) => {
+                    self.fail(&format!("everything with {cores} vCPU: {error}"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The services that are measured.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        Service::ALL[..if self.pace.one_cell { 2 } else { Service::ALL.len() }].to_vec()
+    }
+
+    /// The uses of connections that are measured.
+    #[must_use]
+    pub fn reuses(&self) -> Vec<Reuse> {
+        Reuse::ALL[..if self.pace.one_cell { 1 } else { Reuse::ALL.len() }].to_vec()
+    }
+}
