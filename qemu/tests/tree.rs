@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weir-seed", &[]),
     ("weir-tcp", &["weir-packet", "weir-socket"]),
     ("weir-stack", &["weir-packet", "weir-socket", "weir-tcp"]),
+    ("weir-resolver", &["weir-socket"]),
     ("weir-sim", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
     ("weir-peer", &["weir-packet", "weir-socket", "weir-stack", "weir-tcp"]),
     (
@@ -54,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weir-kernel",
             "weir-packet",
             "weir-proxy",
+            "weir-resolver",
             "weir-seed",
             "weir-socket",
             "weir-stack",

@@ -1,0 +1,5 @@
+//! Dialogues with DNS servers, on a clock that jumps.
+
+mod answers;
+mod dialogue;
+mod wire;
