@@ -267,8 +267,9 @@ impl<'d> Item<'d> {
                 Err(self.fault(ErrorKind::InvalidAddress, format!("\"{text}\" has port 0"), help))
             }
             Ok(address) => Ok(address),
-            Err(_) if looks_like_host_name(text) => {
-                Err(self.fault(ErrorKind::NotSupportedYet, "host names as addresses are not supported yet", help))
+            Err(_) if host_and_port(text).is_some() => {
+                let message = format!("\"{}\" is a host name", printable(text));
+                Err(self.fault(ErrorKind::InvalidAddress, message, format!("{help}; names are for servers of pools")))
             }
             Err(_) => {
                 let message = format!("\"{}\" is not an address with a port", printable(text));
@@ -331,11 +332,13 @@ fn unbracketed(text: &str) -> Option<String> {
     Some(format!("IPv6 addresses stand in brackets: \"[{address}]:{port}\""))
 }
 
-/// `name:port` with a letter in the name.
-fn looks_like_host_name(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    port.parse::<u16>().is_ok() && host.bytes().all(is_host) && host.bytes().any(|byte| byte.is_ascii_alphabetic())
+/// The parts of `name:port` with a letter in the name.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_name = host.bytes().all(is_host) && host.bytes().any(|byte| byte.is_ascii_alphabetic());
+    let port = port.parse().ok().filter(|port| *port > 0 && is_name)?;
+    Some((host, port))
 }
 
 fn type_name(value: &DeValue<'_>) -> &'static str {

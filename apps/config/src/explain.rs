@@ -38,6 +38,7 @@ impl Config {
         }
         lines.push(self.limits_line());
         lines.push(self.timeouts_line());
+        lines.push(self.dns_line());
         lines.push(match self.log.syslog {
             Some(server) => format!("log: console, and syslog over UDP to {server}"),
             None => "log: console".to_string(),
@@ -107,6 +108,13 @@ impl Config {
             duration_text(timeouts.tunnel_ns),
             duration_text(timeouts.half_closed_ns),
         )
+    }
+
+    fn dns_line(&self) -> String {
+        let servers: Vec<String> = self.dns.servers.iter().map(ToString::to_string).collect();
+        let servers = if servers.is_empty() { "servers from DHCP".to_string() } else { servers.join(", ") };
+        let (min, max) = (duration_text(self.dns.ttl_min_ns), duration_text(self.dns.ttl_max_ns));
+        format!("dns: {servers}, answers hold for {min} to {max}")
     }
 
     fn tuning_line(&self) -> String {

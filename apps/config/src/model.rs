@@ -4,6 +4,7 @@ mod listener;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use listener::{
@@ -25,6 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// What ends when it takes too long.
     pub timeouts: Timeouts,
+    /// How names of servers become addresses.
+    pub dns: Dns,
     /// Where messages go besides the console.
     pub log: Log,
     /// Choices that change how the image runs, not what it serves.
@@ -180,7 +183,7 @@ pub struct Server {
     /// Unique within the pool.
     pub name: String,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share, 0 to [`crate::WEIGHT_MAX`]; 0 is no traffic.
     pub weight: u16,
     /// Whether it gets requests only while no other server of the pool is up.
@@ -200,6 +203,40 @@ pub enum ProxyVersion {
     V1,
     /// Binary.
     V2,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// There.
+    Ip(SocketAddr),
+    /// Where DNS says.
+    Name {
+        /// A whole host name in lower case, without a dot at its end.
+        host: String,
+        /// The port there.
+        port: u16,
+    },
+}
+
+impl Address {
+    /// The address, if the configuration tells it.
+    #[must_use]
+    pub const fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// `[limits]`.
@@ -263,6 +300,23 @@ impl Default for Timeouts {
             tunnel_ns: 3600 * SECOND,
             half_closed_ns: 30 * SECOND,
         }
+    }
+}
+
+/// `[dns]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Whom to ask; those that DHCP told if empty.
+    pub servers: Vec<SocketAddr>,
+    /// How long an answer holds at least, whatever it says.
+    pub ttl_min_ns: u64,
+    /// How long it holds at most.
+    pub ttl_max_ns: u64,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), ttl_min_ns: 5_000_000_000, ttl_max_ns: 3_600_000_000_000 }
     }
 }
 

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use super::*;
 
 mod listener;
+mod names;
 mod pool;
 
 /// The smallest configuration that works, without its listener's routes.
@@ -197,7 +198,6 @@ fn what_is_planned_is_refused_and_not_ignored() {
             "several addresses of one family",
         ),
         ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
-        ("[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = ¶\"api.local:80\"\n", "host names"),
         ("[limits]\n¶request_rate = 3\n", "request_rate"),
         ("[timeouts]\n¶drain = \"30s\"\n", "drain"),
     ] {
@@ -376,20 +376,6 @@ fn a_loop_over_two_listeners_is_found() {
 }
 
 #[test]
-fn a_log_server_is_another_machine() {
-    for (address, message) in [
-        ("¶\"10.0.0.5\"", "address with a port"),
-        ("¶\"127.0.0.1:514\"", "no other machine"),
-        ("¶\"224.0.0.1:514\"", "no other machine"),
-        ("¶\"[::]:514\"", "no other machine"),
-    ] {
-        fails(ErrorKind::InvalidAddress, &format!("{WEB}{PAGE}[log]\nsyslog = {address}\n"), message);
-    }
-    let text = parses(&format!("{WEB}{PAGE}[log]\nsyslog = \"[fd00::5]:514\"\n")).explain();
-    assert!(text.contains("log: console, and syslog over UDP to [fd00::5]:514\n"), "{text}");
-}
-
-#[test]
 fn explain_names_everything_that_was_understood() {
     let text = parses(DEMO).explain();
     for expected in [
@@ -402,6 +388,7 @@ fn explain_names_everything_that_was_understood() {
         "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s, \
          proxy header 3s, tunnel 1h, half closed 30s",
+        "dns: servers from DHCP, answers hold for 5s to 1h",
         "log: console",
         "tuning: idle adaptive, panic reboot",
     ] {

@@ -17,6 +17,8 @@ pub(crate) struct Back {
     pub flow: FlowId,
     pub pool: u16,
     pub server: u16,
+    /// How often the server had moved when it was connected to.
+    pub moves: u32,
     /// The client it works for; idle without one.
     pub front: Option<Key>,
     pub is_established: bool,
@@ -54,7 +56,7 @@ impl Backs {
         front: Key,
     ) -> Result<Key, ConnectError> {
         let key = self.table.vacant_key().ok_or(ConnectError::TableFull)?;
-        let address = upstream.server_mut(server).map(|server| server.address).ok_or(ConnectError::NoRoute)?;
+        let address = upstream.server_mut(server).and_then(|server| server.address).ok_or(ConnectError::NoRoute)?;
         let flow = net.connect(address, Owner::Back(key).token())?;
         upstream.occupy(server, net.now());
         counters.open_backs += 1;
@@ -62,6 +64,7 @@ impl Backs {
             flow,
             pool,
             server,
+            moves: upstream.moves(server),
             front: Some(front),
             is_established: false,
             inbox: Inbox::default(),

@@ -170,7 +170,10 @@ impl Counters {
             .iter()
             .flat_map(|pool| pool.servers.iter().map(move |server| format!("{}/{}", pool.name, server.name)));
         let servers = servers.map(named).collect::<Box<[_]>>();
-        let checked = config.pools.iter().flat_map(|pool| pool.servers.iter().map(|_| pool.health.is_none()));
+        let checked = config
+            .pools
+            .iter()
+            .flat_map(|pool| pool.servers.iter().map(|server| pool.health.is_none() && server.address.ip().is_some()));
         Self {
             servers_up: checked.collect(),
             checks: [0; _],

@@ -39,6 +39,17 @@ pub struct Verdict {
     pub is_up: bool,
 }
 
+/// What all cores are told when a server's name leads to another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Number of the pool.
+    pub pool: u16,
+    /// Number of the server in its pool.
+    pub server: u16,
+    /// Where it is now.
+    pub address: SocketAddr,
+}
+
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -76,7 +87,8 @@ pub(crate) struct Checker {
 struct Check {
     pool: u16,
     server: u16,
-    address: SocketAddr,
+    /// Nowhere until its name is resolved; it is not checked until then.
+    address: Option<SocketAddr>,
     plan: Plan,
     proxy_protocol: Option<ProxyVersion>,
     due: Instant,
@@ -138,7 +150,8 @@ impl Checker {
             let Some(check) = self.checks.get_mut(index).filter(|check| check.due <= now) else { continue };
             check.due = now + check.plan.interval + check.plan.interval / 8 * (jitter % 1024) as u32 / 1024;
             // A timeout may be longer than the interval: one at a time.
-            if check.under_way.is_none() && !check.begin(net, index as u32) {
+            let Some(address) = check.address.filter(|_| check.under_way.is_none()) else { continue };
+            if !check.begin(net, index as u32, address) {
                 ended(Outcome::NotConnected, check.judge(Outcome::NotConnected));
             }
         }
@@ -165,6 +178,21 @@ impl Checker {
         Some((outcome, check.judge(outcome)))
     }
 
+    /// A server has moved: what is under way at its old address does not count, and the new one is checked at once.
+    #[cold]
+    pub(crate) fn set_address(&mut self, net: &mut impl Sockets, moved: Moved) {
+        let Moved { pool, server, address } = moved;
+        let of_server = |check: &&mut Check| (check.pool, check.server) == (pool, server);
+        let Some(check) = self.checks.iter_mut().find(of_server) else { return };
+        if let Some(under_way) = check.under_way.take() {
+            net.abort(under_way.flow);
+        }
+        check.address = Some(address);
+        check.against = 0;
+        check.due = net.now();
+        self.next = self.next.into_iter().chain([check.due]).min();
+    }
+
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -180,7 +208,7 @@ impl Check {
         pool.servers.iter().enumerate().map(move |(number, server)| Self {
             pool: index,
             server: number as u16,
-            address: server.address,
+            address: server.address.ip(),
             plan: Plan {
                 http: health.http.as_ref().map(|http| {
                     let host = http.host.as_ref().map_or_else(|| server.address.to_string(), String::clone);
@@ -201,10 +229,10 @@ impl Check {
     }
 
     /// False: no connection can be opened.
-    fn begin(&mut self, net: &mut impl Sockets, index: u32) -> bool {
+    fn begin(&mut self, net: &mut impl Sockets, index: u32, address: SocketAddr) -> bool {
         self.generation = (self.generation + 1) & ((1 << GENERATION_BITS) - 1);
         let key = Key { index, generation: self.generation };
-        let Ok(flow) = net.connect(self.address, Owner::Check(key).token()) else { return false };
+        let Ok(flow) = net.connect(address, Owner::Check(key).token()) else { return false };
         net.set_timer(flow, Some(net.now() + self.plan.timeout));
         self.under_way = Some(UnderWay { flow, is_established: false, head: Vec::new() });
         true

@@ -54,6 +54,6 @@ mod way;
 mod tests;
 
 pub use counters::{Counters, Kind, Sample};
-pub use health::Verdict;
+pub use health::{Moved, Verdict};
 pub use metrics::MetricsSource;
 pub use service::{Service, Setup, StartError};

@@ -1,21 +1,23 @@
 //! A core's life: turn after turn, and sleep in between.
 
-use alloc::format;
+mod watch;
+
 use alloc::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
-use weir_kernel::{console, cores, error, info, memory, time, warn};
+use weir_kernel::{console, cores, error, memory, time, warn};
 use weir_packet::frame::{Receive, Transmit};
-use weir_proxy::{Service, Setup, Verdict};
+use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
 use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Shard, ShardConfig, Spread};
 
 use crate::control::Control;
-use crate::mail::{Mail, News};
+use crate::mail::{Mail, News, Word};
 use crate::mesh::Links;
 use crate::metrics::{self, Figures};
+use crate::names::Names;
 use crate::seat::{Common, Seat};
 use crate::sleep::{Calls, Sleeper};
 use crate::syslog::{self, Syslog};
@@ -44,6 +46,8 @@ struct Core {
     sleeper: Sleeper,
     syslog: Syslog,
     control: Option<Control>,
+    /// On the control core: names of servers, if there are any.
+    names: Option<Names>,
     common: Arc<Common>,
     /// When the counters were last published, and whether anything happened since.
     published_ns: u64,
@@ -114,6 +118,7 @@ impl Core {
         let figures = Figures(Arc::clone(&common));
         let service = Service::new(setup, figures).expect("the plan leaves memory for the connections");
         let control = control.map(|net| Control::new(net, Arc::clone(&common)));
+        let names = control.as_ref().and_then(|_| Names::new(&common.config));
         let sleeper = Sleeper::new(common.config.tuning.idle);
         let syslog = Syslog::new(common.config.log.syslog, id.index(), unix_ns_at_origin);
         let (calls, published_ns, turns) = (Calls::default(), 0, Turns::default());
@@ -129,6 +134,7 @@ impl Core {
             sleeper,
             syslog,
             control,
+            names,
             common,
             published_ns,
             is_news: true,
@@ -181,7 +187,8 @@ impl Core {
                 let Some(message) = self.links.receive_from(from) else { break };
                 match message {
                     Mail::Stack(message) => self.shard.handle_message(message),
-                    Mail::Verdict(verdict) => self.service.apply_verdict(verdict, self.shard.now()),
+                    Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
+                    Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
                 }
                 any = true;
             }
@@ -229,38 +236,9 @@ impl Core {
         any
     }
 
-    /// On the control core: checks the servers whose time has come, and tells the others what was found. Whether there is
-    /// more to tell.
-    fn watch_servers(&mut self) -> bool {
-        let now = self.shard.now();
-        if self.service.next_check().is_some_and(|due| due <= now) {
-            self.service.check_servers(&mut self.shard);
-        }
-        while let Some(verdict) = self.service.poll_verdict() {
-            self.is_news = true;
-            self.say(verdict);
-            self.news.add(verdict);
-        }
-        if self.news.is_empty() {
-            return false;
-        }
-        self.news.send(self.id.index(), &mut self.links, &mut self.calls);
-        !self.news.is_empty()
-    }
-
-    #[cold]
-    fn say(&mut self, verdict: Verdict) {
-        let Some(pool) = self.common.config.pools.get(usize::from(verdict.pool)) else { return };
-        let Some(server) = pool.servers.get(usize::from(verdict.server)) else { return };
-        let state = if verdict.is_up { "up" } else { "down" };
-        let text = format!("health: server {}/{} at {} is {state}", pool.name, server.name, server.address);
-        if verdict.is_up {
-            info!("{text}")
-        } else {
-            warn!("{text}")
-        }
-        let severity = if verdict.is_up { syslog::INFO } else { syslog::WARNING };
-        self.syslog.send(&mut self.shard, severity, text.as_bytes());
+    /// Whether this is the control core, and there was an address once.
+    fn is_ready(&self) -> bool {
+        self.control.as_ref().is_some_and(Control::is_ready)
     }
 
     /// Sends the lines of the access log where they are to go. The console takes as many as it can print.
@@ -317,7 +295,8 @@ impl Core {
         let control = self.control.as_ref().map(Control::next_tick_ns);
         let check = self.control.as_ref().and_then(|_| self.service.next_check()).map(Instant::as_nanos);
         let fetch = self.wire.is_owed().then_some(now_ns + FETCH_PERIOD_NS);
-        [shard, publish, control, check, fetch].into_iter().flatten().min()
+        let names = self.names.as_ref().filter(|_| self.is_ready()).map(|names| names.next_deadline().as_nanos());
+        [shard, publish, control, check, names, fetch].into_iter().flatten().min()
     }
 
     /// Publishes the counters if there is news and the last time is long enough ago.
@@ -338,6 +317,7 @@ impl Core {
             metrics::stack(to, &self.shard);
             metrics::device(to, &self.wire);
             metrics::log(to, &self.syslog, self.service.lost_log_lines());
+            metrics::names(to, self.names.as_ref());
             metrics::core(to, &self.turns, self.links.full(), heap);
         });
     }

@@ -28,6 +28,7 @@ mod devices;
 mod mail;
 mod mesh;
 mod metrics;
+mod names;
 mod plan;
 mod relay;
 mod seat;

@@ -1,8 +1,8 @@
-//! What travels between cores: packets of the stack, and verdicts of health checks.
+//! What travels between cores: packets of the stack, and what the control core has to say of servers.
 
 use alloc::vec::Vec;
 
-use weir_proxy::Verdict;
+use weir_proxy::{Moved, Verdict};
 use weir_stack::Message;
 
 use crate::mesh::Links;
@@ -13,22 +13,42 @@ pub enum Mail {
     /// For the stack.
     Stack(Message),
     /// For the balancer.
-    Verdict(Verdict),
+    Word(Word),
 }
 
-/// Verdicts on their way to the other cores. None is lost to a full ring: it waits, and a later one of the same server
-/// takes its place, so that there are never more than servers.
+/// What the control core found out about a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Its health.
+    Verdict(Verdict),
+    /// Its address.
+    Moved(Moved),
+}
+
+impl Word {
+    /// Whether this word makes an older one worthless.
+    fn replaces(&self, older: &Self) -> bool {
+        match (self, older) {
+            (Self::Verdict(a), Self::Verdict(b)) => (a.pool, a.server) == (b.pool, b.server),
+            (Self::Moved(a), Self::Moved(b)) => (a.pool, a.server) == (b.pool, b.server),
+            _ => false,
+        }
+    }
+}
+
+/// Words on their way to the other cores. None is lost to a full ring: it waits, and a later one of the same kind and server
+/// takes its place, so that there are never more than two for each server.
 #[derive(Default)]
 pub struct News {
-    /// The verdict, and the cores that were told, from the first one on.
-    waiting: Vec<(Verdict, usize)>,
+    /// The word, and the cores that were told, from the first one on.
+    waiting: Vec<(Word, usize)>,
 }
 
 impl News {
-    /// Adds a verdict for all cores.
-    pub fn add(&mut self, verdict: Verdict) {
-        self.waiting.retain(|(old, _)| (old.pool, old.server) != (verdict.pool, verdict.server));
-        self.waiting.push((verdict, 0));
+    /// Adds a word for all cores.
+    pub fn add(&mut self, word: Word) {
+        self.waiting.retain(|(older, _)| !word.replaces(older));
+        self.waiting.push((word, 0));
     }
 
     /// Whether a core is still to be told.
@@ -42,12 +62,12 @@ impl News {
         own: usize,
         links: &mut Links<T>,
         mut call: impl FnMut(usize),
-        wrap: impl Fn(Verdict) -> T,
+        wrap: impl Fn(Word) -> T,
     ) {
-        while let Some((verdict, told)) = self.waiting.first_mut() {
+        while let Some((word, told)) = self.waiting.first_mut() {
             while *told < links.cores() {
                 if *told != own {
-                    if links.send(*told, wrap(*verdict)).is_err() {
+                    if links.send(*told, wrap(*word)).is_err() {
                         return;
                     }
                     call(*told);
@@ -60,7 +80,7 @@ impl News {
 
     /// [`tell`](Self::tell) by mail, waking who sleeps.
     pub fn send(&mut self, own: usize, links: &mut Links<Mail>, calls: &mut Calls) {
-        self.tell(own, links, |core| calls.add(core), Mail::Verdict);
+        self.tell(own, links, |core| calls.add(core), Mail::Word);
     }
 }
 
@@ -69,13 +89,24 @@ mod tests {
     use super::*;
     use crate::mesh::connect;
 
-    const fn verdict(server: u16, is_up: bool) -> Verdict {
-        Verdict { pool: 0, server, is_up }
+    const fn verdict(server: u16, is_up: bool) -> Word {
+        Word::Verdict(Verdict { pool: 0, server, is_up })
+    }
+
+    #[test]
+    fn a_later_word_replaces_the_older_one_of_its_kind_and_server() {
+        let moved = |server, host| Word::Moved(Moved { pool: 0, server, address: ([10, 0, 0, host], 80).into() });
+        let mut news = News::default();
+        for word in [moved(0, 1), verdict(0, true), moved(1, 1), moved(0, 2), verdict(0, false)] {
+            news.add(word);
+        }
+        let left: Vec<Word> = news.waiting.iter().map(|(word, _)| *word).collect();
+        assert_eq!(left, [moved(1, 1), moved(0, 2), verdict(0, false)]);
     }
 
     #[test]
     fn every_other_core_is_told_also_when_a_ring_was_full() {
-        let mut links = connect::<Verdict>(3);
+        let mut links = connect::<Word>(3);
         let mut control = links.remove(1);
         while control.send(2, verdict(9, true)).is_ok() {}
         let mut news = News::default();

@@ -5,11 +5,13 @@ use core::fmt;
 
 use weir_kernel::memory::heap::HeapUsage;
 use weir_proxy::MetricsSource;
+use weir_resolver::Counters;
 use weir_stack::Shard;
 use weir_tcp::FlowState;
 
 use crate::board::{Kind, Publisher};
 use crate::core_life::Turns;
+use crate::names::Names;
 use crate::seat::Common;
 use crate::syslog::Syslog;
 use crate::wire::Wire;
@@ -83,6 +85,18 @@ pub fn log(to: &mut Publisher<'_>, syslog: &Syslog, lost_lines: u64) {
     to.counter("weir_log_sent_total", syslog.sent());
     to.counter("weir_log_lost_total", syslog.lost());
     to.counter("weir_access_log_lost_total", lost_lines);
+}
+
+/// Names of servers, which core 0 resolves; every core has the same metrics.
+pub fn names(to: &mut Publisher<'_>, names: Option<&Names>) {
+    let states = names.map(Names::states).unwrap_or_default();
+    for (state, value) in [("resolved", states.resolved), ("kept", states.kept), ("unresolved", states.unresolved)] {
+        to.labelled(Kind::Gauge, "weir_names", ("state", state), value);
+    }
+    let none = Counters::default();
+    for (event, value) in names.map_or(&none, Names::counters).iter() {
+        to.labelled(Kind::Counter, "weir_dns_total", ("event", event), value);
+    }
 }
 
 /// The core itself.

@@ -30,11 +30,12 @@ pub use name::Name;
 pub use resolver::{Event, Failure, Network, QUESTIONS_MAX, Resolver, States, TtlBounds};
 
 use core::net::SocketAddr;
+use core::ops::Deref;
 
 /// The datagrams that a resolver needs.
 pub trait Datagrams {
     /// A received datagram's bytes.
-    type Payload: AsRef<[u8]>;
+    type Payload: Deref<Target = [u8]>;
 
     /// Sixteen bits that nobody can guess.
     fn random(&mut self) -> u16;

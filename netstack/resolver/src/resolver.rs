@@ -270,7 +270,7 @@ impl Resolver {
         for _ in 0..DATAGRAMS_PER_POLL {
             let Some((source, payload)) = net.receive(question.port) else { break };
             let answer = if source == question.server {
-                message::read(payload.as_ref(), question.id, &entry.name, question.family)
+                message::read(&payload, question.id, &entry.name, question.family)
             } else {
                 Answer::Stranger
             };

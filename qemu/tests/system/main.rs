@@ -10,6 +10,7 @@ mod command;
 mod daemon;
 mod delivery;
 mod disks;
+mod dns;
 mod guest;
 mod http;
 mod ipv6;

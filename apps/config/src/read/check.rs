@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use super::Result;
 use crate::error::{ErrorKind, Fault};
-use crate::model::Config;
+use crate::model::{Addressing, Config};
 
 /// Where the things stand that the checks complain about.
 pub(super) struct Places {
@@ -38,6 +38,7 @@ pub(super) fn check(config: &Config, places: &Places) -> Result<()> {
     }
     let bound = bound_addresses(config, places)?;
     check_binds_are_ours(config, &bound)?;
+    check_names(config, places)?;
     check_local_servers(config, places, &bound)?;
     check_loops(config, places, &bound)
 }
@@ -105,11 +106,29 @@ fn local_listener(config: &Config, bound: &Bound<'_>, server: SocketAddr) -> Opt
     candidates.iter().find(|(ip, ..)| overlaps(*ip, server.ip())).map(|(_, owner, _)| *owner)
 }
 
+/// With static addresses nothing tells whom to ask for names.
+fn check_names(config: &Config, places: &Places) -> Result<()> {
+    if !config.dns.servers.is_empty() || config.network.ipv4 == Addressing::Automatic {
+        return Ok(());
+    }
+    let mut servers = config.pools.iter().zip(&places.servers).flat_map(|(pool, spans)| pool.servers.iter().zip(spans));
+    match servers.find(|(server, _)| server.address.ip().is_none()) {
+        None => Ok(()),
+        Some((server, span)) => Err(Fault::new(
+            span.clone(),
+            ErrorKind::MissingKey,
+            format!("server \"{}\" has a name, and there is no DNS server to ask", server.name),
+            "add `[dns]` with `servers = [\"10.0.0.2:53\"]`: with a static address there is no DHCP to tell one",
+        )),
+    }
+}
+
 /// Loopback packets stay within the image: a server there that nobody serves would only ever give 502.
 fn check_local_servers(config: &Config, places: &Places, bound: &Bound<'_>) -> Result<()> {
     for (pool, spans) in config.pools.iter().zip(&places.servers) {
         for (server, span) in pool.servers.iter().zip(spans) {
-            if server.address.ip().is_loopback() && local_listener(config, bound, server.address).is_none() {
+            let loopback = server.address.ip().filter(|address| address.ip().is_loopback());
+            if loopback.is_some_and(|address| local_listener(config, bound, address).is_none()) {
                 return Err(Fault::new(
                     span.clone(),
                     ErrorKind::NoLocalServer,
@@ -135,7 +154,12 @@ fn check_loops(config: &Config, places: &Places, bound: &Bound<'_>) -> Result<()
         pools.sort_by_key(|(_, pool, _)| *pool);
         pools.dedup_by_key(|(_, pool, _)| *pool);
         let servers = pools.into_iter().flat_map(|(_, pool, span)| {
-            config.pools.get(*pool).into_iter().flat_map(|pool| &pool.servers).map(move |server| (server.address, span))
+            config
+                .pools
+                .get(*pool)
+                .into_iter()
+                .flat_map(|pool| &pool.servers)
+                .filter_map(move |server| Some((server.address.ip()?, span)))
         });
         let owners = servers.filter_map(|(address, span)| Some((local_listener(config, bound, address)?, span)));
         owners

@@ -1,6 +1,7 @@
 //! The schema: which sections and keys there are, and what their values may be.
 
 mod check;
+mod dns;
 mod fields;
 mod health;
 mod listener;
@@ -52,6 +53,7 @@ fn read(text: &str) -> Result<Config> {
     let admin = root.table("admin", "[admin]")?.map(admin).transpose()?;
     let limits = limits(root.table("limits", "[limits]")?)?;
     let timeouts = timeouts(root.table("timeouts", "[timeouts]")?)?;
+    let dns = dns::read(root.table("dns", "[dns]")?)?;
     let log = log::read(root.table("log", "[log]")?)?;
     let tuning = tuning(root.table("tuning", "[tuning]")?)?;
     let pools = pool::read(root.tables("pool", "[[pool]]", crate::SECTIONS_MAX)?)?;
@@ -71,6 +73,7 @@ fn read(text: &str) -> Result<Config> {
         pools: pools.value,
         limits,
         timeouts,
+        dns,
         log,
         tuning,
     };

@@ -14,7 +14,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> Result<Network> {
     let Some(mut section) = section else {
         return Ok(Network { ipv4: Addressing::Automatic, ipv6: Addressing::Automatic, mtu_bytes: None });
     };
-    section.not_yet(&["interface", "addresses", "dns", "vlan", "routes"])?;
+    section.not_yet(&["interface", "addresses", "vlan", "routes"])?;
     let addresses = section.take("address").map_or(Ok(Vec::new()), |item| item.strings())?;
     let gateways = section.take("gateway").map_or(Ok(Vec::new()), |item| item.strings())?;
     let addresses: Families<u8> = families(&addresses, Item::ip_with_prefix)?;

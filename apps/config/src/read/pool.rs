@@ -117,8 +117,8 @@ fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<
     let name = name_item.name()?;
     names.insert(name, name_item.span());
     let address_item = section.require("address", "\"10.0.0.11:8080\"")?;
-    let address = address_item.socket_address("10.0.0.11:8080")?;
-    if address.ip().is_unspecified() || address.ip().is_multicast() {
+    let address = super::dns::address(&address_item, "10.0.0.11:8080")?;
+    if address.ip().is_some_and(|ip| ip.ip().is_unspecified() || ip.ip().is_multicast()) {
         let message = format!("no server can be reached at {address}");
         return Err(address_item.fault(ErrorKind::InvalidAddress, message, "give the address of one machine"));
     }

@@ -1,5 +1,6 @@
 //! The service of one core: its tables, its listeners, and where each event goes.
 
+mod address;
 mod check;
 mod eject;
 mod end;

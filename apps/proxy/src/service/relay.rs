@@ -169,7 +169,9 @@ impl<M: MetricsSource> Service<M> {
         let mut upstream = self.upstreams.get_mut(usize::from(pool));
         let is_shared = upstream.as_mut().is_some_and(|upstream| upstream.mark_good(back.server));
         match upstream {
-            Some(upstream) if is_persistent && is_clean && has_room && is_shared => {
+            Some(upstream)
+                if is_persistent && is_clean && has_room && is_shared && back.moves == upstream.moves(back.server) =>
+            {
                 back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
                 self.backs.put_idle(&mut self.counters, upstream, key, net.now());
             }

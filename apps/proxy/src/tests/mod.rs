@@ -6,6 +6,7 @@ mod flow;
 mod health;
 mod local;
 mod log;
+mod names;
 mod pool;
 mod preface;
 mod proxy;

@@ -6,6 +6,7 @@
 mod judge;
 mod least;
 mod maglev;
+mod place;
 mod schedule;
 mod server;
 #[cfg(test)]

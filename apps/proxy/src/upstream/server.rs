@@ -12,7 +12,10 @@ pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// A server as one core sees it.
 pub(crate) struct Server {
-    pub address: SocketAddr,
+    /// Where it is; nowhere until its name is resolved.
+    pub address: Option<SocketAddr>,
+    /// How often that has changed.
+    pub(super) moves: u32,
     /// The value of Host for a request without one.
     pub host: Box<[u8]>,
     /// Number of its counter.
@@ -27,6 +30,7 @@ pub(crate) struct Server {
     pub(super) weight: u16,
     pub(super) is_backup: bool,
     pub(super) state: ServerState,
+    pub(super) is_checked: bool,
     pub(super) health: Health,
     /// How often in a row it was left alone.
     pub(super) ejections: u8,
@@ -41,7 +45,7 @@ pub(crate) struct Server {
 /// What health checks say.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
-    /// Nothing yet: no requests before the first verdict.
+    /// Nothing yet: no requests before the first verdict, or before there is an address.
     Unknown,
     /// It is up, or is not checked.
     Up,
@@ -51,9 +55,12 @@ pub(super) enum Health {
 impl Server {
     /// Counted by number `counter`; without checks it is up.
     pub(super) fn new(server: &weir_config::Server, counter: usize, is_checked: bool, active_max: u32) -> Self {
-        let is_kept_out = is_checked || server.state == ServerState::Maintenance;
+        let address = server.address.ip();
+        let is_unknown = is_checked || address.is_none();
+        let is_kept_out = is_unknown || server.state == ServerState::Maintenance;
         Self {
-            address: server.address,
+            address,
+            moves: 0,
             host: format!("{}", server.address).into_bytes().into(),
             counter,
             down_until: if is_kept_out { NEVER } else { Instant::default() },
@@ -62,7 +69,8 @@ impl Server {
             weight: if server.state == ServerState::Up { server.weight } else { 0 },
             is_backup: server.backup,
             state: server.state,
-            health: if is_checked { Health::Unknown } else { Health::Up },
+            is_checked,
+            health: if is_unknown { Health::Unknown } else { Health::Up },
             ejections: 0,
             errors: 0,
             newest_idle: None,

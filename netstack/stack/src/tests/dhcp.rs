@@ -64,7 +64,7 @@ fn answer(message_type: DhcpMessageType, transaction_id: u32, destination: Ipv4A
         client_identifier: None,
         server_identifier: Some(ROUTER),
         parameter_request_list: None,
-        dns_servers: None,
+        dns_servers: Some([ROUTER].into_iter().collect()),
         max_size: None,
         lease_duration: Some(LEASE),
         renew_duration: None,
@@ -102,6 +102,7 @@ fn lease(host: &mut Host) {
     host.receive(&answer(DhcpMessageType::Ack, request.transaction, Ipv4Addr::BROADCAST));
     host.shard.handle_timers();
     assert_eq!(host.shard.ipv4().map(|v4| (v4.address, v4.prefix_len, v4.gateway)), Some((US, 24, Some(ROUTER))));
+    assert_eq!(host.shard.ipv4().map(|v4| v4.dns), Some([Some(ROUTER), None, None]));
     assert!(matches!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv4Configured(c)) if c.address == US));
 }
 
