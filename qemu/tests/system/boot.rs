@@ -16,6 +16,7 @@ pub const TESTS: Tests = &[
     ("boot::two_cores", || boots(2)),
     ("boot::four_cores", || boots(4)),
     ("boot::eight_cores", || boots(8)),
+    ("boot::sixteen_cores", || boots(16)),
     ("boot::without_pci", without_pci),
     ("boot::an_old_device_without_pci_is_said", an_old_device_without_pci_is_said),
     ("boot::power_button_switches_off", power_button_switches_off),

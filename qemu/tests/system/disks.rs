@@ -1,17 +1,19 @@
-//! Disks and CDs: the same image, from each medium, by each firmware, answers a request.
+//! The boot matrix: the same image, put into memory by QEMU or from each medium by each firmware, answers a request.
 
 use std::path::{Path, PathBuf};
 
-use weir_host::machine::Medium;
+use weir_host::machine::{MachineType, Medium};
 use weir_image::disk::{self, Form};
 use weir_image::{elf, payload};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, MEMORY_MIB_MIN, Spec};
 use crate::lab::lab;
 use crate::tap::Tap;
 use crate::{CannotTest, Failed, Tested, Tests, ensure, http};
 
 pub const TESTS: Tests = &[
+    ("disks::pvh_boots", || boots_directly(MachineType::Q35)),
+    ("disks::microvm_boots", || boots_directly(MachineType::Microvm)),
     ("disks::bios_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Bios)),
     ("disks::bios_boots_a_sata_disk", || boots(Form::Raw, Medium::SataDisk("raw"), Firmware::Bios)),
     ("disks::bios_boots_a_compressed_disk", || boots(Form::Qcow2, Medium::VirtioDisk("qcow2"), Firmware::Bios)),
@@ -43,14 +45,27 @@ fn boots(form: Form, medium: Medium, firmware: Firmware) -> Tested {
         }
     };
     let tap = Tap::new(1)?;
-    let config = tap.config()
-        + "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"from a disk\\n\" }\n";
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("medium");
-    disk::build(&image(&config)?, form, &path)?;
-    let mut guest = Guest::boot_medium(&path, medium, firmware, tap.nic())?;
+    disk::build(&image(&config(&tap))?, form, &path)?;
+    answers(Guest::boot_medium(&path, medium, firmware, tap.nic())?, &tap)
+}
+
+fn boots_directly(machine_type: MachineType) -> Tested {
+    let tap = Tap::new(1)?;
+    let spec =
+        Spec { machine_type, config: config(&tap), memory_mib: MEMORY_MIB_MIN, nic: tap.nic(), ..Spec::default() };
+    answers(Guest::boot(spec)?, &tap)
+}
+
+fn config(tap: &Tap) -> String {
+    let listener = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\n";
+    format!("{}{listener}respond = {{ body = \"it boots\\n\" }}\n", tap.config())
+}
+
+fn answers(mut guest: Guest, tap: &Tap) -> Tested {
     let answer = http::get(tap.at(80), "/").map_err(|error| guest.report(&error.to_string()))?;
-    ensure(answer.status == 200 && answer.text() == "from a disk\n", || answer.head)
+    ensure(answer.status == 200 && answer.text() == "it boots\n", || answer.head)
 }
 
 /// File systems and partition tables have dates and serial numbers, which must not depend on the day.

@@ -15,6 +15,9 @@ use crate::{Failed, Tested};
 /// Time for firmware and boot loader, which are slow under TCG, and then the guest.
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(120);
 
+/// The least memory that is promised, in MiB.
+pub const MEMORY_MIB_MIN: u32 = 64;
+
 /// What to boot.
 pub struct Spec {
     /// The type of machine.
@@ -87,10 +90,11 @@ impl Guest {
         Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: Some(image) })
     }
 
-    /// Boots what stands in a file, with one core.
+    /// Boots what stands in a file, with one core and the least memory.
     pub fn boot_medium(image: &Path, medium: Medium, firmware: Option<PathBuf>, nic: Nic) -> Result<Self, Failed> {
         let lab = lab()?;
-        let machine = Machine { medium, firmware, nic, ..Machine::new(image.to_owned(), lab.accelerator) };
+        let memory_mib = MEMORY_MIB_MIN;
+        let machine = Machine { medium, firmware, nic, memory_mib, ..Machine::new(image.to_owned(), lab.accelerator) };
         let mut guest = Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: None };
         let ready = guest.vm.wait_ready(FIRMWARE_LIMIT);
         guest.ready = ready.map_err(|error| guest.report(&format!("not ready: {error}")))?;
