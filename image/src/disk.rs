@@ -7,12 +7,10 @@
 //! the serial number of the EFI system partition, is set afterwards.
 
 use std::env;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use tempfile::TempDir;
 
 /// Forms of medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,25 +69,42 @@ const GRUB_MODULES: &str = "multiboot2 normal iso9660 part_gpt part_msdos fat se
 pub(crate) const DATE_SECONDS: &str = "946684800";
 pub(crate) const DATE_DIGITS: &str = "2000010100000000";
 
-/// Makes a medium of `form` with `elf` on it.
+/// Makes a medium of `form` with `elf` on it, as long as it must be.
 ///
 /// # Errors
 /// A program that is needed is missing or fails, or the result cannot be written.
 pub fn build(elf: &[u8], form: Form, output: &Path) -> Result<(), DiskError> {
-    let folder = tempfile::tempdir().map_err(file_error(&env::temp_dir()))?;
-    let hybrid = hybrid(elf, &folder)?;
+    let bytes = hybrid(elf)?;
+    write(&bytes, bytes.len() as u64, form, output)
+}
+
+/// Writes the bytes of a medium in a form. It gets this length if that is more than there are bytes.
+///
+/// # Errors
+/// A program that is needed is missing or fails, or the result cannot be written.
+pub fn write(bytes: &[u8], len: u64, form: Form, output: &Path) -> Result<(), DiskError> {
+    let raw = |path: &Path| {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.set_len(len.max(bytes.len() as u64))
+    };
     if form != Form::Qcow2 {
-        return fs::write(output, hybrid).map_err(file_error(output));
+        return raw(output).map_err(file_error(output));
     }
-    let raw = folder.path().join("raw");
-    fs::write(&raw, hybrid).map_err(file_error(&raw))?;
+    let folder = tempfile::tempdir().map_err(file_error(&env::temp_dir()))?;
+    let path = folder.path().join("raw");
+    raw(&path).map_err(file_error(&path))?;
     let mut convert = Command::new("qemu-img");
-    convert.args(["convert", "-f", "raw", "-O", "qcow2", "-c"]).arg(&raw).arg(output);
+    convert.args(["convert", "-f", "raw", "-O", "qcow2", "-c"]).arg(&path).arg(output);
     run(convert, "qemu-img", "qemu-utils")
 }
 
-/// The bytes of the medium.
-fn hybrid(elf: &[u8], folder: &TempDir) -> Result<Vec<u8>, DiskError> {
+/// The bytes of the medium with `elf` on it.
+///
+/// # Errors
+/// A program that is needed is missing or fails.
+pub fn hybrid(elf: &[u8]) -> Result<Vec<u8>, DiskError> {
+    let folder = tempfile::tempdir().map_err(file_error(&env::temp_dir()))?;
     let tree = folder.path().join("tree");
     let grub = tree.join("boot/grub");
     fs::create_dir_all(&grub).map_err(file_error(&grub))?;

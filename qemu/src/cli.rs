@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddrV4;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +15,13 @@ use crate::machine::{COMMAND_LINE_BYTES_MAX, MachineType};
 pub const CORES_MAX: i64 = 64;
 
 /// Least and most memory of one machine, in MiB.
-const MEMORY_MIB: std::ops::RangeInclusive<u64> = 32..=1 << 20;
+const MEMORY_MIB: RangeInclusive<u64> = 32..=1 << 20;
+
+/// Memory of a machine of which nobody says how much it has, in MiB.
+pub const MEMORY_MIB_DEFAULT: u32 = 256;
+
+/// Least and most length of a disk, in MiB.
+const DISK_MIB: RangeInclusive<u64> = 1..=64 << 10;
 
 /// Longest name of a network interface, in bytes.
 const INTERFACE_LEN_MAX: usize = 15;
@@ -39,6 +46,8 @@ pub enum Command {
     Run(Run),
     /// Boots a server or proxy for measuring, with the flags of Fastsocket's demo server.
     Demo(Demo),
+    /// Says what a machine will carry: connections, flows, packets.
+    Sizing(Sizing),
     /// Runs the tests: units, tree, and systems in QEMU.
     Test(Test),
     /// Measures Weir and Linux in turn, and writes a report.
@@ -66,6 +75,12 @@ pub struct Build {
     /// Form of the image.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Length of a disk, such as 64M or 1G, which it is filled up to [default: as long as it must be].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u32>,
+    /// Where the manifest goes: versions, limits and hashes as JSON [default: OUT.json].
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
     /// Where the image comes from.
     #[command(flatten)]
     pub source: Source,
@@ -96,6 +111,22 @@ pub struct Source {
     /// Takes a ready base image instead of building it.
     #[arg(long, value_name = "FILE")]
     pub base: Option<PathBuf>,
+}
+
+/// `weir sizing`.
+#[derive(Debug, Args)]
+pub struct Sizing {
+    /// The configuration, for its own limits and its length.
+    pub file: Option<PathBuf>,
+    /// Folder of the files that the configuration serves: they take memory.
+    #[arg(long, value_name = "DIR", requires = "file")]
+    pub files: Option<PathBuf>,
+    /// Memory, such as 256M or 1G [default: 256M; without --cores, a table of usual machines].
+    #[arg(long, value_name = "M", value_parser = parse_memory)]
+    pub memory: Option<u32>,
+    /// Virtual processors [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    pub cores: Option<u32>,
 }
 
 /// `weir run`.
@@ -220,14 +251,23 @@ fn parse_append(text: &str) -> Result<String, String> {
 
 /// Reads `256M`, `1G`, or a bare number of MiB.
 fn parse_memory(text: &str) -> Result<u32, String> {
+    parse_mib(text, &MEMORY_MIB)
+}
+
+/// Reads the length of a disk, in the same form.
+fn parse_size(text: &str) -> Result<u32, String> {
+    parse_mib(text, &DISK_MIB)
+}
+
+fn parse_mib(text: &str, range: &RangeInclusive<u64>) -> Result<u32, String> {
     let (number, unit) = match text.strip_suffix(['G', 'g']) {
         Some(number) => (number, 1024),
         None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
     };
     let mib = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    match mib.filter(|mib| MEMORY_MIB.contains(mib)) {
+    match mib.filter(|mib| range.contains(mib)) {
         Some(mib) => Ok(u32::try_from(mib).expect("the range fits")),
-        None => Err(format!("expected {}M to {}G, such as 256M", MEMORY_MIB.start(), MEMORY_MIB.end() / 1024)),
+        None => Err(format!("expected {}M to {}G, such as 256M", range.start(), range.end() / 1024)),
     }
 }
 

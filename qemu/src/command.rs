@@ -4,9 +4,12 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod manifest;
+mod output;
 mod rates;
 mod run;
 mod session;
+mod sizing;
 mod source;
 mod test;
 
@@ -28,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Build(options) => build::run(&options),
         Command::Run(options) => run::run(options),
         Command::Demo(options) => demo::run(options),
+        Command::Sizing(options) => sizing::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
     };

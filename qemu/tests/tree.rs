@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weir-httpd",
             "weir-kernel",
             "weir-packet",
+            "weir-plan",
             "weir-proxy",
             "weir-resolver",
             "weir-seed",
@@ -62,10 +63,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weir-tcp",
         ],
     ),
-    // Host tools share exactly one crate with the guest.
+    // What the image computes of its memory, for the host to promise.
+    ("weir-plan", &["weir-packet", "weir-tcp"]),
+    // Host tools share two crates with the guest: the configuration and the plan of its memory.
     ("weir-image", &["weir-config"]),
     ("weir-host", &[]),
-    ("weir", &["weir-bench", "weir-config", "weir-host", "weir-image"]),
+    ("weir", &["weir-bench", "weir-config", "weir-host", "weir-image", "weir-plan"]),
     ("weir-bench", &["weir-host", "weir-image", "weir-meter"]),
     ("weir-meter", &["weir-host", "weir-image"]),
     ("weir-meter-plugin", &[]),

@@ -9,11 +9,11 @@ use weir_drivers::net::{NetDevice, ParkedPair};
 use weir_hal::CoreId;
 use weir_kernel::panic::{self, Policy};
 use weir_kernel::{BootInfo, cores, entropy, error, hooks, memory, power};
+use weir_plan::{Plan, TooLittleMemory};
 use weir_stack::PassiveOwner;
 
 use crate::board::Board;
 use crate::configuration::{self, Chosen};
-use crate::plan::Plan;
 use crate::relay::{self, Outlet};
 use crate::seat::{self, Common, Seat};
 use crate::sleep::Bed;
@@ -100,7 +100,7 @@ fn random_seed() -> Result<[u64; 4], CannotStart> {
 #[derive(Debug)]
 enum CannotStart {
     /// There is too little memory.
-    Memory(crate::plan::TooLittleMemory),
+    Memory(TooLittleMemory),
     /// There is enough memory, but not in one piece per core.
     Fragmented,
     /// There is no randomness for secrets.

@@ -125,14 +125,13 @@ impl Control {
             let _ = write!(listeners, ",admin={}", admin.listen);
         }
         let plan = &self.common.plan;
-        let tcp = weir_tcp::Config::for_memory(plan.table_bytes);
         console::print(format_args!(
             "weir: ready {addresses} listeners={listeners} cores={} device=\"{}\" connections_max={} flows_max={} buffers={} after={} ms",
             plan.cores,
             self.common.report,
-            plan.connections * plan.cores,
-            tcp.flows_max * plan.cores,
-            plan.buffers() * plan.cores,
+            plan.connections_of_all(),
+            plan.flows_of_all(),
+            plan.buffers_of_all(),
             time::now_ns() / 1_000_000,
         ));
     }

@@ -98,7 +98,7 @@ impl Core {
         let mut config = ShardConfig::new(id.index(), links.cores(), seed, *wire.capabilities());
         config.passive = common.passive;
         config.spread = common.report.spread.map(|spread| Spread { key: spread.key, table_len: spread.table_len });
-        config.tcp = weir_tcp::Config::for_memory(common.plan.table_bytes);
+        config.tcp = common.plan.tcp();
         config.ipv4 = ipv4_source(common.config.network.ipv4);
         config.ipv6 = ipv6_source(common.config.network.ipv6);
         if let Some(mtu) = common.config.network.mtu_bytes {

@@ -29,7 +29,6 @@ mod mail;
 mod mesh;
 mod metrics;
 mod names;
-mod plan;
 mod relay;
 mod seat;
 mod sleep;

@@ -10,13 +10,13 @@ use weir_hal::CoreId;
 use weir_httpd::Archive;
 use weir_kernel::cores;
 use weir_packet::Pool;
+use weir_plan::Plan;
 use weir_stack::PassiveOwner;
 
 use crate::board::Board;
 use crate::core_life;
 use crate::mail::Mail;
 use crate::mesh::Links;
-use crate::plan::Plan;
 use crate::sleep::Bed;
 use crate::wire::ParkedWire;
 

@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
+use sha2::{Digest, Sha256};
 
 use crate::lab::{READY_LIMIT, command_line, lab, weir};
 use crate::tap::Tap;
@@ -25,6 +27,8 @@ pub const TESTS: Tests = &[
     ("command::interface_missing", interface_missing),
     ("command::queues_and_interface_disagree", queues_and_interface_disagree),
     ("command::same_input_same_image", same_input_same_image),
+    ("command::what_cannot_be_built_leaves_nothing", what_cannot_be_built_leaves_nothing),
+    ("command::a_device_is_written_over", a_device_is_written_over),
     ("command::run_answers_and_ends_on_interrupt", run_answers_and_ends_on_interrupt),
     ("command::no_qemu_outlives_a_killed_command", no_qemu_outlives_a_killed_command),
 ];
@@ -109,7 +113,75 @@ fn same_input_same_image() -> Tested {
             weir().arg("build").arg(&config).arg("-o").arg(out).arg("--base").arg(&lab()?.base_path).output()?;
         ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())?;
     }
-    ensure(fs::read(first)? == fs::read(second)?, || "two builds of one configuration differ".into())
+    ensure(fs::read(&first)? == fs::read(&second)?, || "two builds of one configuration differ".into())?;
+    let manifest = |image: &Path| fs::read_to_string(image.with_extension("elf.json"));
+    let (text, other) = (manifest(&first)?, manifest(&second)?);
+    ensure(text == other, || format!("two manifests of one image differ: {text}{other}"))?;
+    let hash: String = Sha256::digest(fs::read(&first)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure(text.contains(&hash), || format!("no {hash} in {text}"))
+}
+
+/// Each failure has a cause and a status, and the folder is as empty as before.
+fn what_cannot_be_built_leaves_nothing() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let out = tempfile::tempdir()?;
+    let config = folder.path().join("demo.toml");
+    fs::write(&config, weir_config::DEMO)?;
+    let base = &lab()?.base_path;
+    let no_grub = folder.path().join("bin");
+    fs::create_dir(&no_grub)?;
+    let cases: [(&[&str], i32, &[&str]); 5] = [
+        (&["--format", "floppy"], 2, &["floppy", "possible values"]),
+        (&["--format", "elf", "--size", "64M"], 2, &["--size is for disks", "help: "]),
+        (&["--format", "raw", "--size", "1M"], 1, &["the image has", "room for 1024", "help: "]),
+        (&["--format", "qcow2", "--size", "1M"], 1, &["the image has", "room for 1024"]),
+        (&["--base", "/nonexistent"], 1, &["cannot read the base image /nonexistent"]),
+    ];
+    for (arguments, status, texts) in cases {
+        let mut command = weir();
+        command.arg("build").arg(&config).arg("-o").arg(out.path().join("lb")).args(arguments);
+        if !arguments.contains(&"--base") {
+            command.arg("--base").arg(base);
+        }
+        fails_with(&mut command, status, texts)?;
+        is_empty(out.path())?;
+    }
+    let mut command = weir();
+    command.args(["build", "/nonexistent.toml", "-o"]).arg(out.path().join("lb"));
+    fails_with(&mut command, 1, &["cannot read /nonexistent.toml", "help: "])?;
+    let mut command = weir();
+    command
+        .arg("build")
+        .arg(&config)
+        .arg("--base")
+        .arg(base)
+        .args(["--format", "raw", "-o"])
+        .arg(out.path().join("lb"));
+    fails_with(command.env("PATH", &no_grub), 1, &["xorriso not found", "./setup image"])?;
+    let mut command = weir();
+    command.arg("build").arg(&config).arg("--base").arg(base).arg("-o").arg(out.path());
+    fails_with(&mut command, 1, &["is a folder", "help: "])?;
+    is_empty(out.path())?;
+    let mut command = weir();
+    command.arg("build").arg(&config).arg("--base").arg(base).args(["-o", "/nonexistent/lb.elf"]);
+    fails_with(&mut command, 1, &["cannot write /nonexistent/lb.elf"])
+}
+
+fn is_empty(folder: &Path) -> Tested {
+    let left: Vec<_> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    ensure(left.is_empty(), || format!("left behind: {left:?}"))
+}
+
+/// What is no file is written to and not replaced.
+fn a_device_is_written_over() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("demo.toml");
+    fs::write(&config, weir_config::DEMO)?;
+    let mut command = weir();
+    command.arg("build").arg(&config).arg("--base").arg(&lab()?.base_path).args(["-o", "/dev/full"]);
+    fails_with(&mut command, 1, &["cannot write /dev/full: No space left on device"])?;
+    ensure(fs::metadata("/dev/full")?.file_type().is_char_device(), || "/dev/full was replaced".into())?;
+    ensure(!Path::new("/dev/full.json").exists(), || "a manifest among the devices".into())
 }
 
 /// `weir run` with its lines.

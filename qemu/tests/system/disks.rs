@@ -20,11 +20,18 @@ pub const TESTS: Tests = &[
     ("disks::bios_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Bios)),
     ("disks::uefi_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Uefi)),
     ("disks::uefi_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Uefi)),
+    ("disks::bios_boots_a_disk_with_room", || boots_with(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Bios, ROOM)),
+    ("disks::uefi_boots_a_disk_with_room", || {
+        boots_with(Form::Qcow2, Medium::VirtioDisk("qcow2"), Firmware::Uefi, ROOM)
+    }),
     ("disks::the_same_image_gives_the_same_bytes", the_same_image_gives_the_same_bytes),
 ];
 
 /// Where distributions put the firmware of edk2 that needs no variables.
 const UEFI: [&str; 3] = ["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/x64/OVMF.4m.fd"];
+
+/// A disk's length when clouds ask for a certain one, as `weir build --size 1G` makes it.
+const ROOM: u64 = 1 << 30;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Firmware {
@@ -37,6 +44,11 @@ fn image(config: &str) -> Result<Vec<u8>, Failed> {
 }
 
 fn boots(form: Form, medium: Medium, firmware: Firmware) -> Tested {
+    boots_with(form, medium, firmware, 0)
+}
+
+/// Boots a medium of at least `len` bytes.
+fn boots_with(form: Form, medium: Medium, firmware: Firmware, len: u64) -> Tested {
     let firmware = match firmware {
         Firmware::Bios => None,
         Firmware::Uefi => {
@@ -47,7 +59,7 @@ fn boots(form: Form, medium: Medium, firmware: Firmware) -> Tested {
     let tap = Tap::new(1)?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("medium");
-    disk::build(&image(&config(&tap))?, form, &path)?;
+    disk::write(&disk::hybrid(&image(&config(&tap))?)?, len, form, &path)?;
     answers(Guest::boot_medium(&path, medium, firmware, tap.nic())?, &tap)
 }
 

@@ -23,6 +23,7 @@ mod plane;
 mod proxy;
 mod robust;
 mod serve;
+mod sizing;
 mod steering;
 mod syn;
 mod tap;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         boot::TESTS,
         disks::TESTS,
         delivery::TESTS,
+        sizing::TESTS,
         serve::TESTS,
         proxy::TESTS,
         ipv6::TESTS,

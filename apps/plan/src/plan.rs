@@ -1,4 +1,4 @@
-//! Limits, computed from memory at boot and printed with the ready line.
+//! Free memory divided among cores: computed at boot and printed with the ready line.
 
 use core::fmt;
 
@@ -60,8 +60,33 @@ impl Plan {
     }
 
     /// Buffers of one core's pool.
+    #[must_use]
     pub const fn buffers(&self) -> usize {
         self.pool_bytes / SLOT_BYTES - 1
+    }
+
+    /// The limits of one core's TCP.
+    #[must_use]
+    pub fn tcp(&self) -> weir_tcp::Config {
+        weir_tcp::Config::for_memory(self.table_bytes)
+    }
+
+    /// Client connections of all cores.
+    #[must_use]
+    pub const fn connections_of_all(&self) -> usize {
+        self.connections * self.cores
+    }
+
+    /// TCP flows of all cores.
+    #[must_use]
+    pub fn flows_of_all(&self) -> usize {
+        self.tcp().flows_max * self.cores
+    }
+
+    /// Buffers of all cores.
+    #[must_use]
+    pub const fn buffers_of_all(&self) -> usize {
+        self.buffers() * self.cores
     }
 }
 
