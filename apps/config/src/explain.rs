@@ -112,7 +112,7 @@ impl Config {
 
     fn dns_line(&self) -> String {
         let servers: Vec<String> = self.dns.servers.iter().map(ToString::to_string).collect();
-        let servers = if servers.is_empty() { "servers from DHCP".to_string() } else { servers.join(", ") };
+        let servers = if servers.is_empty() { "servers from DHCP and routers".to_string() } else { servers.join(", ") };
         let (min, max) = (duration_text(self.dns.ttl_min_ns), duration_text(self.dns.ttl_max_ns));
         format!("dns: {servers}, answers hold for {min} to {max}")
     }

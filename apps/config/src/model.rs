@@ -306,7 +306,7 @@ impl Default for Timeouts {
 /// `[dns]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
-    /// Whom to ask; those that DHCP told if empty.
+    /// Whom to ask; those that DHCP and routers told if empty.
     pub servers: Vec<SocketAddr>,
     /// How long an answer holds at least, whatever it says.
     pub ttl_min_ns: u64,

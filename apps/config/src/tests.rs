@@ -388,7 +388,7 @@ fn explain_names_everything_that_was_understood() {
         "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s, \
          proxy header 3s, tunnel 1h, half closed 30s",
-        "dns: servers from DHCP, answers hold for 5s to 1h",
+        "dns: servers from DHCP and routers, answers hold for 5s to 1h",
         "log: console",
         "tuning: idle adaptive, panic reboot",
     ] {

@@ -31,7 +31,7 @@ pub struct Names {
     resolver: Resolver,
     /// The servers of each name, in the resolver's order.
     targets: Vec<Vec<Target>>,
-    /// Those that the configuration names; those that DHCP told if empty.
+    /// Those that the configuration names; those that DHCP and routers told if empty.
     dns_servers: Vec<SocketAddr>,
     look_at: Instant,
     changes: VecDeque<Change>,
@@ -137,15 +137,14 @@ impl Names {
 
     /// Sees what the network is like now.
     fn look(&mut self, shard: &Shard) {
-        let told = shard.ipv4().map(|v4| v4.dns).unwrap_or_default();
-        let told = told.into_iter().flatten().map(|address| SocketAddr::new(address.into(), DNS_PORT));
+        let told = shard.told_name_servers().map(|address| SocketAddr::new(address, DNS_PORT));
         let servers = if self.dns_servers.is_empty() { told.collect() } else { self.dns_servers.clone() };
         let (has_v4, has_v6) = (shard.ipv4().is_some(), shard.ipv6().is_some());
         self.resolver.configure(&Network { servers, has_v4, has_v6 }, shard.now());
         let is_without = !self.resolver.has_servers();
         if is_without && !self.is_without_servers {
             let names = self.targets.len();
-            let help = "is there one in DHCP's answer? Otherwise: [dns] servers = \"A.B.C.D:53\"";
+            let help = "does DHCP or a router tell one? Otherwise: [dns] servers = \"A.B.C.D:53\"";
             self.say(false, format!("names: no DNS server is known for {names} names of servers: {help}"));
         }
         self.is_without_servers = is_without;
@@ -247,6 +246,7 @@ fn random() -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use weir_stack::{Ipv4Configuration, Ipv4Source};
 
     fn address(host: u8) -> IpAddr {
         [10, 0, 0, host].into()
@@ -273,9 +273,9 @@ mod tests {
         assert_eq!(places(&targets), [Some(4); 4]);
     }
 
-    fn config(address: &str) -> Config {
+    fn config(dns: &str, address: &str) -> Config {
         let text = format!(
-            "[[listener]]\nname = \"l\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npool = \"p\"\n[[pool]]\nname = \"p\"\n\
+            "{dns}[[listener]]\nname = \"l\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npool = \"p\"\n[[pool]]\nname = \"p\"\n\
              [[pool.server]]\nname = \"a\"\naddress = \"{address}\"\n[[pool.server]]\nname = \"b\"\naddress = \"App.x:81\"\n"
         );
         Config::parse(&text).unwrap_or_else(|error| panic!("{error}"))
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_name_is_asked_for_once_and_every_server_hears() {
-        let mut names = Names::new(&config("app.x:80")).expect("names");
+        let mut names = Names::new(&config("", "app.x:80")).expect("names");
         assert_eq!((names.targets.len(), names.states().unresolved), (1, 1));
         names.resolved(0, &[address(7)]);
         let moved = |server, port| Change::Moved(Moved { pool: 0, server, address: (address(7), port).into() });
@@ -299,9 +299,26 @@ mod tests {
     }
 
     #[test]
+    fn dns_servers_are_those_of_the_configuration_or_those_that_were_told() {
+        let mut v4 = Ipv4Configuration::new([10, 0, 0, 2].into(), 24);
+        v4.dns = [Some([10, 0, 0, 53].into()), None, None];
+        let ask = |dns: &str, v4: Ipv4Configuration| {
+            let mut names = Names::new(&config(dns, "app.x:80")).expect("names");
+            let mut shard = crate::syslog::tests::shard(Ipv4Source::Static(v4));
+            names.poll(&mut shard);
+            let said: Vec<Change> = core::iter::from_fn(|| names.poll_change()).collect();
+            (names.resolver.has_servers(), said.len())
+        };
+        let none = Ipv4Configuration { dns: [None; 3], ..v4 };
+        assert_eq!(ask("", v4), (true, 0));
+        assert_eq!(ask("[dns]\nservers = \"10.0.0.5:53\"\n", none), (true, 0));
+        assert_eq!(ask("", none), (false, 1), "and it is said, once");
+    }
+
+    #[test]
     fn without_names_there_is_nothing_to_do() {
         let text = "[[listener]]\nname = \"l\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npage = \"demo\"\n";
         assert!(Names::new(&Config::parse(text).expect("a configuration")).is_none());
-        assert_eq!(Names::new(&config("10.0.0.1:80")).map(|names| names.targets.len()), Some(1));
+        assert_eq!(Names::new(&config("", "10.0.0.1:80")).map(|names| names.targets.len()), Some(1));
     }
 }

@@ -158,7 +158,7 @@ fn decimal(text: &mut Vec<u8>, value: u64, width: usize) {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use weir_packet::Pool;
     use weir_packet::frame::Capabilities;
@@ -168,7 +168,8 @@ mod tests {
     /// 2003-10-11T22:14:15.003 UTC, the date of RFC 5424's first example.
     const EXAMPLE_NS: u64 = 1_065_910_455_003_000_000;
 
-    fn shard(ipv4: Ipv4Source) -> Shard {
+    /// A shard without neighbours.
+    pub fn shard(ipv4: Ipv4Source) -> Shard {
         let device = Capabilities {
             mac: [0x52, 0x54, 0, 0, 0, 1],
             mtu: 1500,

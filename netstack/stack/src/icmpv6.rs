@@ -154,6 +154,7 @@ impl Shard {
             NdiscRepr::RouterAdvert { router_lifetime, prefix_info, .. } => {
                 let lifetime = Duration::from_micros(router_lifetime.total_micros());
                 routers.advertised(router, lifetime, prefix_info, self.network.now);
+                routers.advertised_options(packet.payload(), self.network.now);
                 self.control_at = self.network.now;
                 self.adopt_router();
                 Ok(())

@@ -3,6 +3,8 @@
 //!
 //! Not done: duplicate address detection before use. Somebody else's claim to our address is reported as a conflict.
 
+mod dns;
+
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
@@ -10,6 +12,7 @@ use smoltcp::wire::{NdiscPrefixInfoFlags, NdiscPrefixInformation};
 use weir_socket::Instant;
 
 use crate::address::Ipv6Configuration;
+use dns::NameServers;
 
 /// Solicitations, and the time between them (RFC 4861 10: MAX_RTR_SOLICITATIONS, RTR_SOLICITATION_INTERVAL).
 const SOLICITATIONS_MAX: u8 = 3;
@@ -27,6 +30,7 @@ pub(crate) struct RouterDiscovery {
     solicit_at: Option<Instant>,
     address: Option<Until<Ipv6Addr>>,
     router: Option<Until<Ipv6Addr>>,
+    name_servers: NameServers,
 }
 
 /// Something that holds until a point in time.
@@ -39,7 +43,14 @@ struct Until<T> {
 impl RouterDiscovery {
     /// A host that has its link-local address and asks for routers from `now` on.
     pub(crate) fn new(link_local: Ipv6Addr, now: Instant) -> Self {
-        Self { link_local, solicitations: 0, solicit_at: Some(now), address: None, router: None }
+        Self {
+            link_local,
+            solicitations: 0,
+            solicit_at: Some(now),
+            address: None,
+            router: None,
+            name_servers: NameServers::default(),
+        }
     }
 
     /// Takes an advertisement of `router` that has passed the checks of RFC 4861 6.1.2.
@@ -87,6 +98,16 @@ impl RouterDiscovery {
             None if valid.is_zero() => {}
             None => self.address = Some(Until { value: address, end: now + valid }),
         }
+    }
+
+    /// Takes the options of the same advertisement.
+    pub(crate) fn advertised_options(&mut self, options: &[u8], now: Instant) {
+        self.name_servers.take(options, now);
+    }
+
+    /// Name servers that were advertised and still hold.
+    pub(crate) fn name_servers(&self, now: Instant) -> impl Iterator<Item = Ipv6Addr> {
+        self.name_servers.iter(now)
     }
 
     /// What the host should be configured with.

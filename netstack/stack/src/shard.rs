@@ -311,6 +311,14 @@ impl Shard {
         self.network.addresses.v4()
     }
 
+    /// Name servers that DHCP and routers told to this core, which is core 0 or none.
+    pub fn told_name_servers(&self) -> impl Iterator<Item = IpAddr> {
+        let from_dhcp = self.network.addresses.v4().into_iter().flat_map(|v4| v4.dns).flatten().map(IpAddr::V4);
+        let now = self.network.now;
+        let from_routers = self.routers.iter().flat_map(move |routers| routers.name_servers(now)).map(IpAddr::V6);
+        from_dhcp.chain(from_routers)
+    }
+
     /// The next thing that the administrator should know.
     pub fn poll_shard_event(&mut self) -> Option<ShardEvent> {
         self.events.pop_front()

@@ -1,5 +1,6 @@
 //! RFC 4861 and RFC 4443.
 
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -216,6 +217,56 @@ mod routers {
         assert!(host.shard.ipv6().is_some());
         host.advance(Duration::from_secs(2));
         assert!(host.shard.ipv6().is_none());
+    }
+
+    /// The advertisement with an option behind the others.
+    fn with_option(option: &[u8]) -> Vec<u8> {
+        let mut frame = advertisement(1800, 86_400);
+        frame.extend_from_slice(option);
+        let len = (frame.len() - 54) as u16;
+        frame[18..20].copy_from_slice(&len.to_be_bytes());
+        frame[56..58].fill(0);
+        let all: Ipv6Addr = "ff02::1".parse().expect("an address");
+        let sum = crate::checksum::Sum::ZERO.add_pseudo_header_v6(ROUTER.octets(), all.octets(), len.into(), 58);
+        let sum = sum.add(&frame[54..]).checksum();
+        frame[56..58].copy_from_slice(&sum);
+        frame
+    }
+
+    fn servers(host: &Host) -> Vec<String> {
+        host.shard.told_name_servers().map(|server| server.to_string()).collect()
+    }
+
+    #[test]
+    fn rfc8106_5_1_name_servers_hold_for_their_lifetime() {
+        let rdnss = |lifetime: u32, hosts: &[u8]| {
+            let mut option = vec![25, 1 + 2 * hosts.len() as u8, 0, 0];
+            option.extend(lifetime.to_be_bytes());
+            hosts.iter().for_each(|&host| option.extend(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host.into()).octets()));
+            option
+        };
+        let mut host = host(0);
+        host.receive(&with_option(&rdnss(100, &[1, 2])));
+        assert_eq!((servers(&host), host.shard.ipv6()), (vec!["fd00::1".into(), "fd00::2".into()], Some(&expected())));
+        host.receive(&with_option(&rdnss(200, &[2, 3, 4])));
+        assert_eq!(servers(&host), ["fd00::1", "fd00::2", "fd00::3"], "three are kept");
+        host.receive(&with_option(&rdnss(0, &[3])));
+        assert_eq!(servers(&host), ["fd00::1", "fd00::2"]);
+        host.advance(Duration::from_secs(150));
+        assert_eq!(servers(&host), ["fd00::2"]);
+        host.receive(&with_option(&rdnss(200, &[9])));
+        assert_eq!(servers(&host), ["fd00::9", "fd00::2"]);
+        // Options without an end, without addresses, with half of one, and with what no server is.
+        for option in [&[25, 9][..], &[25, 0, 0, 0, 0, 0, 0, 0], &[25, 1, 0, 0, 0, 0, 0, 9], &rdnss(9, &[7])[..16]] {
+            host.receive(&with_option(option));
+        }
+        let mut loopback = rdnss(100, &[1]);
+        loopback[8] = 0;
+        loopback[9] = 0;
+        host.receive(&with_option(&loopback));
+        assert_eq!(servers(&host), ["fd00::9", "fd00::2"]);
+        host.advance(Duration::from_secs(300));
+        assert!(servers(&host).is_empty());
     }
 
     #[test]
