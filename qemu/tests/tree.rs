@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weir-drivers",
             "weir-http1",
             "weir-packet",
+            "weir-resolver",
             "weir-seed",
             "weir-socket",
             "weir-stack",

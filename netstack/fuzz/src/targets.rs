@@ -5,6 +5,7 @@ mod configuration;
 mod device;
 mod frames;
 mod heads;
+mod names;
 mod operations;
 mod seed;
 mod segments;
@@ -42,6 +43,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "response", run: heads::run_response, words: heads::WORDS },
     Target { name: "chunked", run: chunked::run, words: chunked::WORDS },
     Target { name: "configuration", run: configuration::run, words: configuration::WORDS },
+    Target { name: "names", run: names::run, words: names::WORDS },
     Target { name: "seed", run: seed::run, words: seed::WORDS },
 ];
 

@@ -57,6 +57,11 @@ fn chunked() {
 }
 
 #[test]
+fn names() {
+    short_campaign("names", 20_000);
+}
+
+#[test]
 fn configuration() {
     short_campaign("configuration", 4_000);
 }
