@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{ErrorKind, Fault};
-use crate::model::Prefix;
+use crate::model::{Prefix, Rate};
 use crate::units;
 
 type Result<T> = core::result::Result<T, Fault>;
@@ -217,6 +217,19 @@ impl<'d> Item<'d> {
             return Ok(value);
         }
         Err(self.out_of_range(text, &units::size_text(*range.start()), &units::size_text(*range.end())))
+    }
+
+    /// How often something may happen: `"100/s"` or `"30/m"`.
+    pub(crate) fn rate(&self) -> Result<Rate> {
+        let help = "rates are times a second or a minute: \"100/s\", \"30/m\"";
+        let DeValue::String(text) = self.value.get_ref() else {
+            return Err(self.wrong_type("a rate in quotes", help));
+        };
+        let per_minute = units::parse_rate_per_minute(text).filter(|rate| (1..=60_000_000).contains(rate));
+        per_minute.map(|rate| Rate { per_minute: rate as u32 }).ok_or_else(|| {
+            let message = format!("`{}` is not a rate: \"{}\"", self.key, printable(text));
+            self.fault(ErrorKind::InvalidValue, message, help)
+        })
     }
 
     /// One of the given words, or one that is planned.

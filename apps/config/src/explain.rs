@@ -7,9 +7,9 @@ use core::fmt;
 
 use crate::model::{
     AccessLog, Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener,
-    PanicPolicy, Pool, Protocol, ProxyVersion, Route, Server, ServerState, WhenAllDown,
+    PanicPolicy, Pool, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
 };
-use crate::units::{duration_text, size_text};
+use crate::units::{duration_text, rate_text, size_text};
 
 impl Config {
     /// The whole configuration in words, defaults included, one fact per line.
@@ -37,6 +37,7 @@ impl Config {
             lines.extend(pool.servers.iter().map(server_line));
         }
         lines.push(self.limits_line());
+        lines.extend(self.client_line());
         lines.push(self.timeouts_line());
         lines.push(self.dns_line());
         lines.push(match self.log.syslog {
@@ -84,24 +85,39 @@ impl Config {
         let limits = &self.limits;
         let connections = limits.connections.map_or("computed from memory".to_string(), |n| n.to_string());
         format!(
-            "limits: connections {connections}, head {}, {} head fields, target {}, body {}",
+            "limits: connections {connections}, head {}, {} head fields, target {}, body {} at {} a second",
             size_text(limits.head_bytes.into()),
             limits.head_fields,
             size_text(limits.target_bytes.into()),
             size_text(limits.body_bytes),
+            size_text(limits.body_rate_bytes.into()),
         )
+    }
+
+    fn client_line(&self) -> Option<String> {
+        let limits = self.limits.client;
+        let rate = |rate: Rate| rate_text(rate.per_minute);
+        let parts = [
+            limits.connections.map(|max| format!("{max} connections")),
+            limits.connection_rate.map(|limit| format!("{} new connections", rate(limit))),
+            limits.request_rate.map(|limit| format!("{} requests", rate(limit))),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let dry = if limits.dry_run { ", only counted" } else { "" };
+        (!parts.is_empty()).then(|| format!("each client address: {}{dry}", parts.join(", ")))
     }
 
     fn timeouts_line(&self) -> String {
         let timeouts = &self.timeouts;
         format!(
-            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, backend idle {}, queue {}, \
+            "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, body {}, backend idle {}, queue {}, \
              proxy header {}, tunnel {}, half closed {}",
             duration_text(timeouts.head_ns),
             duration_text(timeouts.keep_alive_ns),
             duration_text(timeouts.connect_ns),
             duration_text(timeouts.first_byte_ns),
             duration_text(timeouts.inactivity_ns),
+            duration_text(timeouts.body_ns),
             duration_text(timeouts.backend_idle_ns),
             duration_text(timeouts.queue_ns),
             duration_text(timeouts.proxy_header_ns),

@@ -252,11 +252,43 @@ pub struct Limits {
     pub target_bytes: u32,
     /// Request body, in bytes.
     pub body_bytes: u64,
+    /// What a client has to send of a body in a second, in bytes; 0 is no limit.
+    pub body_rate_bytes: u32,
+    /// What one client address may have.
+    pub client: ClientLimits,
+}
+
+/// What one client address may have of the whole image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClientLimits {
+    /// Connections at once.
+    pub connections: Option<u32>,
+    /// New connections.
+    pub connection_rate: Option<Rate>,
+    /// Requests.
+    pub request_rate: Option<Rate>,
+    /// Only count what would be refused.
+    pub dry_run: bool,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Times a minute, at least once.
+    pub per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: None, head_bytes: 16 << 10, head_fields: 100, target_bytes: 8 << 10, body_bytes: 1 << 30 }
+        Self {
+            connections: None,
+            head_bytes: 16 << 10,
+            head_fields: 100,
+            target_bytes: 8 << 10,
+            body_bytes: 1 << 30,
+            body_rate_bytes: 240,
+            client: ClientLimits::default(),
+        }
     }
 }
 
@@ -273,6 +305,8 @@ pub struct Timeouts {
     pub first_byte_ns: u64,
     /// Without any progress in either direction while a body is under way.
     pub inactivity_ns: u64,
+    /// Without a byte of a client's body that is asked for.
+    pub body_ns: u64,
     /// How long an idle connection to a server is kept for reuse.
     pub backend_idle_ns: u64,
     /// How long a request waits for a server with room.
@@ -294,6 +328,7 @@ impl Default for Timeouts {
             connect_ns: 3 * SECOND,
             first_byte_ns: 30 * SECOND,
             inactivity_ns: 60 * SECOND,
+            body_ns: 30 * SECOND,
             backend_idle_ns: 4 * SECOND,
             queue_ns: 5 * SECOND,
             proxy_header_ns: 3 * SECOND,

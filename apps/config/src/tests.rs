@@ -107,8 +107,14 @@ fn everything_that_is_honoured_is_understood() {
     assert_eq!(config.pools[0].servers[0].address.to_string(), "[fd00::1]:8080");
     assert_eq!(config.listeners[0].bind[2].to_string(), "[::]:80");
     assert_eq!(config.network.mtu_bytes, Some(1400));
-    let limits =
-        Limits { connections: Some(5000), head_bytes: 8192, head_fields: 50, target_bytes: 4096, body_bytes: 1 << 20 };
+    let limits = Limits {
+        connections: Some(5000),
+        head_bytes: 8192,
+        head_fields: 50,
+        target_bytes: 4096,
+        body_bytes: 1 << 20,
+        ..Limits::default()
+    };
     assert_eq!(config.limits, limits);
     assert_eq!(config.timeouts.head_ns, 5_000_000_000);
     assert_eq!(config.timeouts.connect_ns, 250_000_000);
@@ -198,7 +204,7 @@ fn what_is_planned_is_refused_and_not_ignored() {
             "several addresses of one family",
         ),
         ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
-        ("[limits]\n¶request_rate = 3\n", "request_rate"),
+        ("[limits]\n¶queue = 3\n", "queue"),
         ("[timeouts]\n¶drain = \"30s\"\n", "drain"),
     ] {
         fails(ErrorKind::NotSupportedYet, marked, message);
@@ -386,7 +392,7 @@ fn explain_names_everything_that_was_understood() {
         "  any host, /hello -> status 200 with 15 bytes",
         "  any host, / -> built-in page demo",
         "  two: 127.0.0.1:8082, weight 1",
-        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, backend idle 4s, queue 5s, \
+        "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, body 30s, backend idle 4s, queue 5s, \
          proxy header 3s, tunnel 1h, half closed 30s",
         "dns: servers from DHCP and routers, answers hold for 5s to 1h",
         "log: console",

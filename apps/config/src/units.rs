@@ -17,6 +17,16 @@ pub(crate) fn parse_size_bytes(text: &str) -> Option<u64> {
     parse(text, &SIZES)
 }
 
+/// Times a minute of `"100/s"` or `"30/m"`.
+pub(crate) fn parse_rate_per_minute(text: &str) -> Option<u64> {
+    parse(text, &[("/m", 1), ("/s", 60)])
+}
+
+/// The shortest exact form of a rate.
+pub(crate) fn rate_text(per_minute: u32) -> String {
+    text(per_minute.into(), &[("/m", 1), ("/s", 60)])
+}
+
 /// The shortest exact form, as [`parse_duration_ns`] reads it.
 pub(crate) fn duration_text(ns: u64) -> String {
     text(ns, &DURATIONS)

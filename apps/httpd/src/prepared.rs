@@ -106,8 +106,12 @@ impl Prepared {
 #[must_use]
 pub fn error_response(status: u16) -> Prepared {
     let body = format!("{status} {}\n", reason_phrase(status));
-    let allow: &[(&str, &str)] = if status == 405 { &[("Allow", "GET, HEAD")] } else { &[] };
-    Prepared::new(status, "text/plain", allow, leak(body.into_bytes()))
+    let fields: &[(&str, &str)] = match status {
+        405 => &[("Allow", "GET, HEAD")],
+        429 | 503 => &[("Retry-After", "1")],
+        _ => &[],
+    };
+    Prepared::new(status, "text/plain", fields, leak(body.into_bytes()))
 }
 
 /// Bytes made at the start that are served as long as the image runs.

@@ -37,6 +37,14 @@ pub struct Sample {
 pub(crate) enum Incident {
     /// The table of client connections was full.
     ConnectionRefused,
+    /// A client had as many connections as it may; with `dry_run`, it would have been refused.
+    ClientConnections,
+    /// A client opened connections too often.
+    ClientConnectionRate,
+    /// A client sent requests too often (429).
+    ClientRequestRate,
+    /// A client was not counted, because the table of clients was full.
+    ClientUntracked,
     /// A client did not send its head in time.
     HeadTimeout,
     /// A connection was idle for too long.
@@ -97,8 +105,12 @@ pub(crate) enum Incident {
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 30] = [
+const INCIDENTS: [(Incident, &str); 34] = [
     (Incident::ConnectionRefused, "connection_refused"),
+    (Incident::ClientConnections, "client_connections"),
+    (Incident::ClientConnectionRate, "client_connection_rate"),
+    (Incident::ClientRequestRate, "client_request_rate"),
+    (Incident::ClientUntracked, "client_untracked"),
     (Incident::HeadTimeout, "head_timeout"),
     (Incident::KeepAliveTimeout, "keep_alive_timeout"),
     (Incident::ClientTimeout, "client_timeout"),

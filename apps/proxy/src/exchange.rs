@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use weir_http1::{BodyReader, Method, Piece, Reject, Version};
 use weir_packet::Chunk;
 
+use crate::pace::Pace;
+
 use crate::slab::Key;
 
 /// Connections that are tried for one request, as long as none could be established.
@@ -46,6 +48,8 @@ pub(crate) struct Exchange {
     pub request: BodyReader,
     /// Bytes of content that the request may still have.
     pub request_left: u64,
+    /// How long the client may take with its body.
+    pub pace: Pace,
     pub response: ResponseState,
 }
 

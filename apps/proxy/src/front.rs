@@ -32,6 +32,8 @@ pub(crate) struct Front {
     pub ends: Option<Box<Ends>>,
     /// The peer is a proxy that is believed.
     pub is_trusted: bool,
+    /// The connection is counted as one of its client's.
+    pub is_admitted: bool,
     /// What the access log will say of the exchange under way.
     pub entry: Option<Box<Entry>>,
     /// When the head that comes in pieces began to.
@@ -88,6 +90,7 @@ impl Front {
             client: ClientText { text: [0; _], len: 0 },
             ends: None,
             is_trusted: false,
+            is_admitted: false,
             entry: None,
             head_began: None,
         }

@@ -18,7 +18,7 @@ use toml::de::DeTable;
 
 use crate::document::Section;
 use crate::error::{Error, ErrorKind, Fault};
-use crate::model::{Admin, Config, IdlePolicy, Limits, PanicPolicy, Timeouts, Tuning};
+use crate::model::{Admin, ClientLimits, Config, IdlePolicy, Limits, PanicPolicy, Timeouts, Tuning};
 use crate::{HEAD_FIELDS_MAX, TEXT_BYTES_MAX};
 
 type Result<T> = core::result::Result<T, Fault>;
@@ -98,7 +98,7 @@ fn admin(mut section: Section<'_>) -> Result<Placed<Admin>> {
 fn limits(section: Option<Section<'_>>) -> Result<Limits> {
     let mut limits = Limits::default();
     let Some(mut section) = section else { return Ok(limits) };
-    section.not_yet(&["connections_per_client", "connection_rate", "request_rate", "queue", "queue_length"])?;
+    section.not_yet(&["queue", "queue_length"])?;
     if let Some(item) = section.take("connections") {
         limits.connections = Some(item.integer(1..=16_000_000)? as u32);
     }
@@ -114,6 +114,10 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
     if let Some(item) = section.take("body") {
         limits.body_bytes = item.size_bytes(0..=1 << 50)?;
     }
+    if let Some(item) = section.take("body_rate") {
+        limits.body_rate_bytes = item.size_bytes(0..=1 << 30)? as u32;
+    }
+    limits.client = client_limits(&mut section)?;
     if limits.target_bytes >= limits.head_bytes {
         return Err(section.fault(
             ErrorKind::ConflictingKeys,
@@ -128,16 +132,28 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
     Ok(limits)
 }
 
+/// What one client address may have.
+fn client_limits(section: &mut Section<'_>) -> Result<ClientLimits> {
+    let connections = section.take("connections_per_client").map(|item| item.integer(1..=16_000_000)).transpose()?;
+    Ok(ClientLimits {
+        connections: connections.map(|max| max as u32),
+        connection_rate: section.take("connection_rate_per_client").map(|item| item.rate()).transpose()?,
+        request_rate: section.take("request_rate_per_client").map(|item| item.rate()).transpose()?,
+        dry_run: section.take("dry_run").map_or(Ok(false), |item| item.boolean())?,
+    })
+}
+
 fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
     let mut timeouts = Timeouts::default();
     let Some(mut section) = section else { return Ok(timeouts) };
-    section.not_yet(&["check", "drain", "body"])?;
-    let keys: [(&'static str, &mut u64); 10] = [
+    section.not_yet(&["check", "drain"])?;
+    let keys: [(&'static str, &mut u64); 11] = [
         ("head", &mut timeouts.head_ns),
         ("keep_alive", &mut timeouts.keep_alive_ns),
         ("connect", &mut timeouts.connect_ns),
         ("first_byte", &mut timeouts.first_byte_ns),
         ("inactivity", &mut timeouts.inactivity_ns),
+        ("body", &mut timeouts.body_ns),
         ("backend_idle", &mut timeouts.backend_idle_ns),
         ("queue", &mut timeouts.queue_ns),
         ("proxy_header", &mut timeouts.proxy_header_ns),

@@ -92,3 +92,21 @@ fn the_access_log_goes_where_it_is_told() {
     fails(ErrorKind::ConflictingKeys, &format!("{WEB}{PAGE}[log]\naccess = ¶\"syslog\"\n"), "there is none");
     fails(ErrorKind::InvalidValue, &format!("{WEB}{PAGE}[log]\naccess = ¶\"file\"\n"), "does not know");
 }
+
+#[test]
+fn what_a_client_may_have_is_understood() {
+    let limits = "connections_per_client = 100\nconnection_rate_per_client = \"50/s\"\nrequest_rate_per_client = \"90/m\"\n\
+                  dry_run = true\nbody_rate = \"1KiB\"\n";
+    let config = parses(&format!("{WEB}{PAGE}[limits]\n{limits}"));
+    let rate = |per_minute| Some(Rate { per_minute });
+    let expected =
+        ClientLimits { connections: Some(100), connection_rate: rate(3000), request_rate: rate(90), dry_run: true };
+    assert_eq!((config.limits.client, config.limits.body_rate_bytes), (expected, 1024));
+    let line = "each client address: 100 connections, 50/s new connections, 90/m requests, only counted";
+    assert!(config.explain().contains(line), "{}", config.explain());
+    for value in ["\"5\"", "\"0/s\"", "\"5/h\"", "\"-1/s\"", "\"1.5/s\""] {
+        let text = format!("{WEB}{PAGE}[limits]\nrequest_rate_per_client = ¶{value}\n");
+        fails(ErrorKind::InvalidValue, &text, "is not a rate");
+    }
+    fails(ErrorKind::WrongType, &format!("{WEB}{PAGE}[limits]\nrequest_rate_per_client = ¶5\n"), "a rate in quotes");
+}

@@ -11,6 +11,7 @@ use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, RETRIES_MAX, Respon
 use crate::front::FrontState;
 use crate::heads;
 use crate::metrics::MetricsSource;
+use crate::pace::Pace;
 use crate::proxy_header;
 use crate::slab::Key;
 use crate::upstream::{Choice, Upstream};
@@ -98,6 +99,7 @@ impl<M: MetricsSource> Service<M> {
             head,
             request: BodyReader::new(request.body),
             request_left: self.body_bytes_max,
+            pace: Pace::new(request.expects_continue, net.now()),
             response: ResponseState::Head,
         });
         if is_queued {
@@ -157,7 +159,7 @@ impl<M: MetricsSource> Service<M> {
     #[inline]
     fn send_head(&mut self, net: &mut impl Sockets, key: Key, back: Key) -> bool {
         let Some(front) = self.fronts.get_mut(key) else { return false };
-        let FrontState::Exchange(exchange) = &front.state else { return false };
+        let FrontState::Exchange(exchange) = &mut front.state else { return false };
         let Some(back) = self.backs.table.get_mut(back) else { return false };
         for chunk in exchange.head.chunks() {
             if back.outbox.send(net, back.flow, chunk).is_err() {
@@ -173,7 +175,7 @@ impl<M: MetricsSource> Service<M> {
         let time = match (back.is_established, exchange.request.is_complete()) {
             (false, _) => self.times.connect,
             (true, true) => self.times.first_byte,
-            (true, false) => self.times.inactivity,
+            (true, false) => exchange.pace.begin(net.now(), self.times.inactivity),
         };
         front.note_dispatch(server, back.is_established, net.now());
         front.timer.set(net, front.flow, net.now() + time);
@@ -208,11 +210,11 @@ impl<M: MetricsSource> Service<M> {
     /// The server accepted the connection: from now on it is the server's time that runs.
     pub(super) fn established(&mut self, net: &mut impl Sockets, key: Key) {
         let Some(front) = self.fronts.get_mut(key) else { return };
-        let FrontState::Exchange(exchange) = &front.state else { return };
+        let FrontState::Exchange(exchange) = &mut front.state else { return };
         let time = match exchange.response {
             ResponseState::Tunnel(_) => self.times.tunnel,
             _ if exchange.request.is_complete() => self.times.first_byte,
-            _ => self.times.inactivity,
+            _ => exchange.pace.begin(net.now(), self.times.inactivity),
         };
         front.note_connection(net.now());
         front.timer.set(net, front.flow, net.now() + time);

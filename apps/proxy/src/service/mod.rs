@@ -1,6 +1,7 @@
 //! The service of one core: its tables, its listeners, and where each event goes.
 
 mod address;
+mod admit;
 mod check;
 mod eject;
 mod end;
@@ -28,6 +29,7 @@ use weir_httpd::Archive;
 use weir_socket::{Event, FlowId, ListenError, ListenerId, Readiness, Sockets};
 
 use crate::back::Backs;
+use crate::clients::Clients;
 use crate::counters::{Counters, Incident};
 use crate::exchange::{Exchange, ResponseState};
 use crate::front::{Front, FrontState};
@@ -83,6 +85,11 @@ pub struct Service<M> {
     local: Local,
     limits: HeadLimits,
     body_bytes_max: u64,
+    body_rate: u32,
+    /// Who has what, if that is limited.
+    clients: Option<Clients>,
+    /// What is beyond a client's limits is only counted.
+    is_dry_run: bool,
     times: Times,
     /// Where heads are written that do not fit into one buffer.
     scratch: Box<[u8]>,
@@ -132,6 +139,7 @@ struct Times {
     connect: Duration,
     first_byte: Duration,
     inactivity: Duration,
+    body: Duration,
     backend_idle: Duration,
     queue: Duration,
     proxy_header: Duration,
@@ -193,6 +201,9 @@ impl<M: MetricsSource> Service<M> {
                 fields: config.limits.head_fields.into(),
             },
             body_bytes_max: config.limits.body_bytes,
+            body_rate: config.limits.body_rate_bytes,
+            clients: Clients::new(&config.limits.client, setup.cores),
+            is_dry_run: config.limits.client.dry_run,
             times: Times::new(&config.timeouts),
             scratch: scratch.into(),
             counters: Counters::new(config),
@@ -266,7 +277,11 @@ impl<M: MetricsSource> Service<M> {
         self.counters.connection();
         let Some(key) = self.fronts.insert(front) else { return };
         let Some(listener) = self.listeners.get(usize::from(listener)) else { return };
-        if listener.is_plain() || !self.check_proxy(net, key) {
+        let is_plain = listener.is_plain();
+        if (self.clients.is_some() && !listener.proxy_protocol && !self.admit_connection(net, key)) || is_plain {
+            return;
+        }
+        if !self.check_proxy(net, key) {
             return;
         }
         if matches!(self.fronts.get_mut(key), Some(front) if matches!(front.state, FrontState::Head)) {
@@ -328,6 +343,7 @@ impl Times {
             connect: Duration::from_nanos(timeouts.connect_ns),
             first_byte: Duration::from_nanos(timeouts.first_byte_ns),
             inactivity: Duration::from_nanos(timeouts.inactivity_ns),
+            body: Duration::from_nanos(timeouts.body_ns),
             backend_idle: Duration::from_nanos(timeouts.backend_idle_ns),
             queue: Duration::from_nanos(timeouts.queue_ns),
             proxy_header: Duration::from_nanos(timeouts.proxy_header_ns),

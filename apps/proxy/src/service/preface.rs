@@ -99,7 +99,10 @@ impl<M: MetricsSource> Service<M> {
                     front.is_trusted = contains_address(&listener.trusted, ends.source.ip());
                 }
                 front.timer.set(net, front.flow, net.now() + self.times.head);
-                self.enter(net, key);
+                // Only now it is known whose connection it is.
+                if self.admit_connection(net, key) {
+                    self.enter(net, key);
+                }
                 Step::Again
             }
             Err(proxy_header::NotAHeader) => {

@@ -54,11 +54,14 @@ impl<M: MetricsSource> Service<M> {
         if exchange.is_request_cut || !back.is_established {
             return Ok(());
         }
-        let mut is_moved = false;
+        let (mut content, mut is_moved, mut is_blocked) = (0, false, false);
         loop {
             match back.outbox.flush(net, back.flow) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => {
+                    is_blocked = true;
+                    break;
+                }
                 // What the server said before it went is still to be read.
                 Err(_) => {
                     exchange.is_request_cut = true;
@@ -79,15 +82,20 @@ impl<M: MetricsSource> Service<M> {
             let (part, rest) = split(chunk, followed.used);
             front.inbox.keep(rest);
             is_moved = true;
+            content += followed.content;
             if back.outbox.send(net, back.flow, part).is_err() {
                 exchange.is_request_cut = true;
                 break;
             }
         }
         if is_moved {
-            let is_sent = exchange.request.is_complete();
-            let time = if is_sent { self.times.first_byte } else { self.times.inactivity };
-            front.timer.set(net, front.flow, net.now() + time);
+            let now = net.now();
+            let deadline = match exchange.request.is_complete() {
+                true => now + self.times.first_byte,
+                false if is_blocked => exchange.pace.block(now + self.times.inactivity),
+                false => exchange.pace.advance(now, content, self.body_rate, self.times.body),
+            };
+            front.timer.set(net, front.flow, deadline);
         }
         Ok(())
     }

@@ -105,6 +105,11 @@ impl<M: MetricsSource> Service<M> {
             self.reject(net, key, reject);
             return;
         }
+        if !self.admit_request(net, key, reply) {
+            return;
+        }
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         match listener.router.find(request.path(), || request.host_name()) {
             Some(Target::Pool { pool, way }) => {
                 let is_persistent = request.is_persistent && listener.keep_alive;

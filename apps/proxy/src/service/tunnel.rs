@@ -11,6 +11,7 @@ use crate::counters::Incident;
 use crate::exchange::{Exchange, Head, ResponseState, Tunnel};
 use crate::front::FrontState;
 use crate::metrics::MetricsSource;
+use crate::pace::Pace;
 use crate::slab::Key;
 use crate::stream::{Inbox, Outbox};
 use crate::upstream::Choice;
@@ -55,6 +56,7 @@ impl<M: MetricsSource> Service<M> {
             head,
             request: BodyReader::UntilClose,
             request_left: 0,
+            pace: Pace::new(false, net.now()),
             response: ResponseState::Tunnel(Tunnel::default()),
         });
         match server {

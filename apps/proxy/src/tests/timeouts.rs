@@ -114,15 +114,65 @@ fn a_server_that_stops_cuts_the_client_off_after_a_minute() {
 #[test]
 fn a_client_that_stops_sending_its_body_gives_408() {
     let mut world = World::new();
-    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nhello");
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nhello");
     let server = world.accept();
-    world.pass(50.0);
-    world.send(client, b"x");
-    world.pass(59.0);
+    world.send(client, &[b'x'; 10_000]);
+    world.pass(29.0);
+    assert_eq!(world.got(client), "");
+    world.send(client, &[b'x'; 10_000]);
+    world.pass(29.0);
     assert_eq!(world.got(client), "");
     world.pass(1.1);
     assert_eq!(world.statuses(client), [408]);
     assert_eq!((world.incidents("client_timeout"), world.net.is_held(server)), (1, false));
+    world.finish();
+}
+
+#[test]
+fn a_client_that_sends_its_body_drop_by_drop_gives_408() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nhello");
+    world.accept();
+    let mut seconds = 0;
+    while world.incidents("client_timeout") == 0 {
+        seconds += 1;
+        world.pass(1.0);
+        if world.net.is_held(client) {
+            world.send(client, b"x");
+        }
+    }
+    assert_eq!((seconds, world.statuses(client)), (6, Vec::from([408])));
+    world.finish();
+}
+
+/// Nobody is too slow who waits to be told that the body is wanted, or for a server that does not take it.
+#[test]
+fn a_client_that_waits_for_the_server_is_not_too_slow() {
+    let mut world = World::new();
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let client = world.client(ONE, request);
+    let server = world.accept();
+    world.pass(50.0);
+    world.send(server, b"HTTP/1.1 100 Continue\r\n\r\n");
+    world.send(client, b"hello");
+    world.send(server, OK);
+    assert_eq!(world.statuses(client), [100, 200]);
+    world.end(client);
+    world.finish();
+
+    let mut world = World::new();
+    world.net.set_send_queue(1000);
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+    let server = world.accept();
+    world.send(client, &[b'x'; 3000]);
+    world.pass(50.0);
+    assert!(world.got(server).ends_with('x'));
+    world.pass(4.0);
+    world.send(client, &[b'x'; 2000]);
+    world.got(server);
+    world.send(server, OK);
+    assert_eq!(world.statuses(client), [200]);
+    world.end(client);
     world.finish();
 }
 
