@@ -4,11 +4,16 @@
 //! | --- | --- | --- |
 //! | none | an eighth or more | windows grow, as far as the budget for all of them goes |
 //! | short | less | windows shrink as data arrive; what came out of order is dropped, and not kept any more |
-//! | critical | a sixteenth | new flows are refused; flows with unread bytes get no more; send queues stay short |
-//! | exhausted | a thirty-second | no text is taken: what is left is for acknowledgements |
+//! | critical | a sixteenth | flows with unread bytes get no more |
+//! | exhausted | a thirty-second | no text is taken: what is left is for acknowledgements; new flows are refused |
+//!
+//! What a flow may queue for sending is a part of what is free (the dynamic threshold of Choudhury and Hahne, 1998): a few flows
+//! may have a lot, many that do not move have little each, and something is always left for those that come.
 //!
 //! The right edge of a window never moves back (RFC 9293, 3.8.6): what was promised and cannot be held is dropped as the network
 //! might have done, and comes again.
+
+use weir_packet::BUFFER_BYTES;
 
 /// How short buffers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -41,8 +46,18 @@ impl Pressure {
     }
 }
 
-/// Bytes that a flow queues for sending under pressure.
-pub(crate) const SEND_QUEUE_UNDER_PRESSURE: u32 = 64 * 1024;
+/// The part of the free buffers' bytes that one flow may queue for sending.
+const SEND_QUEUE_PART: u64 = 16;
+
+/// What a flow may queue all the same, in bytes: so that a response of usual size is not cut to pieces.
+const SEND_QUEUE_MIN: u32 = 16 * 1024;
+
+/// Bytes that a flow may queue for sending, with so many buffers free; the last eighth of them is nobody's.
+pub(crate) fn send_queue_limit(free: usize, capacity: usize, max: u32) -> u32 {
+    let free_bytes = free.saturating_sub(capacity / 8) as u64 * BUFFER_BYTES as u64;
+    let part = u32::try_from(free_bytes / SEND_QUEUE_PART).unwrap_or(u32::MAX);
+    part.max(SEND_QUEUE_MIN).min(max)
+}
 
 /// What the windows of all flows have been tuned up by, beyond their initial size.
 #[derive(Debug, Default)]
@@ -88,6 +103,25 @@ mod tests {
             [at(63), at(32), at(31), at(0)],
             [Pressure::Critical, Pressure::Critical, Pressure::Exhausted, Pressure::Exhausted]
         );
+    }
+
+    #[test]
+    fn send_queues_leave_something_free_however_many_they_are() {
+        const CAPACITY: usize = 32 << 10;
+        for flows in [1, 10, 100, 1_000, 2_000] {
+            let (mut queued, mut free) = (alloc::vec![0; flows], CAPACITY);
+            for _ in 0..1_000 {
+                for queue in &mut queued {
+                    if *queue < send_queue_limit(free, CAPACITY, 1 << 20) {
+                        *queue += BUFFER_BYTES as u32;
+                        free -= 1;
+                    }
+                }
+            }
+            assert_eq!(Pressure::of(free, CAPACITY), Pressure::None, "{flows} flows leave {free}");
+            assert!(queued.iter().all(|&queue| queue >= SEND_QUEUE_MIN), "{flows}");
+        }
+        assert_eq!(send_queue_limit(0, CAPACITY, 8 << 10), 8 << 10);
     }
 
     #[test]

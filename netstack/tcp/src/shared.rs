@@ -5,7 +5,7 @@ use core::time::Duration;
 use weir_packet::{BUFFER_BYTES, Pool};
 use weir_socket::Instant;
 
-use crate::budget::{Pressure, SEND_QUEUE_UNDER_PRESSURE, WindowBudget};
+use crate::budget::{self, Pressure, WindowBudget};
 use crate::config::Config;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
 use crate::flow::open::path::{SEARCHES_MAX, Searches};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub reassemblies: Reassemblies,
     /// How short buffers were at the beginning of the turn.
     pub pressure: Pressure,
+    /// Bytes that a flow may queue for sending now.
+    pub send_queue_limit: u32,
     pub window_budget: WindowBudget,
     pub challenges: RateLimiter,
     pub resets: RateLimiter,
@@ -102,6 +104,7 @@ impl Shared {
             searches: Slab::new(SEARCHES_MAX.min(config.flows_max)),
             reassemblies: Slab::new(buffers),
             pressure: Pressure::None,
+            send_queue_limit: Limits::new(&config).send_queue_max,
             window_budget: WindowBudget::new(config.receive_budget.unwrap_or(pool.capacity() / 2 * BUFFER_BYTES) as u64),
             challenges: RateLimiter::new(config.challenge_acks_per_second),
             resets: RateLimiter::new(config.resets_per_second),
@@ -118,17 +121,9 @@ impl Shared {
     /// Looks at how short buffers are.
     #[inline]
     pub fn note_pressure(&mut self) {
-        self.pressure = Pressure::of(self.pool.free(), self.pool.capacity());
-    }
-
-    /// Bytes that a flow queues for sending now.
-    #[inline]
-    pub fn send_queue_limit(&self) -> u32 {
-        if self.pressure < Pressure::Critical {
-            self.limits.send_queue_max
-        } else {
-            self.limits.send_queue_max.min(SEND_QUEUE_UNDER_PRESSURE)
-        }
+        let (free, capacity) = (self.pool.free(), self.pool.capacity());
+        self.pressure = Pressure::of(free, capacity);
+        self.send_queue_limit = budget::send_queue_limit(free, capacity, self.limits.send_queue_max);
     }
 
     /// Whether one more challenge ACK may be sent in this second (RFC 5961, 7); counted either way.

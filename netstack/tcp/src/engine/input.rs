@@ -223,7 +223,7 @@ impl Engine {
             }
             return self.reset_stray(Reply::reset(half_open.tuple, segment));
         };
-        if self.shared.pressure >= Pressure::Critical {
+        if self.shared.pressure >= Pressure::Exhausted {
             return self.shared.count(Counter::FlowsRefused);
         }
         if listener.queue.len() >= accept_queue_max {

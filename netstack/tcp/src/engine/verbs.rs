@@ -66,7 +66,7 @@ impl Engine {
         if is_nobody(local) || is_nobody(remote) || local.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::InvalidAddress);
         }
-        if self.shared.pressure >= Pressure::Critical {
+        if self.shared.pressure >= Pressure::Exhausted {
             self.shared.count(Counter::FlowsRefused);
             return Err(ConnectError::TableFull);
         }

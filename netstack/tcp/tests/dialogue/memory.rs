@@ -140,11 +140,34 @@ fn what_came_out_of_order_goes_first() {
     assert!(received >= 8 * 33 * SEGMENT, "{received}");
 }
 
+/// Flows that hold what they can get leave enough for one that comes: it is admitted, heard and answered.
+#[test]
+fn who_comes_late_is_served_all_the_same() {
+    let mut d = Dialogue::with_buffers(BUFFERS, |_| {});
+    let mut peers = peers(&mut d, 40);
+    fill(&mut d, &mut peers);
+    d.remote = ([192, 0, 2, 77], 7).into();
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1");
+    d.accept();
+    d.peer("P. 1:101(100) ack 1");
+    assert_eq!(d.read(), 100);
+    d.write(1_000);
+    let answered: u32 = d.drain().iter().map(|segment| segment.len).sum();
+    assert_eq!((answered, d.count(Counter::FlowsRefused)), (1_000, 0));
+}
+
 #[test]
 fn new_flows_are_refused_by_name_and_admitted_later() {
     let mut d = Dialogue::with_buffers(BUFFERS, |_| {});
     let mut peers = peers(&mut d, 40);
     fill(&mut d, &mut peers);
+    let mut hoard = Vec::new();
+    while d.pool.free() >= BUFFERS / 32 {
+        hoard.push(d.pool.allocate().unwrap());
+    }
+    d.turn();
     let flows = d.engine.gauges().flows;
     d.remote = ([192, 0, 2, 77], 7).into();
     d.peer("S 0:0(0) win 65535 <mss 1460>");
@@ -156,6 +179,7 @@ fn new_flows_are_refused_by_name_and_admitted_later() {
     assert_eq!(refused, Err(weir_socket::ConnectError::TableFull));
     assert_eq!(d.count(Counter::FlowsRefused), 2);
     // Room comes; the handshake was kept.
+    drop(hoard);
     read_all(&mut d, &mut peers);
     d.after_ms(1_000);
     let again = d.link.sent.iter().position(|(outbound, _)| outbound.destination == d.remote.ip()).unwrap();

@@ -276,7 +276,7 @@ impl Open {
         if self.fin != Fin::None {
             return 0;
         }
-        shared.send_queue_limit().saturating_sub(self.queue.len()) as usize
+        shared.send_queue_limit.saturating_sub(self.queue.len()) as usize
     }
 
     pub fn send_queued(&self) -> usize {
@@ -293,7 +293,7 @@ impl Open {
             return Ok(());
         }
         let len = chunk.len() as u64;
-        if self.queue.len() >= shared.send_queue_limit() {
+        if self.queue.len() >= shared.send_queue_limit {
             if self.queue.len() < shared.limits.send_queue_max {
                 shared.count(Counter::SendsRefused);
             }
@@ -314,7 +314,7 @@ impl Open {
         if self.fin != Fin::None {
             return Err(CloseReason::Shutdown);
         }
-        let admits = self.queue.len() < shared.send_queue_limit() && self.queue.takes_chunk(&mut shared.chunks);
+        let admits = self.queue.len() < shared.send_queue_limit && self.queue.takes_chunk(&mut shared.chunks);
         self.refused |= !admits;
         Ok(admits)
     }
