@@ -30,6 +30,13 @@ impl From<Child> for Daemon {
     }
 }
 
+impl Daemon {
+    /// A program whose files live as long as it does.
+    pub fn with_folder(child: Child, folder: TempDir) -> Self {
+        Self { child, _folder: Some(folder) }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -39,7 +46,11 @@ impl Drop for Daemon {
 
 /// Starts nginx at an address. `location` goes into its server block; `ROOT` in it stands for the folder `root`.
 pub fn nginx(address: impl Into<SocketAddr>, root: &Path, location: &str) -> Result<Daemon, Failed> {
-    let address = address.into();
+    nginx_with(&address.into().to_string(), root, location)
+}
+
+/// The same, where `listen` says more than an address: ` ssl`, ` proxy_protocol`.
+pub fn nginx_with(listen: &str, root: &Path, location: &str) -> Result<Daemon, Failed> {
     let folder = tempfile::tempdir()?;
     let at = folder.path().display();
     let location = location.replace("ROOT", &root.display().to_string());
@@ -48,7 +59,7 @@ pub fn nginx(address: impl Into<SocketAddr>, root: &Path, location: &str) -> Res
          events {{ worker_connections 16384; }}\n\
          http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
          uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; keepalive_requests 1000000; sendfile on;\n\
-         server {{ listen {address} backlog=16384; {location} }} }}\n"
+         server {{ listen {listen} backlog=16384; {location} }} }}\n"
     );
     let file = folder.path().join("nginx.conf");
     fs::write(&file, text)?;

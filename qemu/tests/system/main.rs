@@ -11,6 +11,7 @@ mod daemon;
 mod delivery;
 mod disks;
 mod dns;
+mod drill;
 mod guest;
 mod http;
 mod ipv6;
@@ -19,6 +20,7 @@ mod link;
 mod metrics;
 mod names;
 mod namespace;
+mod peers;
 mod plane;
 mod proxy;
 mod robust;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         transfer::TESTS,
         syn::TESTS,
         balancer::TESTS,
+        drill::TESTS,
+        peers::TESTS,
         names::TESTS,
         plane::TESTS,
         robust::TESTS,

@@ -73,3 +73,10 @@ pub fn wait_until(
         guest.vm.next_event(Some(Instant::now() + PERIOD));
     }
 }
+
+/// What has happened to exchanges so far, for the message of a test that fails.
+pub fn incidents(page: SocketAddrV4) -> String {
+    let Ok(metrics) = Metrics::read(page) else { return "no metrics".into() };
+    let counted = metrics.of("weir_incidents_total").filter(|(_, value)| *value > 0);
+    counted.map(|(labels, value)| format!("{labels} {value}\n")).collect()
+}

@@ -278,15 +278,16 @@ impl<M: MetricsSource> Service<M> {
             return self.fail(net, key, 502);
         }
         self.take_back(net, key, true);
-        if !is_reused && (!self.choose_another(net, key) || self.server_of(key) == Some(server)) {
-            return self.fail(net, key, 502);
+        if !is_reused {
+            let upstream = self.upstreams.get_mut(usize::from(pool));
+            let another = upstream.and_then(|upstream| upstream.choose_another(net.now(), server));
+            let exchange = self.fronts.get_mut(key).and_then(|front| front.exchange_mut());
+            let (Some(exchange), Some(another)) = (exchange, another) else { return self.fail(net, key, 502) };
+            exchange.server = another;
+            self.counters.incident(Incident::Redispatch);
         }
         self.counters.incident(Incident::Retry);
         self.attempt(net, key, false);
-    }
-
-    fn server_of(&mut self, key: Key) -> Option<u16> {
-        Some(self.fronts.get_mut(key)?.exchange_mut()?.server)
     }
 
     fn may_retry(&mut self, pool: u16) -> bool {

@@ -123,13 +123,19 @@ fn no_server_up_is_503_and_the_connection_stays() {
 /// A server that is stopped takes connections along that it has just accepted.
 #[test]
 fn a_request_goes_to_another_server_when_a_new_connection_dies_without_an_answer() {
-    for end in [World::end, World::reset] {
-        let mut world = World::with(&config(2, "", ""), 16);
+    for (end, balance) in [
+        (World::end as fn(&mut World, Peer), "round-robin"),
+        (World::reset, "round-robin"),
+        (World::end, "least-connections"),
+        (World::end, "hash"),
+    ] {
+        let mut world = World::with(&config(2, &format!("balance = \"{balance}\""), ""), 16);
         let client = world.client(WEB, GET);
+        let (_, first) = world.connecting();
         let dying = world.accept();
         end(&mut world, dying);
         let (_, address) = world.connecting();
-        assert_eq!(address, "10.0.0.12:80");
+        assert_ne!(address, first, "{balance}");
         let server = world.accept();
         world.send(server, OK);
         assert_eq!(world.statuses(client), [200]);

@@ -173,6 +173,18 @@ impl Upstream {
         if is_any_up { Choice::Full } else { Choice::Down }
     }
 
+    /// Another server than `except`, in turn, whatever the pool goes by otherwise.
+    #[cold]
+    pub(crate) fn choose_another(&mut self, now: Instant, except: u16) -> Option<u16> {
+        for _ in 0..self.schedule.len() {
+            let index = self.take_turn()?;
+            if index != except && self.is_usable(index, now) {
+                return Some(index);
+            }
+        }
+        self.backups.iter().copied().find(|&index| index != except && self.is_usable(index, now))
+    }
+
     /// A server although all seem to be down, if that is what is wanted then. None: nothing is known of any server yet, or
     /// all are busy.
     #[cold]
