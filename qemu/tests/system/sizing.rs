@@ -13,6 +13,7 @@ use crate::{Failed, Tested, Tests, ensure};
 
 pub const TESTS: Tests = &[
     ("sizing::images_keep_what_is_promised", images_keep_what_is_promised),
+    ("sizing::the_largest_machine_boots", the_largest_machine_boots),
     ("sizing::files_are_counted", files_are_counted),
     ("sizing::a_machine_too_small_is_refused", a_machine_too_small_is_refused),
     ("sizing::a_manifest_says_the_same", a_manifest_says_the_same),
@@ -67,6 +68,18 @@ fn is_kept(promised: [u64; 3], spec: Spec) -> Tested {
     let kept = kept(&Guest::boot(spec)?.ready)?;
     let is_near = promised.iter().zip(&kept).all(|(one, other)| one.abs_diff(*other) <= one / PARTS);
     ensure(is_near, || format!("promised {promised:?}, and it has {kept:?}"))
+}
+
+/// 64 GiB in a file with holes: the image writes to little of its memory before there is traffic.
+fn the_largest_machine_boots() -> Tested {
+    const MEMORY_MIB: u32 = 64 << 10;
+    let tap = Tap::new(1)?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("memory");
+    let object = format!("memory-backend-file,id=memory,size={MEMORY_MIB}M,mem-path={},share=on", path.display());
+    let extra = ["-object", &object, "-machine", "memory-backend=memory"].map(Into::into).into();
+    let spec = Spec { config: config(&tap), memory_mib: MEMORY_MIB, nic: tap.nic(), extra, ..Spec::default() };
+    is_kept(promised(MEMORY_MIB, 1)?, spec)
 }
 
 /// The archive of an image takes memory away from its connections.
