@@ -59,3 +59,4 @@ pub use counters::{Counters, Kind, Sample};
 pub use health::{Moved, Verdict};
 pub use metrics::MetricsSource;
 pub use service::{Service, Setup, StartError};
+pub use upstream::{Offer, Trade};

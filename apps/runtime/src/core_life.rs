@@ -189,10 +189,12 @@ impl Core {
                     Mail::Stack(message) => self.shard.handle_message(message),
                     Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
                     Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
+                    Mail::Trade(trade) => self.service.apply_trade(&mut self.shard, trade),
                 }
                 any = true;
             }
         }
+        self.service.go_on(&mut self.shard);
         any
     }
 
@@ -230,6 +232,14 @@ impl Core {
             if let Err(Mail::Stack(message)) = self.links.send(target, Mail::Stack(message)) {
                 self.shard.refuse_message(target, message);
                 // The ring has to be emptied first; the rest waits for the next turn.
+                break;
+            }
+        }
+        while let Some((target, trade)) = self.service.poll_trade() {
+            any = true;
+            self.calls.add(target.into());
+            if self.links.send(target.into(), Mail::Trade(trade)).is_err() {
+                self.service.refuse_trade(target, trade);
                 break;
             }
         }

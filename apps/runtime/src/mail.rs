@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use weir_proxy::{Moved, Verdict};
+use weir_proxy::{Moved, Trade, Verdict};
 use weir_stack::Message;
 
 use crate::mesh::Links;
@@ -14,6 +14,8 @@ pub enum Mail {
     Stack(Message),
     /// For the balancer.
     Word(Word),
+    /// About shares of what a server may have under way.
+    Trade(Trade),
 }
 
 /// What the control core found out about a server.

@@ -41,7 +41,7 @@ use crate::request_id::RequestIds;
 use crate::router::Router;
 use crate::slab::{Key, Slab};
 use crate::token::Owner;
-use crate::upstream::Upstream;
+use crate::upstream::{Trade, Upstream};
 use crate::way::Way;
 use listener::{Listener, admin_listener};
 use local::Local;
@@ -82,6 +82,10 @@ pub struct Service<M> {
     checker: Checker,
     /// What the other cores have to be told.
     verdicts: VecDeque<Verdict>,
+    /// What other cores have to be told about shares of servers: the core, and what.
+    trades: VecDeque<(u16, Trade)>,
+    core: u16,
+    cores: u16,
     local: Local,
     limits: HeadLimits,
     body_bytes_max: u64,
@@ -194,6 +198,9 @@ impl<M: MetricsSource> Service<M> {
             log: config.log.access.is_on().then(|| Log::new(config, setup.unix_ns_at_origin)),
             checker: Checker::none(),
             verdicts: VecDeque::new(),
+            trades: VecDeque::new(),
+            core: setup.core as u16,
+            cores: setup.cores as u16,
             local,
             limits: HeadLimits {
                 head_bytes,
@@ -239,6 +246,12 @@ impl<M: MetricsSource> Service<M> {
                 Owner::Listener(_) => net.abort(flow),
             },
         }
+        self.go_on(net);
+    }
+
+    /// Goes on with requests that waited, if something has changed for them; to be called after news from another core.
+    #[inline]
+    pub fn go_on(&mut self, net: &mut impl Sockets) {
         if !self.backs.freed.is_empty() {
             self.serve_queues(net);
         }

@@ -9,7 +9,7 @@ use crate::counters::Incident;
 use crate::front::Front;
 use crate::metrics::MetricsSource;
 use crate::slab::{Key, Slab};
-use crate::upstream::Choice;
+use crate::upstream::{Choice, Offer, Trade, Upstream};
 
 /// Clients that went while they waited are cleared away when the queue is this much longer than it has to be.
 const GONE_MAX: usize = 64;
@@ -35,6 +35,48 @@ impl<M: MetricsSource> Service<M> {
         if let Some(exchange) = front.exchange_mut() {
             exchange.is_queued = true;
         }
+        self.wish_for_share(pool);
+    }
+
+    /// Asks the other cores for a share of one of the pool's servers.
+    fn wish_for_share(&mut self, pool: u16) {
+        let (core, cores) = (self.core, self.cores);
+        let upstream = self.upstreams.get_mut(usize::from(pool)).filter(|_| cores > 1);
+        let Some(server) = upstream.and_then(Upstream::wish) else { return };
+        let wish = Trade { pool, server, offer: Offer::Wish(core) };
+        self.trades.extend((0..cores).filter(|&other| other != core).map(|other| (other, wish)));
+    }
+
+    /// What another core is to be told about shares, and which one; to be asked in every turn.
+    #[inline]
+    pub fn poll_trade(&mut self) -> Option<(u16, Trade)> {
+        self.trades.pop_front()
+    }
+
+    /// What [`poll_trade`](Self::poll_trade) gave and the way to the core has no room for: it will be given again.
+    #[cold]
+    pub fn refuse_trade(&mut self, core: u16, trade: Trade) {
+        self.trades.push_front((core, trade));
+    }
+
+    /// What another core says about shares.
+    #[cold]
+    pub fn apply_trade(&mut self, net: &mut impl Sockets, trade: Trade) {
+        let Trade { pool, server, offer } = trade;
+        let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
+        match offer {
+            Offer::Wish(core) => upstream.hear_wish(server, core),
+            Offer::Share => upstream.hear_share(server, net.now()),
+        }
+        self.backs.freed.push(pool);
+    }
+
+    /// Gives shares that are to spare to cores that wish for them.
+    fn give_shares(&mut self, net: &impl Sockets, pool: u16) {
+        let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
+        while let Some((server, core)) = upstream.give_share(net.now()) {
+            self.trades.push_back((core, Trade { pool, server, offer: Offer::Share }));
+        }
     }
 
     /// The request does not wait any more. Its place is found empty later.
@@ -52,6 +94,7 @@ impl<M: MetricsSource> Service<M> {
     #[cold]
     pub(super) fn serve_queues(&mut self, net: &mut impl Sockets) {
         while let Some(pool) = self.backs.freed.pop() {
+            self.give_shares(net, pool);
             while let Some(key) = self.next_queued(pool) {
                 let Some(exchange) = self.fronts.get_mut(key).and_then(|front| front.exchange_mut()) else { break };
                 let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { break };
@@ -62,6 +105,9 @@ impl<M: MetricsSource> Service<M> {
                 self.dequeue(key);
                 self.attempt(net, key, may_reuse);
                 self.drive(net, key);
+            }
+            if self.next_queued(pool).is_some() {
+                self.wish_for_share(pool);
             }
         }
     }

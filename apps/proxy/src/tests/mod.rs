@@ -120,12 +120,27 @@ impl World {
     }
 
     fn with(config: &str, connections: usize) -> Self {
+        Self::as_core(config, connections, (0, 1))
+    }
+
+    /// Carries what cores have to say to one another, until they have said it.
+    fn trade(cores: &mut [Self]) {
+        while let Some((to, trade)) = cores.iter_mut().find_map(|core| core.service.poll_trade()) {
+            let World { net, service, .. } = &mut cores[usize::from(to)];
+            service.apply_trade(net, trade);
+            service.go_on(net);
+            cores[usize::from(to)].run();
+        }
+    }
+
+    /// One core of several.
+    fn as_core(config: &str, connections: usize, (core, cores): (usize, usize)) -> Self {
         let config = Config::parse(config).unwrap_or_else(|error| panic!("{error}"));
         let mut net = FakeNet::new(2000);
         let setup = Setup {
             config: &config,
-            core: 0,
-            cores: 1,
+            core,
+            cores,
             seed: 0,
             connections,
             unix_ns_at_origin: 784_111_776_000_000_000,

@@ -214,3 +214,30 @@ fn what_is_alike_goes_to_the_same_server() {
         world.finish();
     }
 }
+
+/// Two cores, and one connection that a server may have: it goes to where it is needed.
+#[test]
+fn cores_trade_what_a_server_may_have() {
+    let text = config(1, "", "max_connections = 1");
+    let mut cores = [World::as_core(&text, 16, (0, 2)), World::as_core(&text, 16, (1, 2))];
+    let clients = [cores[0].client(WEB, GET), cores[1].client(WEB, GET)];
+    let server = cores[0].accept();
+    assert_eq!(cores[1].gauge("weir_requests_queued"), 1);
+    World::trade(&mut cores);
+    assert!(cores[1].net.connecting().is_empty(), "it is in use");
+    cores[0].send(server, OK);
+    assert_eq!(cores[0].statuses(clients[0]), [200]);
+    World::trade(&mut cores);
+    let other = cores[1].accept();
+    cores[0].send(clients[0], GET);
+    assert_eq!(cores[0].gauge("weir_requests_queued"), 1, "now the other core has it");
+    cores[1].send(other, OK);
+    assert_eq!(cores[1].statuses(clients[1]), [200]);
+    World::trade(&mut cores);
+    cores[0].send(server, OK);
+    assert_eq!(cores[0].statuses(clients[0]), [200]);
+    for (mut core, client) in cores.into_iter().zip(clients) {
+        core.end(client);
+        core.finish();
+    }
+}

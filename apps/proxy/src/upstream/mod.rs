@@ -9,6 +9,7 @@ mod maglev;
 mod place;
 mod schedule;
 mod server;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +23,12 @@ use weir_socket::Instant;
 use crate::slab::Key;
 use least::Least;
 use maglev::Maglev;
-use server::{Health, NEVER, share};
+use server::{Health, NEVER};
+use share::first_share;
 
 pub(crate) use maglev::{hash, mix};
 pub(crate) use server::Server;
+pub use share::{Offer, Trade};
 
 /// Pairs that random choice draws before it looks at all servers, and places that hashing tries.
 const DRAWS_MAX: u64 = 8;
@@ -59,6 +62,14 @@ pub(crate) struct Upstream {
     pub queued: u32,
     /// At most so many wait.
     pub queue_max: u32,
+    /// Servers of which other cores wish for a share.
+    wished: Vec<u16>,
+    /// The server that a share is wished of next.
+    next_wish: usize,
+    /// Whether our own requests had the last share that became idle.
+    is_our_turn: bool,
+    /// The core that a share was given to last.
+    last_given: u16,
 }
 
 /// How the next server is found.
@@ -85,7 +96,7 @@ impl Upstream {
     pub(crate) fn new(pool: &Pool, counter: usize, seed: u64, (core, cores): (usize, usize)) -> Self {
         let is_checked = pool.health.is_some();
         let servers = pool.servers.iter().enumerate().map(|(index, server)| {
-            let active_max = server.max_connections.map_or(u32::MAX, |max| share(max, core, cores));
+            let active_max = server.max_connections.map_or(u32::MAX, |max| first_share(max, core, cores));
             Server::new(server, counter + index, is_checked, active_max)
         });
         let servers: Box<[Server]> = servers.collect();
@@ -118,6 +129,10 @@ impl Upstream {
             queue: VecDeque::new(),
             queued: 0,
             queue_max: pool.queue_length.div_ceil(cores.max(1) as u32),
+            wished: Vec::new(),
+            next_wish: 0,
+            is_our_turn: false,
+            last_given: 0,
         };
         // Who is first among equals differs from core to core here too.
         for turn in 0..upstream.schedule.len() {
@@ -300,14 +315,14 @@ impl Upstream {
         self.reseed(index, now);
     }
 
-    /// An exchange with the server has ended. True: others wait for that.
+    /// An exchange with the server has ended. True: requests or other cores wait for that.
     #[inline]
     pub(crate) fn release(&mut self, index: u16, now: Instant) -> bool {
         if let Some(server) = self.server_mut(index) {
             server.active = server.active.saturating_sub(1);
         }
         self.reseed(index, now);
-        self.queued > 0
+        self.queued > 0 || !self.wished.is_empty()
     }
 
     /// A request goes to the pool.

@@ -26,6 +26,10 @@ pub(crate) struct Server {
     pub(super) active: u32,
     /// How many there may be.
     pub(super) active_max: u32,
+    /// A share was asked for and has not come.
+    pub(super) is_wished_for: bool,
+    /// The cores that wish for a share, one bit each.
+    pub(super) wishes: u64,
     /// 0 also for one that drains.
     pub(super) weight: u16,
     pub(super) is_backup: bool,
@@ -66,6 +70,8 @@ impl Server {
             down_until: if is_kept_out { NEVER } else { Instant::default() },
             active: 0,
             active_max,
+            is_wished_for: false,
+            wishes: 0,
             weight: if server.state == ServerState::Up { server.weight } else { 0 },
             is_backup: server.backup,
             state: server.state,
@@ -94,10 +100,4 @@ impl Server {
     pub(super) fn load(&self) -> u64 {
         (u64::from(self.active) << 16) / u64::from(self.weight.max(1))
     }
-}
-
-/// The part of `max` that core number `core` has: the parts of all cores are `max` together.
-pub(super) fn share(max: u32, core: usize, cores: usize) -> u32 {
-    let (core, cores) = (core as u32, cores.max(1) as u32);
-    max / cores + u32::from(core < max % cores)
 }

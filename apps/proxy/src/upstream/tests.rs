@@ -234,7 +234,7 @@ fn nobody_gets_more_than_it_may_have() {
 #[test]
 fn cores_share_what_a_server_may_have() {
     for (max, cores) in [(10, 4), (3, 4), (1, 1), (7, 2)] {
-        assert_eq!((0..cores).map(|core| share(max, core, cores)).sum::<u32>(), max);
+        assert_eq!((0..cores).map(|core| first_share(max, core, cores)).sum::<u32>(), max);
     }
 }
 
@@ -248,4 +248,48 @@ fn a_fifth_of_the_exchanges_may_be_sent_again() {
         upstream.spend_retry()
     });
     assert_eq!(granted.count(), 200);
+}
+
+/// Any number of cores that need shares at random: together they never have more than there is, and everybody gets one.
+#[test]
+fn shares_are_traded_and_never_made() {
+    for (max, cores) in [(1, 2), (1, 8), (3, 4), (10, 3)] {
+        let pool = pool(1, &format!("s0: max_connections = {max}"));
+        let mut all: Vec<Upstream> = (0..cores).map(|core| Upstream::new(&pool, 0, 0, (core, cores))).collect();
+        let mut mail: VecDeque<(usize, Offer)> = VecDeque::new();
+        let mut active = alloc::vec![0_u32; cores];
+        let mut served = alloc::vec![0; cores];
+        let mut random = 7;
+        for step in 0..20_000_u64 {
+            random = mix(random + step);
+            let mut core = random as usize % cores;
+            if random >> 33 & 1 == 0 {
+                if active[core] > 0 {
+                    active[core] -= 1;
+                    all[core].release(0, NOW);
+                }
+            } else if let Some((to, offer)) = mail.pop_front() {
+                core = to;
+                match offer {
+                    Offer::Wish(from) => all[to].hear_wish(0, from),
+                    Offer::Share => all[to].hear_share(0, NOW),
+                }
+            } else {
+                all[core].queued += 1;
+            }
+            while let Some((_, to)) = all[core].give_share(NOW) {
+                mail.push_back((to.into(), Offer::Share));
+            }
+            while all[core].queued > 0 && choose(&mut all[core], NOW).is_some() {
+                all[core].occupy(0, NOW);
+                all[core].queued -= 1;
+                (active[core], served[core]) = (active[core] + 1, served[core] + 1);
+            }
+            if all[core].queued > 0 && all[core].wish().is_some() {
+                mail.extend((0..cores).filter(|&other| other != core).map(|other| (other, Offer::Wish(core as u16))));
+            }
+            assert!(active.iter().sum::<u32>() <= max, "{active:?}");
+        }
+        assert!(served.iter().all(|&count| count > 100), "{max} for {cores}: {served:?}");
+    }
 }
