@@ -87,13 +87,12 @@ impl SynCache {
         Some(index)
     }
 
-    pub fn remove(&mut self, index: u32) -> HalfOpen {
+    pub fn remove(&mut self, index: u32) {
         self.dequeue(index);
         self.entries.release(index);
         if self.entries.len() == 0 {
             self.next = NEVER;
         }
-        self.entries[index]
     }
 
     /// The next entry whose SYN-ACK is due again; it waits for the next time from now on.

@@ -23,7 +23,7 @@ pub(crate) struct Listener {
 pub(crate) struct Listeners {
     entries: Vec<Listener>,
     /// Port and address of those in use, in order, and their places.
-    index: Vec<(u16, [u32; 4], u16)>,
+    index: Vec<(u16, u128, u16)>,
     len_max: usize,
 }
 
@@ -59,7 +59,7 @@ impl Listeners {
             Some(entry) => *entry = listener,
             None => self.entries.push(listener),
         }
-        self.index.insert(at, (local.port(), address.to_words(), place as u16));
+        self.index.insert(at, (local.port(), address.to_bits(), place as u16));
         Ok(ListenerId(u32::from(generation) << 16 | place as u32))
     }
 
@@ -102,6 +102,6 @@ impl Listeners {
     }
 
     fn search(&self, port: u16, address: Address) -> Result<usize, usize> {
-        self.index.binary_search_by_key(&(port, address.to_words()), |&(port, words, _)| (port, words))
+        self.index.binary_search_by_key(&(port, address.to_bits()), |&(port, address, _)| (port, address))
     }
 }

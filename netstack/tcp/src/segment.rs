@@ -83,7 +83,7 @@ pub(crate) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
 }
 
 /// Where a received segment comes from and whom it is for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     pub tuple: Tuple,
     /// The tuple's hash in the flow table.
@@ -150,7 +150,7 @@ impl Segment {
         self.window = u16::from_be_bytes([fixed[14], fixed[15]]);
         let options = packet.get(HEADER_BYTES..header_len).ok_or(SegmentError::Truncated)?;
         self.options.read(options).ok_or(SegmentError::Option)?;
-        if origin.checksum == ChecksumStatus::Unverified && !is_intact(&origin.tuple, &mut packet) {
+        if origin.checksum == ChecksumStatus::Unverified && !is_intact(origin.tuple.address_sum(), &mut packet) {
             return Err(SegmentError::Checksum);
         }
         let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
@@ -202,8 +202,8 @@ impl Segment {
 }
 
 /// Verifies the checksum over all buffers of the segment.
-pub(crate) fn is_intact(tuple: &Tuple, packet: &mut Packet) -> bool {
-    let mut checksum = Checksum::pseudo_header(tuple.address_sum(), packet.frame_len());
+pub(crate) fn is_intact(address_sum: u32, packet: &mut Packet) -> bool {
+    let mut checksum = Checksum::pseudo_header(address_sum, packet.frame_len());
     checksum.add(packet);
     let mut rest = packet.take_rest();
     while let Some(mut part) = rest {

@@ -87,6 +87,17 @@ impl Span {
     pub const fn ns(self) -> u64 {
         (self.0 as u64) << SPAN_BITS
     }
+
+    /// For sums and averages.
+    #[inline(always)]
+    pub const fn units(self) -> u32 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub const fn from_units(units: u32) -> Self {
+        Self(units)
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,17 @@ use crate::segment::HEADER_BYTES;
 
 /// An address of either family in 16 bytes; IPv4 in its mapped form (`::ffff:a.b.c.d`), which never comes from the wire
 /// (the engine drops it as a martian). Words are in memory order, as on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Eq, Default)]
 pub(crate) struct Address([u32; 4]);
+
+/// In registers: what is derived compares memory, and a segment's addresses would be written there for it.
+impl PartialEq for Address {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let ([a, b], [c, d]) = (self.halves(), other.halves());
+        (a ^ c) | (b ^ d) == 0
+    }
+}
 
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
@@ -44,8 +53,10 @@ impl Address {
     }
 
     /// For an ordered table of addresses.
-    pub fn to_words(self) -> [u32; 4] {
-        self.0
+    #[inline(always)]
+    pub fn to_bits(self) -> u128 {
+        let [a, b] = self.halves().map(u128::from);
+        a | b << 64
     }
 
     #[inline(always)]
@@ -96,9 +107,10 @@ impl Tuple {
     pub fn of_received(inbound: &Inbound, header: &[u8; HEADER_BYTES]) -> Option<Self> {
         let local_port = u16::from_be_bytes([header[2], header[3]]);
         let remote_port = u16::from_be_bytes([header[0], header[1]]);
-        let remote = Address::from(inbound.source);
-        let is_martian = local_port == 0 || remote_port == 0 || (inbound.source.is_ipv6() && remote.is_v4());
-        (!is_martian).then(|| Self { local: inbound.destination.into(), remote, local_port, remote_port })
+        let (local, remote) = (inbound.destination.into(), Address::from(inbound.source));
+        let is_mapped = inbound.source.is_ipv6() && remote.is_v4();
+        let is_martian = local_port == 0 || remote_port == 0 || is_mapped;
+        (!is_martian).then_some(Self { local, remote, local_port, remote_port })
     }
 
     pub fn local(&self) -> SocketAddr {

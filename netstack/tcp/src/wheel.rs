@@ -4,6 +4,7 @@
 //! its earliest deadline; the deadlines themselves stand in the flow. An entry that fires too early, because a deadline was
 //! moved back meanwhile, is armed again: so acknowledgements, which move deadlines all the time, never touch the wheel.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use weir_socket::Instant;
@@ -57,7 +58,7 @@ pub(crate) struct Wheel {
     len: u32,
     heads: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
-    nodes: Vec<Vec<Node>>,
+    nodes: Vec<Box<[Node; BLOCK_LEN]>>,
 }
 
 const BLOCK_LEN: usize = 256;
@@ -82,7 +83,7 @@ impl Wheel {
             block.try_reserve_exact(BLOCK_LEN).ok()?;
             block.resize(BLOCK_LEN, IDLE);
             self.nodes.try_reserve(1).ok()?;
-            self.nodes.push(block);
+            self.nodes.push(block.try_into().ok()?);
         }
         Some(())
     }

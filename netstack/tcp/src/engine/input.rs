@@ -39,9 +39,9 @@ impl Engine {
         };
         let hash = self.hash(&tuple);
         let Inbound { next_hop, ecn, checksum, packet, .. } = inbound;
-        let origin = Origin { tuple, hash, next_hop, ecn, checksum };
-        if let Err(packet) = self.handle_predicted(&origin, packet) {
-            self.handle_any(&origin, packet);
+        let origin = |tuple| Origin { tuple, hash, next_hop, ecn, checksum };
+        if let Err(packet) = self.handle_predicted(&origin(tuple), packet) {
+            self.handle_any(&origin(tuple), packet);
         }
     }
 
@@ -59,7 +59,7 @@ impl Engine {
         if self.shared.pressure >= Pressure::Critical {
             return Err(packet);
         }
-        if origin.checksum == ChecksumStatus::Unverified && !is_intact(&origin.tuple, &mut packet) {
+        if origin.checksum == ChecksumStatus::Unverified && !is_intact(slot.common.address_sum, &mut packet) {
             self.count_malformed(SegmentError::Checksum);
             return Ok(());
         }
@@ -141,11 +141,15 @@ impl Engine {
             round_trip_ns,
             retransmitted: round_trip_ns.is_none(),
             queue: core::mem::take(&mut opening.queue),
-            fin_queued: opening.fin_queued,
             refused: opening.refused,
         };
+        let fin_queued = opening.fin_queued;
         self.shared.transition(Some(opening.state()), None);
-        let mut open = Open::new(handshake, opened, &mut self.shared);
+        slot.state = State::Open(Open::new(handshake, opened, &mut self.shared));
+        let State::Open(open) = &mut slot.state else { return };
+        if fin_queued {
+            open.shutdown(&mut self.shared);
+        }
         slot.common.timers.loss = crate::time::NEVER;
         slot.common.pending |= weir_socket::Readiness::WRITABLE;
         open.acknowledge_handshake(&mut slot.common, &self.shared);
@@ -154,15 +158,15 @@ impl Engine {
             true => open.handle_segment(segment, &mut slot.common, &mut self.shared),
             false => Outcome::Keep,
         };
-        slot.state = State::Open(open);
         self.conclude(index, outcome);
     }
 
     /// SYN-RECEIVED of a passive open.
     fn segment_for_half_open(&mut self, index: u32, segment: &mut Segment) {
-        let mut half_open = *self.half_open.get(index);
+        let half_open = self.half_open.get_mut(index);
+        half_open.next_hop = segment.next_hop;
+        let mut half_open = *half_open;
         let HalfOpen { handshake, tuple, .. } = half_open;
-        self.half_open.get_mut(index).next_hop = segment.next_hop;
         let (nxt, window) = (handshake.irs + 1, u32::from(syn_window(&self.shared.limits)));
         if segment.flags.has(Flags::SYN) && segment.seq == handshake.irs && !segment.flags.has(Flags::RST) {
             self.shared.count(Counter::SynAckRetransmitted);
@@ -198,13 +202,13 @@ impl Engine {
             return self.shared.count(Counter::NoAck);
         }
         if segment.ack == handshake.iss + 1 {
-            return self.establish_passive(Some(index), half_open, segment);
+            return self.establish_passive(Some(index), &mut half_open, segment);
         }
         // A SYN that came twice may have been answered with a cookie first, and from memory later.
         match self.cookies.open(segment, &tuple, &self.shared.secrets, self.shared.now) {
             Some(handshake) => {
                 half_open.handshake = handshake;
-                self.establish_passive(Some(index), half_open, segment);
+                self.establish_passive(Some(index), &mut half_open, segment);
             }
             None if self.cookies.are_in_use(self.shared.now) => self.shared.count(Counter::SynCookiesFailed),
             None => {
@@ -215,7 +219,7 @@ impl Engine {
     }
 
     /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
-    fn establish_passive(&mut self, index: Option<u32>, mut half_open: HalfOpen, segment: &mut Segment) {
+    fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
         let accept_queue_max = self.shared.config.accept_queue_max;
         let Some(listener) = self.listeners.get_mut(half_open.listener) else {
             if let Some(index) = index {
@@ -248,14 +252,15 @@ impl Engine {
             round_trip_ns: is_measured.then(|| self.shared.now.since_ns(half_open.sent_at)),
             retransmitted: half_open.retries > 0,
             queue: SendQueue::default(),
-            fin_queued: false,
             refused: false,
         };
-        let mut open = Open::new(&half_open.handshake, opened, &mut self.shared);
-        let mut common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
-        open.arm_idle(&mut common, &self.shared);
-        common.listener = Some(half_open.listener);
-        self.occupy(slot, common, State::Open(open));
+        let flow = &mut self.flows[slot];
+        flow.occupy(Common::new(half_open.tuple, half_open.hash, segment.next_hop));
+        flow.common.listener = Some(half_open.listener);
+        flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
+        if let State::Open(open) = &mut flow.state {
+            open.arm_idle(&mut flow.common, &self.shared);
+        }
         self.shared.count(Counter::PassiveOpens);
         self.queue_for_accept(half_open.listener, slot);
         self.settle(slot);
@@ -275,8 +280,9 @@ impl Engine {
     }
 
     fn forget_half_open(&mut self, index: u32) {
-        let half_open = self.half_open.remove(index);
-        self.demux.remove(half_open.hash, Target::HalfOpen(index));
+        let hash = self.half_open.get(index).hash;
+        self.half_open.remove(index);
+        self.demux.remove(hash, Target::HalfOpen(index));
     }
 
     /// LISTEN and CLOSED (3.10.7.2 and 3.10.7.1). `after` is the TIME-WAIT record that a SYN replaces.
@@ -314,8 +320,8 @@ impl Engine {
             return self.reset_stray(Reply::reset(origin.tuple, segment));
         };
         self.shared.count(Counter::SynCookiesReceived);
-        let half_open = HalfOpen::new(origin, listener, handshake, self.shared.now);
-        self.establish_passive(None, half_open, segment);
+        let mut half_open = HalfOpen::new(origin, listener, handshake, self.shared.now);
+        self.establish_passive(None, &mut half_open, segment);
     }
 
     /// Third step of LISTEN.

@@ -27,7 +27,6 @@ use crate::reply::{Replies, Reply};
 use crate::segment::Flags;
 use crate::shared::Shared;
 use crate::slab::Slab;
-use crate::time::NEVER;
 use crate::time_wait::TimeWaits;
 use crate::transitions::Transitions;
 use crate::tuple::Tuple;
@@ -185,7 +184,9 @@ impl Engine {
             self.flows.release(index);
             return None;
         }
-        self.occupy(index, common, state);
+        let slot = &mut self.flows[index];
+        slot.occupy(common);
+        slot.state = state;
         Some(index)
     }
 
@@ -196,13 +197,6 @@ impl Engine {
             return None;
         }
         Some(index)
-    }
-
-    fn occupy(&mut self, index: u32, common: Common, state: State) {
-        let slot = &mut self.flows[index];
-        slot.common = common;
-        slot.state = state;
-        slot.armed = NEVER;
     }
 
     fn id(&self, index: u32) -> FlowId {

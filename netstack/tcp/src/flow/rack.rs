@@ -2,6 +2,7 @@
 
 use weir_socket::Instant;
 
+use super::rtt::RttEstimator;
 use super::scoreboard::{Record, Records, Scoreboard, Transmission};
 use crate::seq::SeqNumber;
 use crate::time::{Nanoseconds, Span};
@@ -46,10 +47,10 @@ impl Rack {
     /// Steps 1 to 3: a segment was delivered. `echoed_ns` is the time of our transmission that the peer echoes, when that
     /// is known, to tell a delivered retransmission from its delivered original.
     #[inline]
-    pub fn delivered(&mut self, record: &Record, now: Instant, min_rtt_ns: u64, is_echo_older: bool) {
+    pub fn delivered(&mut self, record: &Record, now: Instant, rtt: &RttEstimator, is_echo_older: bool) {
         let end = record.end();
         let rtt_ns = now.since_ns(record.sent_at);
-        if record.retransmitted && (is_echo_older || rtt_ns < min_rtt_ns) {
+        if record.retransmitted && (is_echo_older || rtt_ns < rtt.min_ns().unwrap_or(0)) {
             return;
         }
         if end > self.fack {

@@ -16,9 +16,12 @@ const BACKOFF_MAX: u8 = 12;
 const MIN_WINDOW_NS: u64 = 300 * SECOND_NS;
 
 /// One unit: a smoothed round trip that was measured is not 0.
-const SRTT_MIN_NS: u64 = 16;
+const SRTT_MIN: u32 = 1;
+/// The limits in units.
+const MARGIN_MIN: u64 = Span::from_ns(MARGIN_MIN_NS).units() as u64;
+const RTO_MAX: u64 = Span::from_ns(RTO_MAX_NS).units() as u64;
 
-const _: () = assert!(Span::from_ns(SRTT_MIN_NS).ns() > 0 && Span::from_ns(RTO_MAX_NS).ns() == RTO_MAX_NS);
+const _: () = assert!(Span::from_ns(RTO_MAX_NS).ns() == RTO_MAX_NS);
 const _: () = assert!(MARGIN_MIN_NS << BACKOFF_MAX > RTO_MAX_NS);
 
 #[derive(Debug, Clone, Copy)]
@@ -51,20 +54,22 @@ impl RttEstimator {
     #[inline(always)]
     pub fn sample(&mut self, rtt_ns: u64, now: Instant) {
         let rtt = Span::from_ns(rtt_ns);
-        let (mut srtt_ns, mut rttvar_ns) = (self.srtt.ns(), self.rttvar.ns());
-        if srtt_ns == 0 {
-            srtt_ns = rtt_ns;
-            rttvar_ns = rtt_ns / 2;
+        // In units of a span: nothing is saturated or shifted on the way.
+        let (units, mut srtt, mut rttvar) = (rtt.units(), self.srtt.units(), self.rttvar.units());
+        if srtt == 0 {
+            srtt = units;
+            rttvar = units / 2;
         } else {
-            let deviation = srtt_ns.abs_diff(rtt_ns);
-            rttvar_ns = rttvar_ns - rttvar_ns / 4 + deviation / 4;
-            srtt_ns = srtt_ns - srtt_ns / 8 + rtt_ns / 8;
+            let deviation = srtt.abs_diff(units);
+            rttvar = rttvar - rttvar / 4 + deviation / 4;
+            srtt = srtt - srtt / 8 + units / 8;
         }
-        (self.srtt, self.rttvar) = (Span::from_ns(srtt_ns.max(SRTT_MIN_NS)), Span::from_ns(rttvar_ns));
+        (self.srtt, self.rttvar) = (Span::from_units(srtt.max(SRTT_MIN)), Span::from_units(rttvar));
         if rtt <= self.min || self.min_at.age_ns(now) > MIN_WINDOW_NS {
             (self.min, self.min_at) = (rtt, LongStamp::new(now));
         }
-        self.rto = Span::from_ns((srtt_ns + (4 * rttvar_ns).max(MARGIN_MIN_NS)).min(RTO_MAX_NS));
+        let rto = u64::from(srtt) + (4 * u64::from(rttvar)).max(MARGIN_MIN);
+        self.rto = Span::from_units(rto.min(RTO_MAX) as u32);
         self.backoff = 0;
     }
 

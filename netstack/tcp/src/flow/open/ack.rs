@@ -2,14 +2,15 @@
 
 use weir_socket::{Instant, Readiness};
 
-use super::{Common, Fin, LossTimer, Open};
+use super::{Common, FRto, Fin, LossTimer, Open};
 use crate::congestion::Acked;
 use crate::counters::Counter;
 use crate::flow::rack::{Circumstances, Rack};
 use crate::flow::recovery::{Phase, Report};
+use crate::flow::rtt::RttEstimator;
 use crate::flow::scoreboard::{Delivery, Record};
 use crate::options::{SackBlocks, Timestamp};
-use crate::segment::{Flags, Plain, Segment};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
@@ -26,7 +27,7 @@ const PROBE_TIMEOUT_MIN_NS: u64 = 2 * MILLISECOND_NS;
 struct Tally<'a> {
     rack: &'a mut Rack,
     now: Instant,
-    min_rtt_ns: u64,
+    rtt: &'a RttEstimator,
     /// The timestamp that the segment echoes, and the offset of ours.
     echo: Option<SeqNumber>,
     timestamp_offset: u32,
@@ -49,7 +50,7 @@ impl Delivery for Tally<'_> {
         self.bytes += record.len;
         let sent = || SeqNumber(Shared::timestamp_clock(record.sent_at, self.timestamp_offset));
         let is_echo_older = record.retransmitted && self.echo.is_some_and(|echo| echo < sent());
-        self.rack.delivered(record, self.now, self.min_rtt_ns, is_echo_older);
+        self.rack.delivered(record, self.now, self.rtt, is_echo_older);
         if !record.retransmitted {
             self.rtt_ns = Some(self.now.since_ns(record.sent_at));
         }
@@ -66,17 +67,41 @@ impl Delivery for Tally<'_> {
 }
 
 impl Open {
-    /// The usual case: `una` advances, and nothing was lost or came out of order before.
+    /// Whether nothing that was sent is lost, reported out of order, or suspected of it. One condition, and one jump.
     #[inline(always)]
-    pub(super) fn advance_una(&mut self, plain: &Plain, common: &mut Common, shared: &mut Shared) {
+    pub(super) fn sends_in_good_order(&self) -> bool {
+        let is_calm = (self.recovery.phase() == Phase::Open) & (self.f_rto == FRto::Off);
+        is_calm & (self.sent.sacked_bytes() | self.recovery.dup_acks() == 0)
+    }
+
+    /// The usual case: `una` advances, and what was sent is in good order.
+    #[inline(always)]
+    pub(super) fn advance_una(
+        &mut self,
+        ack: SeqNumber,
+        timestamp: Option<Timestamp>,
+        common: &mut Common,
+        shared: &mut Shared,
+    ) {
         let in_flight = self.in_flight();
-        let delivered = self.take_acknowledged(plain.ack, plain.timestamp, None, common, shared);
+        let delivered = self.take_acknowledged(ack, timestamp, None, common, shared);
         self.grow_window(delivered, in_flight, shared);
         self.restart_loss_timer(common, shared);
     }
 
     /// Any acknowledgement.
     pub(super) fn process_ack(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+        let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
+        if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
+            self.update_window(segment.seq, segment.ack, segment.window);
+            return self.advance_una(segment.ack, segment.options.timestamp, common, shared);
+        }
+        self.process_any_ack(segment, common, shared);
+    }
+
+    /// An acknowledgement that repeats itself, or comes while not everything is in good order.
+    #[inline(never)]
+    fn process_any_ack(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
         let in_flight = self.in_flight();
         let is_duplicate = self.is_duplicate(segment);
         self.update_window(segment.seq, segment.ack, segment.window);
@@ -135,7 +160,7 @@ impl Open {
         let mut tally = Tally {
             rack: &mut self.rack,
             now: shared.now,
-            min_rtt_ns: self.rtt.min_ns().unwrap_or(0),
+            rtt: &self.rtt,
             echo: timestamp.map(|timestamp| SeqNumber(timestamp.echo)),
             timestamp_offset: self.timestamp_offset,
             bytes: 0,

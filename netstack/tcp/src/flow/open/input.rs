@@ -6,7 +6,6 @@ use weir_socket::CloseReason;
 
 use super::{Acknowledge, Common, Open, Outcome};
 use crate::counters::{Counter, FlowState};
-use crate::flow::recovery::Phase;
 use crate::link::Ecn;
 use crate::options::Timestamp;
 use crate::segment::{Flags, Plain, Segment};
@@ -40,8 +39,7 @@ impl Open {
             && plain.len <= self.rcv.edge - self.rcv.nxt
             && plain.ack - self.snd.una <= self.snd.nxt - self.snd.una
             && timestamp_fits
-            && self.recovery.phase() == Phase::Open
-            && self.sent.sacked_bytes() == 0
+            && self.sends_in_good_order()
             && self.reassembly.is_empty()
             && self.rcv.fin.is_none()
             && !self.orphaned
@@ -56,7 +54,7 @@ impl Open {
         self.note_timestamp(plain.seq, plain.timestamp, shared);
         self.update_window(plain.seq, plain.ack, plain.window);
         if plain.ack != self.snd.una {
-            self.advance_una(plain, common, shared);
+            self.advance_una(plain.ack, plain.timestamp, common, shared);
         } else if self.queue.unsent_len() > 0 {
             common.output = true;
         }

@@ -185,13 +185,14 @@ pub(crate) struct Opened {
     pub round_trip_ns: Option<u64>,
     pub retransmitted: bool,
     pub queue: SendQueue,
-    pub fin_queued: bool,
     pub refused: bool,
 }
 
 impl Open {
-    /// A flow that becomes ESTABLISHED now.
+    /// A flow that becomes ESTABLISHED now. Inlined, so that it is written to its slot and nowhere else.
+    #[inline(always)]
     pub fn new(handshake: &Handshake, opened: Opened, shared: &mut Shared) -> Self {
+        shared.transition(None, Some(FlowState::Established));
         let limits = &shared.limits;
         let (scale_in, scale_out) = match handshake.peer_scale {
             Some(shift) => (shift, limits.window_scale),
@@ -206,7 +207,7 @@ impl Open {
             None => {}
         }
         let (una, nxt, now) = (handshake.iss + 1, handshake.irs + 1, Stamp::new(shared.now));
-        let mut open = Self {
+        Self {
             state: FlowState::Established,
             negotiated: handshake.negotiated,
             fin: Fin::None,
@@ -259,12 +260,7 @@ impl Open {
             // An unacceptable segment that comes at once is answered.
             refused_at: Stamp::new(Instant::from_nanos(shared.now.as_nanos().wrapping_sub(AGE_MAX_NS))),
             keepalive_probes: 0,
-        };
-        shared.transition(None, Some(FlowState::Established));
-        if opened.fin_queued {
-            open.shutdown(shared);
         }
-        open
     }
 
     /// Whether `seq` belongs to something that is on its way: an ICMP error that quotes it is not made up blindly.
