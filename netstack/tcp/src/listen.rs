@@ -91,13 +91,23 @@ impl Listeners {
     /// Who listens for a flow with this local end: the exact address comes before the unspecified one.
     #[inline]
     pub fn find(&self, tuple: &Tuple) -> Option<ListenerId> {
-        let any: core::net::IpAddr = if tuple.local.is_v4() {
-            core::net::Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            core::net::Ipv6Addr::UNSPECIFIED.into()
-        };
-        let at = self.search(tuple.local_port, tuple.local).or_else(|_| self.search(tuple.local_port, any.into()));
-        let place = self.index[at.ok()?].2;
+        let (exact, any) = (tuple.local.to_bits(), tuple.local.any().to_bits());
+        let first = self.index.partition_point(|&(port, ..)| port < tuple.local_port);
+        let mut found = None;
+        // As many as we have addresses, at most.
+        for &(port, address, place) in self.index.get(first..)? {
+            if port != tuple.local_port {
+                break;
+            }
+            if address == exact {
+                found = Some(place);
+                break;
+            }
+            if address == any {
+                found = Some(place);
+            }
+        }
+        let place = found?;
         Some(ListenerId(u32::from(self.entries[usize::from(place)].generation) << 16 | u32::from(place)))
     }
 

@@ -33,6 +33,12 @@ impl Address {
         Ipv4Addr::from(self.0[3].to_ne_bytes())
     }
 
+    /// The unspecified address of the same family.
+    #[inline(always)]
+    pub fn any(self) -> Self {
+        if self.is_v4() { Self([0, 0, MAPPED, 0]) } else { Self([0; 4]) }
+    }
+
     #[inline(always)]
     pub fn to_ip(self) -> IpAddr {
         if self.is_v4() {

@@ -255,7 +255,7 @@ impl Engine {
             refused: false,
         };
         let flow = &mut self.flows[slot];
-        flow.occupy(Common::new(half_open.tuple, half_open.hash, segment.next_hop));
+        flow.common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
         flow.common.listener = Some(half_open.listener);
         flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
         if let State::Open(open) = &mut flow.state {

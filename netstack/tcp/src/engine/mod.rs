@@ -185,7 +185,7 @@ impl Engine {
             return None;
         }
         let slot = &mut self.flows[index];
-        slot.occupy(common);
+        slot.common = common;
         slot.state = state;
         Some(index)
     }
@@ -311,7 +311,6 @@ impl Engine {
         slot.common.pending = Readiness::NONE;
         slot.common.is_held = false;
         slot.common.output = false;
-        self.agenda.wheel.disarm(index);
         self.flows.release(index);
     }
 

@@ -29,7 +29,9 @@ impl Engine {
 
     #[inline(always)]
     fn earliest(&self) -> Instant {
-        let flows = self.agenda.wheel.next_deadline().min(self.agenda.unresolved_due);
+        // What flows that are gone left on the wheel wakes nobody while there is none.
+        let wheel = if self.flows.len() == 0 { NEVER } else { self.agenda.wheel.next_deadline() };
+        let flows = wheel.min(self.agenda.unresolved_due);
         flows.min(self.half_open.next_deadline()).min(self.time_waits.next_deadline())
     }
 

@@ -28,7 +28,6 @@ use open::Open;
 use opening::Opening;
 
 /// An entry of the flow table.
-#[derive(Default)]
 pub(crate) struct Slot {
     /// Which use of the slot this is. It advances when the application gives the flow back, which makes its id stale while
     /// the flow itself may go on.
@@ -41,16 +40,22 @@ pub(crate) struct Slot {
     pub is_reordered: bool,
     /// In a queue of flows that have something to send.
     pub queued: Queued,
-    /// What the timer wheel is armed for.
+    /// What the timer wheel is armed for. It stays so when a flow ends: the next one in the slot has its deadlines later, as a
+    /// rule, and a slot whose flows come and go stands on the wheel once, as one whose deadline moves does.
     pub armed: Instant,
 }
 
-impl Slot {
-    /// A flow takes the slot; its state follows.
-    #[inline(always)]
-    pub fn occupy(&mut self, common: Common) {
-        self.common = common;
-        self.armed = NEVER;
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            common: Common::default(),
+            state: State::default(),
+            is_event_queued: false,
+            is_reordered: false,
+            queued: Queued::default(),
+            armed: NEVER,
+        }
     }
 }
 
