@@ -37,6 +37,36 @@ impl Open {
         link: &mut L,
     ) -> Result<bool, Blocked> {
         common.output = false;
+        let unsent = self.queue.unsent_len();
+        if !self.is_short_answer(unsent) || !shared.records.has_room() {
+            return self.transmit_any(common, shared, link);
+        }
+        self.restart_after_idle(0, shared);
+        self.send_new(unsent, false, common, shared, link)?;
+        if self.acknowledge == Acknowledge::Now || self.queue.unsent_len() > 0 {
+            return self.transmit_any(common, shared, link);
+        }
+        Ok(false)
+    }
+
+    /// Whether all that is to be sent are a few bytes, on a flow where nothing is on its way and nothing else is to be done: then
+    /// neither windows nor Nagle nor anything that was lost can be in their way.
+    #[inline(always)]
+    fn is_short_answer(&self, len: u32) -> bool {
+        let is_alone = (self.snd.nxt.0 ^ self.snd.una.0) | (self.snd.search ^ NONE) == 0;
+        let is_quiet = (self.fin == Fin::None) & self.probe.is_none() & (self.snd.path_mtu != 0);
+        let limit = COPY_BYTES.min(self.snd.mss).min(self.snd.wnd).min(self.congestion.cwnd);
+        is_alone && is_quiet && len.wrapping_sub(1) < limit
+    }
+
+    /// Anything that is due.
+    #[inline(never)]
+    fn transmit_any<L: Link>(
+        &mut self,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
         if self.snd.path_mtu == 0 {
             self.ask_path(common, shared, link);
         }
