@@ -206,6 +206,19 @@ impl Scoreboard {
         (self.lost.first != NONE).then_some(self.lost.first)
     }
 
+    /// The record that is the only one, and outstanding.
+    #[inline(always)]
+    pub fn sole(&self) -> Option<u32> {
+        (self.head == self.tail && self.head == self.outstanding.first && self.head != NONE).then_some(self.head)
+    }
+
+    /// Takes [`Self::sole`] away: the peer has it.
+    #[inline(always)]
+    pub fn take_sole(&mut self, records: &mut Records, index: u32) {
+        (self.head, self.tail, self.hint, self.outstanding) = (NONE, NONE, NONE, Queue::default());
+        records.release(index);
+    }
+
     /// The record with the lowest sequence number.
     pub fn first(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)

@@ -120,6 +120,20 @@ impl SendQueue {
         }
     }
 
+    /// Whether all that is queued is one chunk of `len` bytes, and sent.
+    #[inline(always)]
+    pub fn is_one_chunk_sent(&self, len: u32) -> bool {
+        self.head == self.tail && self.len == len && self.unsent_len | self.skip == 0
+    }
+
+    /// Gives up the only chunk.
+    #[inline(always)]
+    pub fn take_sole(&mut self, nodes: &mut Chunks) {
+        let (chunk, _) = nodes.take(self.head);
+        *self = Self::default();
+        drop(chunk);
+    }
+
     /// Gives up everything.
     pub fn clear(&mut self, nodes: &mut Chunks) {
         while self.head != NONE {

@@ -74,8 +74,32 @@ impl Open {
         is_calm & (self.sent.sacked_bytes() | self.recovery.dup_acks() == 0)
     }
 
-    /// The usual case: `una` advances, and what was sent is in good order.
+    /// The most usual case: the acknowledgement is of all that was sent, and that was one segment of one chunk, sent once. What
+    /// [`Self::advance_una`] does comes down to this then. False, and nothing is done, when it is another case.
     #[inline(always)]
+    pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
+        let has_duties = self.refused | (self.fin != Fin::None) | self.tail_probe.is_some() | (self.snd.search != NONE);
+        let Some(index) = self.sent.sole() else { return false };
+        let record = &shared.records[index];
+        let len = record.len;
+        if has_duties || record.end() != ack || record.retransmitted || !self.queue.is_one_chunk_sent(len) {
+            return false;
+        }
+        let (rtt_ns, in_flight) = (shared.now.since_ns(record.sent_at), len);
+        self.rack.delivered(record, shared.now, &self.rtt, false);
+        self.rtt.sample(rtt_ns, shared.now);
+        self.sent.take_sole(&mut shared.records, index);
+        self.queue.take_sole(&mut shared.chunks);
+        shared.gauges.send_queued -= u64::from(len);
+        self.snd.una = ack;
+        self.stalled_since = Stamp::new(shared.now);
+        self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, in_flight, shared);
+        common.timers.loss = NEVER;
+        true
+    }
+
+    /// The usual case: `una` advances, and what was sent is in good order.
+    #[inline(never)]
     pub(super) fn advance_una(
         &mut self,
         ack: SeqNumber,

@@ -54,7 +54,9 @@ impl Open {
         self.note_timestamp(plain.seq, plain.timestamp, shared);
         self.update_window(plain.seq, plain.ack, plain.window);
         if plain.ack != self.snd.una {
-            self.advance_una(plain.ack, plain.timestamp, common, shared);
+            if !self.settle_answer(plain.ack, common, shared) {
+                self.advance_una(plain.ack, plain.timestamp, common, shared);
+            }
         } else if self.queue.unsent_len() > 0 {
             common.output = true;
         }
