@@ -4,7 +4,7 @@ use weir_packet::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Packet, RangeError};
 
 use crate::checksum::Checksum;
 use crate::counters::Counter;
-use crate::flow::send_queue::{Chunks, Cursor, Pieces};
+use crate::flow::send_queue::{Chunks, Cursor, Pieces, copy_out};
 use crate::link::{Ecn, EmitError, Link, NextHop, Outbound};
 use crate::options::{Layout, OutOptions, TIMESTAMP_BYTES, Timestamp};
 use crate::segment::{Flags, HEADER_BYTES};
@@ -136,6 +136,22 @@ pub(crate) fn emit_copied<L: Link>(
     write_plain(&mut head, route.tuple, header)?;
     head.extend_from_slice(bytes)?;
     emit_head(link, (route, header.ecn), head, (core::iter::empty(), 0))
+}
+
+/// As [`emit_copied`], with the next `len` bytes of the queue, in however many chunks they lie. Answers the place behind them.
+#[inline(always)]
+pub(crate) fn emit_gathered<L: Link>(
+    link: &mut L,
+    shared: &Shared,
+    route: Route<'_>,
+    header: &PlainHeader,
+    (at, len): (Cursor, u32),
+) -> Result<Cursor, Blocked> {
+    let mut head = new_head(link, shared, 1)?;
+    write_plain(&mut head, route.tuple, header)?;
+    let after = copy_out(&shared.chunks, at, head.extend(len as usize)?);
+    emit_head(link, (route, header.ecn), head, (core::iter::empty(), 0))?;
+    Ok(after)
 }
 
 /// Sends a segment with payload.

@@ -120,24 +120,19 @@ impl SendQueue {
         }
     }
 
-    /// Whether all that is queued is one chunk of `len` bytes, and sent.
+    /// Whether all that is queued are `len` bytes, and sent.
     #[inline(always)]
-    pub fn is_one_chunk_sent(&self, len: u32) -> bool {
-        self.head == self.tail && self.len == len && self.unsent_len | self.skip == 0
-    }
-
-    /// Gives up the only chunk.
-    #[inline(always)]
-    pub fn take_sole(&mut self, nodes: &mut Chunks) {
-        let (chunk, _) = nodes.take(self.head);
-        *self = Self::default();
-        drop(chunk);
+    pub fn is_sent_whole(&self, len: u32) -> bool {
+        self.len == len && self.unsent_len | self.skip == 0
     }
 
     /// Gives up everything.
+    #[inline(always)]
     pub fn clear(&mut self, nodes: &mut Chunks) {
         while self.head != NONE {
-            self.pop(nodes);
+            let (chunk, next) = nodes.take(self.head);
+            self.head = next;
+            drop(chunk);
         }
         *self = Self::default();
     }
@@ -166,6 +161,23 @@ pub(crate) fn contiguous(nodes: &Chunks, at: Cursor, len: u32) -> Option<(&[u8],
         Cursor { node: next, offset: 0 }
     };
     Some((bytes, after))
+}
+
+/// Copies the bytes from `at` on, as many as there are places, and answers the place behind them.
+#[inline(always)]
+pub(crate) fn copy_out(nodes: &Chunks, at: Cursor, mut places: &mut [u8]) -> Cursor {
+    let Cursor { mut node, mut offset } = at;
+    while !places.is_empty() && node != NONE {
+        let (chunk, next) = nodes.with_next(node);
+        let rest = chunk.as_deref().and_then(|bytes| bytes.get(offset as usize..)).unwrap_or_default();
+        let len = rest.len().min(places.len());
+        let (front, behind) = places.split_at_mut(len);
+        front.copy_from_slice(&rest[..len]);
+        places = behind;
+        (node, offset) = if len < rest.len() { (node, offset + len as u32) } else { (next, 0) };
+    }
+    debug_assert!(places.is_empty(), "a queue holds what it counts");
+    Cursor { node, offset }
 }
 
 /// The place `len` bytes after `at`. It never lies at the end of a chunk: there it is the next chunk's beginning.

@@ -74,7 +74,7 @@ impl Open {
         is_calm & (self.sent.sacked_bytes() | self.recovery.dup_acks() == 0)
     }
 
-    /// The most usual case: the acknowledgement is of all that was sent, and that was one segment of one chunk, sent once. What
+    /// The most usual case: the acknowledgement is of all that was sent, and that was one segment, sent once. What
     /// [`Self::advance_una`] does comes down to this then. False, and nothing is done, when it is another case.
     #[inline(always)]
     pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
@@ -82,14 +82,14 @@ impl Open {
         let Some(index) = self.sent.sole() else { return false };
         let record = &shared.records[index];
         let len = record.len;
-        if has_duties || record.end() != ack || record.retransmitted || !self.queue.is_one_chunk_sent(len) {
+        if has_duties || record.end() != ack || record.retransmitted || !self.queue.is_sent_whole(len) {
             return false;
         }
         let (rtt_ns, in_flight) = (shared.now.since_ns(record.sent_at), len);
         self.rack.delivered(record, shared.now, &self.rtt, false);
         self.rtt.sample(rtt_ns, shared.now);
         self.sent.take_sole(&mut shared.records, index);
-        self.queue.take_sole(&mut shared.chunks);
+        self.queue.clear(&mut shared.chunks);
         shared.gauges.send_queued -= u64::from(len);
         self.snd.una = ack;
         self.stalled_since = Stamp::new(shared.now);

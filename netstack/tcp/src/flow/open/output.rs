@@ -8,7 +8,9 @@ use crate::flow::scoreboard::{Record, Standing};
 use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
 use crate::options::Timestamp;
-use crate::output::{Blocked, COPY_BYTES, Header, Payload, PlainHeader, count, emit, emit_bare, emit_copied};
+use crate::output::{
+    Blocked, COPY_BYTES, Header, Payload, PlainHeader, count, emit, emit_bare, emit_copied, emit_gathered,
+};
 use crate::segment::Flags;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -275,6 +277,12 @@ impl Open {
             return Err(Blocked::Room);
         }
         let at = self.queue.unsent();
+        if len <= COPY_BYTES {
+            let header = self.new_header(len, fin, shared);
+            let after = emit_gathered(link, shared, common.route(), &header, (at, len))?;
+            self.new_was_sent(len, after, &header, common, shared);
+            return Ok(len);
+        }
         let taken = Payload::new(&shared.chunks, at, len, self.snd.mss).len();
         let header = self.new_header(taken, fin && taken == len, shared);
         let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss);

@@ -148,7 +148,7 @@ impl Open {
     fn possible_window(&self, shared: &Shared) -> u32 {
         let field_max = u32::from(u16::MAX) << self.rcv.scale;
         let free = self.rcv.capacity.saturating_sub(self.inbox.len()).min(field_max);
-        if self.is_pool_short(shared) { free.min(2 * self.rcv.mss) } else { free }
+        if shared.pressure == Pressure::None { free } else { free.min(2 * self.rcv.mss) }
     }
 
     #[inline]
