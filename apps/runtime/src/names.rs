@@ -191,20 +191,20 @@ impl Names {
 /// port have.
 fn place(targets: &mut [Target], addresses: &[IpAddr]) -> Vec<usize> {
     let mut moved = Vec::new();
+    let mut crowd: BTreeMap<(u16, u16, IpAddr), u32> = BTreeMap::new();
     for target in targets.iter_mut() {
         target.address = target.address.filter(|address| addresses.contains(address));
-    }
-    for index in 0..targets.len() {
-        let Some(target) = targets.get(index).filter(|target| target.address.is_none()) else { continue };
-        let is_fellow = |other: &&Target| (other.pool, other.port) == (target.pool, target.port);
-        let crowd = |address: &&IpAddr| {
-            targets.iter().filter(is_fellow).filter(|other| other.address == Some(**address)).count()
-        };
-        let chosen = addresses.iter().min_by_key(crowd).copied();
-        if let Some(target) = targets.get_mut(index) {
-            target.address = chosen;
-            moved.push(index);
+        if let Some(address) = target.address {
+            *crowd.entry((target.pool, target.port, address)).or_default() += 1;
         }
+    }
+    for (index, target) in targets.iter_mut().enumerate().filter(|(_, target)| target.address.is_none()) {
+        let place = |address: &IpAddr| (target.pool, target.port, *address);
+        let chosen = addresses.iter().min_by_key(|address| crowd.get(&place(address)).copied().unwrap_or_default());
+        let Some(&address) = chosen else { break };
+        *crowd.entry(place(&address)).or_default() += 1;
+        target.address = Some(address);
+        moved.push(index);
     }
     moved
 }

@@ -1,4 +1,4 @@
-//! Whole frames through a shard with an application that echoes.
+//! Whole frames through a shard with an application that echoes, bytes and datagrams.
 
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ struct Host {
     pool: Pool,
     now: Instant,
     flows: Vec<FlowId>,
+    /// The port where datagrams are echoed: always the same.
+    port: u16,
 }
 
 /// The first byte chooses where addresses come from. Then follow frames: a byte of choices, the length, the bytes.
@@ -103,8 +105,9 @@ impl Host {
         if choices & 4 != 0 {
             let _ = shard.connect("10.0.0.9:90".parse().expect("an address"), Token(1));
         }
+        let port = shard.bind_datagrams(0).expect("a free port");
         let device = Device { capabilities, last: Vec::new(), sent: 0 };
-        let mut host = Self { shard, device, pool, now, flows: Vec::new() };
+        let mut host = Self { shard, device, pool, now, flows: Vec::new(), port };
         host.turn();
         host
     }
@@ -140,6 +143,9 @@ impl Host {
             }
         }
         while self.shard.poll_shard_event().is_some() {}
+        while let Some(datagram) = self.shard.receive_datagram(self.port) {
+            let _ = self.shard.send_datagram(self.port, datagram.source, &datagram.payload);
+        }
         self.shard.poll_transmit(&mut self.device);
         assert!(self.shard.poll_message().is_none(), "one core has nobody to send messages to");
     }
