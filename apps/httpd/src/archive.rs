@@ -14,7 +14,27 @@ const FILE_BYTES_MAX: usize = u32::MAX as usize;
 #[derive(Debug, Default, Clone)]
 pub struct Archive {
     /// Sorted by name.
-    files: Arc<[(String, &'static [u8])]>,
+    files: Arc<[(String, File)]>,
+}
+
+/// One file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File {
+    /// Its bytes.
+    pub content: &'static [u8],
+    /// A hash of them: other content has another one, as far as chance goes.
+    pub hash: u64,
+}
+
+impl File {
+    fn new(content: &'static [u8]) -> Self {
+        // Eight bytes at a time: an archive of many megabytes is hashed at every start.
+        let (words, rest) = content.as_chunks::<8>();
+        let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let hash = words.iter().fold(content.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let hash = rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()));
+        Self { content, hash: mix(mix(hash, hash >> 32), 1) }
+    }
 }
 
 /// What is wrong with an archive.
@@ -61,7 +81,7 @@ impl Archive {
             }
             let content = rest.get(..size).ok_or(ArchiveError::Truncated)?;
             if matches!(field(header, 156, 1), b"0" | b"\0") {
-                files.push((name(header)?, content));
+                files.push((name(header)?, File::new(content)));
             }
             // The last file's padding may be cut off.
             bytes = rest.get(size.next_multiple_of(BLOCK)..).unwrap_or_default();
@@ -73,11 +93,11 @@ impl Archive {
         Ok(Self { files: files.into() })
     }
 
-    /// The content of the file with this full name.
+    /// The file with this full name.
     #[must_use]
-    pub fn find(&self, name: &[u8]) -> Option<&'static [u8]> {
+    pub fn find(&self, name: &[u8]) -> Option<File> {
         let index = self.files.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
-        self.files.get(index).map(|(_, content)| *content)
+        self.files.get(index).map(|(_, file)| *file)
     }
 
     /// How many files there are.

@@ -1,12 +1,14 @@
 //! Files below one directory of the archive.
 
+use alloc::format;
 use alloc::string::String;
 
-use weir_http1::{HeadWriter, reason_phrase};
+use weir_http1::{HeadWriter, Method, Request, reason_phrase};
 use weir_packet::Chunk;
 use weir_socket::Sockets;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, File};
+use crate::conditions::{self, EntityTag, Selected};
 use crate::date::HttpDate;
 use crate::mime::content_type;
 use crate::{Answer, Manner, SERVER};
@@ -29,7 +31,7 @@ pub struct FileRoot {
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    File(&'static [u8], &'static str),
+    File(File, &'static str),
     /// A directory that was asked for without its final slash.
     Directory,
     Nothing,
@@ -43,18 +45,18 @@ impl FileRoot {
         Self { directory: [DOCUMENT_ROOT, directory, slash].concat(), route: route.into() }
     }
 
-    /// The response for `path` (without query). None: there is no such file. The inner none: no buffer is free.
+    /// The response to a GET or HEAD. None: there is no such file. The inner none: no buffer is free.
     pub fn answer(
         &self,
         archive: &Archive,
-        path: &[u8],
+        request: &Request<'_>,
         net: &mut impl Sockets,
         date: &mut HttpDate,
         manner: Manner,
     ) -> Option<Option<Answer>> {
-        match self.find(archive, path) {
-            Found::File(content, kind) => Some(file_answer(content, kind, net, date, manner)),
-            Found::Directory => Some(redirect_answer(path, net, date, manner)),
+        match self.find(archive, request.path()) {
+            Found::File(file, kind) => Some(file_answer(file, kind, request, net, date, manner)),
+            Found::Directory => Some(redirect_answer(request.path(), net, date, manner)),
             Found::Nothing => None,
         }
     }
@@ -68,12 +70,12 @@ impl FileRoot {
         }
         if name.bytes().ends_with(b"/") {
             return match name.push(b"index.html").and_then(|()| archive.find(name.bytes())) {
-                Some(content) => Found::File(content, content_type(name.bytes())),
+                Some(file) => Found::File(file, content_type(name.bytes())),
                 None => Found::Nothing,
             };
         }
-        if let Some(content) = archive.find(name.bytes()) {
-            return Found::File(content, content_type(name.bytes()));
+        if let Some(file) = archive.find(name.bytes()) {
+            return Found::File(file, content_type(name.bytes()));
         }
         let index = name.push(b"/index.html").and_then(|()| archive.find(name.bytes()));
         if index.is_some() { Found::Directory } else { Found::Nothing }
@@ -140,17 +142,41 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 fn file_answer(
-    content: &'static [u8],
+    file: File,
     kind: &str,
+    request: &Request<'_>,
     net: &mut impl Sockets,
     date: &mut HttpDate,
     manner: Manner,
 ) -> Option<Answer> {
-    let fields: [(&str, &[u8]); 1] = [("Content-Type", kind.as_bytes())];
-    let head = dynamic_head(200, &fields, content.len(), net, date, manner)?;
+    let tag = EntityTag::new(file.hash);
+    let whole = file.content;
+    let selected = conditions::select(&request.fields, &tag, whole.len(), request.method == Method::Get);
+    let (status, content) = match &selected {
+        Selected::Whole => (200, whole),
+        Selected::Part(range) => (206, whole.get(range.clone()).unwrap_or_default()),
+        Selected::NotModified => (304, &whole[..0]),
+        Selected::PreconditionFailed => (412, &whole[..0]),
+        Selected::NotSatisfiable => (416, &whole[..0]),
+    };
+    let part = match &selected {
+        Selected::Part(range) => format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), whole.len()),
+        Selected::NotSatisfiable => format!("bytes */{}", whole.len()),
+        _ => String::new(),
+    };
+    let fields: [(&str, &[u8]); 4] = [
+        ("Content-Type", kind.as_bytes()),
+        ("ETag", tag.text()),
+        ("Accept-Ranges", b"bytes"),
+        ("Content-Range", part.as_bytes()),
+    ];
+    let fields = fields.get(..if part.is_empty() { 3 } else { 4 }).unwrap_or_default();
+    // A 304 says how long the representation is that the client has (RFC 9110 8.6).
+    let len = if status == 304 { whole.len() } else { content.len() };
+    let head = dynamic_head(status, fields, len, net, date, manner)?;
     let body = (!manner.head_only && !content.is_empty()).then(|| Chunk::from_static(content));
     let body_bytes = body.as_ref().map_or(0, |body| body.len());
-    Some(Answer { status: 200, head, body, body_bytes })
+    Some(Answer { status, head, body, body_bytes })
 }
 
 /// To the same path with a slash behind it, so that relative links work.
@@ -190,7 +216,7 @@ pub fn dynamic_head(
 #[cfg(test)]
 pub(crate) fn resolves(archive: &Archive, root: &FileRoot, path: &str) -> Option<(&'static [u8], &'static str)> {
     match root.find(archive, path.as_bytes()) {
-        Found::File(content, kind) => Some((content, kind)),
+        Found::File(file, kind) => Some((file.content, kind)),
         Found::Directory => Some((b"", "directory")),
         Found::Nothing => None,
     }

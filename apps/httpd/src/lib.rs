@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod archive;
+mod conditions;
 mod date;
 mod files;
 mod mime;

@@ -1,7 +1,9 @@
 use core::time::Duration;
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use weir_http1::{HeadLimits, Request};
 use weir_socket::testing::FakeNet;
 
 use super::*;
@@ -150,16 +152,60 @@ fn files_are_found_below_their_directory() {
     assert_eq!(resolves(&archive, &site, &long), None);
 }
 
+/// Has a GET for `path` with these fields answered.
+fn asked<T>(path: &str, fields: &str, answer: impl FnOnce(&Request<'_>) -> T) -> T {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    answer(&Request::parse(head.as_bytes(), &HeadLimits::default()).expect("a request").expect("all of it"))
+}
+
+#[test]
+fn parts_and_what_clients_have_already_are_honoured() {
+    let mut net = FakeNet::new(8);
+    let mut date = HttpDate::new(0);
+    let archive = archive(&[("files/a.txt", "0123456789"), ("files/b.txt", "0123456780"), ("files/empty", "")]);
+    let root = FileRoot::new("", "/");
+    let mut get = |path: &str, fields: &str| {
+        let answer = asked(path, fields, |request| root.answer(&archive, request, &mut net, &mut date, PERSISTENT));
+        let answer = answer.expect("a file").expect("a buffer");
+        (answer.status, text(&answer))
+    };
+    let tag = |text: &str| {
+        String::from(text.split("ETag: ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("a tag"))
+    };
+    let (a, b) = (tag(&get("/a.txt", "").1), tag(&get("/b.txt", "").1));
+    assert_ne!(a, b);
+    for (fields, status, part, body) in [
+        ("Range: bytes=2-4\r\n".into(), 206, "Content-Range: bytes 2-4/10\r\nContent-Length: 3\r\n", "234"),
+        ("Range: bytes=-2\r\n".into(), 206, "Content-Range: bytes 8-9/10\r\n", "89"),
+        ("Range: bytes=10-\r\n".into(), 416, "Content-Range: bytes */10\r\nContent-Length: 0\r\n", ""),
+        ("Range: bytes=0-1,3-4\r\n".into(), 200, "Accept-Ranges: bytes\r\nContent-Length: 10\r\n", "0123456789"),
+        (format!("Range: bytes=0-0\r\nIf-Range: {a}\r\n"), 206, "bytes 0-0/10", "0"),
+        (format!("Range: bytes=0-0\r\nIf-Range: {b}\r\n"), 200, "Content-Length: 10\r\n", "0123456789"),
+        (format!("If-None-Match: \"x\", W/{a}\r\n"), 304, "Content-Length: 10\r\n", ""),
+        (format!("If-None-Match: {b}\r\n"), 200, "", "0123456789"),
+        (format!("If-Match: {b}\r\n"), 412, "Content-Length: 0\r\n", ""),
+        ("If-Match: *\r\n".into(), 200, "", "0123456789"),
+        ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n".into(), 200, "", "0123456789"),
+    ] {
+        let (found, answer) = get("/a.txt", &fields);
+        assert_eq!(found, status, "{fields}");
+        assert!(answer.contains(part) && answer.ends_with(&format!("\r\n\r\n{body}")), "{fields}: {answer}");
+        assert_eq!(tag(&answer), a);
+    }
+    assert_eq!(get("/empty", "Range: bytes=0-\r\n").0, 416);
+}
+
 #[test]
 fn a_file_is_served_without_copying_it() {
     let mut net = FakeNet::new(8);
     let mut date = HttpDate::new(0);
     let archive = archive(&[("files/a.txt", "content"), ("files/docs/index.html", "docs")]);
     let root = FileRoot::new("", "/");
-    let mut get = |path: &str, manner| root.answer(&archive, path.as_bytes(), &mut net, &mut date, manner);
+    let mut get =
+        |path: &str, manner| asked(path, "", |request| root.answer(&archive, request, &mut net, &mut date, manner));
     let answer = get("/a.txt", PERSISTENT).expect("a file").expect("a buffer");
     assert!(answer.body.as_ref().is_some_and(|body| !body.is_pooled()));
-    assert!(text(&answer).contains("Content-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n"));
+    assert!(text(&answer).contains("Content-Type: text/plain; charset=utf-8\r\nETag: \""));
     let head = Manner { connection: Connection::Persistent, head_only: true };
     let answer = get("/a.txt", head).expect("a file").expect("a buffer");
     assert!(answer.body.is_none() && text(&answer).contains("Content-Length: 7\r\n"));
@@ -176,7 +222,7 @@ fn long_names_use_the_prefix() {
     let name = ["files/", &"folder/".repeat(20), "leaf.txt"].concat();
     assert!(name.len() > 100);
     let archive = archive(&[(&name, "deep")]);
-    assert_eq!(archive.find(name.as_bytes()), Some(&b"deep"[..]));
+    assert_eq!(archive.find(name.as_bytes()).map(|file| file.content), Some(&b"deep"[..]));
 }
 
 #[test]

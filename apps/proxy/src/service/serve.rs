@@ -152,8 +152,7 @@ impl<M: MetricsSource> Service<M> {
             },
             Target::Files(index) => {
                 let root = local.files.get(usize::from(index));
-                root.and_then(|root| root.answer(&local.archive, request.path(), net, &mut local.date, manner))
-                    .ok_or(404)
+                root.and_then(|root| root.answer(&local.archive, request, net, &mut local.date, manner)).ok_or(404)
             }
             Target::Metrics => return self.answer_metrics(net, key, reply),
             Target::Pool { .. } => Err(404),

@@ -43,7 +43,7 @@ pub(super) fn fw_cfg() -> Offer<'static> {
 }
 
 pub(super) fn image(archive: &Archive) -> Offer<'static> {
-    archive.find(EMBEDDED_NAME.as_bytes()).map_or(Offer::Absent, |text| Offer::Text(Cow::Borrowed(text)))
+    archive.find(EMBEDDED_NAME.as_bytes()).map_or(Offer::Absent, |file| Offer::Text(Cow::Borrowed(file.content)))
 }
 
 /// The first disk with the label `cidata` that can be read; of the other disks the console says what they are.
