@@ -10,8 +10,11 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use spin::Once;
 
-/// Values that one core can publish.
-const VALUES_MAX: usize = 512;
+/// Values that one core can publish beside those of what the configuration names.
+const VALUES_MAX: usize = 1024;
+
+/// Values of each listener or server.
+const VALUES_PER_NAME: usize = 2;
 
 /// A counter only grows; a gauge goes up and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +52,14 @@ pub struct Board {
 #[repr(align(128))]
 struct Lines {
     len: AtomicUsize,
-    values: [AtomicU64; VALUES_MAX],
+    values: Box<[AtomicU64]>,
 }
 
 impl Board {
-    /// An empty board for `cores` cores.
-    pub fn new(cores: usize) -> Self {
-        let line = || Lines { len: AtomicUsize::new(0), values: [const { AtomicU64::new(0) }; VALUES_MAX] };
+    /// An empty board for `cores` cores and so many listeners and servers.
+    pub fn new(cores: usize, names: usize) -> Self {
+        let values = || (0..VALUES_MAX + VALUES_PER_NAME * names).map(|_| AtomicU64::new(0)).collect();
+        let line = || Lines { len: AtomicUsize::new(0), values: values() };
         Self { names: Once::new(), cores: (0..cores).map(|_| line()).collect() }
     }
 
@@ -88,7 +92,7 @@ impl Board {
                 if index >= lines.len.load(Ordering::Relaxed) {
                     continue;
                 }
-                let value = lines.values[index].load(Ordering::Relaxed);
+                let value = lines.values.get(index).map_or(0, |value| value.load(Ordering::Relaxed));
                 match name.label {
                     Some((key, label)) => {
                         writeln!(out, "{}{{core=\"{core}\",{key}=\"{label}\"}} {value}", name.metric)?
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_page_names_each_metric_once_and_has_a_line_for_each_core() {
-        let board = Board::new(2);
+        let board = Board::new(2, 0);
         for core in 0..2 {
             board.publish(core, |to| {
                 to.counter("weir_a_total", 10 + core as u64);
@@ -155,10 +159,19 @@ mod tests {
 
     #[test]
     fn a_core_that_has_not_published_is_absent() {
-        let board = Board::new(2);
+        let board = Board::new(2, 0);
         board.publish(1, |to| to.counter("weir_a_total", 5));
         let mut page = String::new();
         board.write(&mut page).expect("a string takes all");
         assert_eq!(page, "# TYPE weir_a_total counter\nweir_a_total{core=\"1\"} 5\n");
+    }
+
+    #[test]
+    fn thousands_of_servers_find_room() {
+        let board = Board::new(1, 5_000);
+        board.publish(0, |to| (0..VALUES_MAX as u64 + 10_000).for_each(|value| to.gauge("weir_a", value)));
+        let mut page = String::new();
+        board.write(&mut page).expect("a string takes all");
+        assert_eq!(page.lines().count(), VALUES_MAX + 10_001);
     }
 }

@@ -51,11 +51,13 @@ fn seat_cores(chosen: Chosen, device: NetDevice, cores: usize) -> Result<(), Can
     } else {
         PassiveOwner::Arrival
     };
+    let servers: usize = chosen.config.pools.iter().map(|pool| pool.servers.len()).sum();
+    let board = Board::new(cores, chosen.config.listeners.len() + servers);
     let common = Arc::new(Common {
         config: chosen.config,
         archive: chosen.archive,
         plan,
-        board: Board::new(cores),
+        board,
         beds: (0..cores).map(|_| Bed::default()).collect(),
         report,
         passive,

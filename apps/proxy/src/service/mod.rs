@@ -28,7 +28,7 @@ use weir_http1::HeadLimits;
 use weir_httpd::Archive;
 use weir_socket::{Event, FlowId, ListenError, ListenerId, Readiness, Sockets};
 
-use crate::back::Backs;
+use crate::back::{Back, Backs};
 use crate::clients::Clients;
 use crate::counters::{Counters, Incident};
 use crate::exchange::{Exchange, ResponseState};
@@ -154,6 +154,9 @@ struct Times {
 
 /// How long a client may go on sending after a response that ends the connection.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Beside two flows, of 552 bytes each with their place in tables, a proxied connection takes what makes it 2 KiB at most.
+const _: () = assert!(size_of::<Front>() + 2 * size_of::<Back>() <= 2048 - 2 * 552 - 64);
 
 /// Whether a connection can do more at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
