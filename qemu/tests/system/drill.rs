@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, nginx};
 use crate::guest::Guest;
@@ -10,11 +10,12 @@ use crate::lab::{command_line, long};
 use crate::proxy::balancer;
 use crate::serve::boot_two;
 use crate::tap::Tap;
-use crate::{Failed, Tested, Tests, ensure, metrics};
+use crate::{Failed, Tested, Tests, ensure, http, metrics};
 
 pub const TESTS: Tests = &[
     ("drill::servers_restarted_one_after_another_cost_no_request", rolling_restart),
     ("drill::a_server_killed_hard_costs_at_most_what_was_under_way_there", killed_hard),
+    ("drill::mixed_traffic_with_faults_leaves_nothing_behind", soak),
 ];
 
 const PORTS: [u16; 3] = [8001, 8002, 8003];
@@ -24,6 +25,9 @@ const CLIENTS: u64 = 24;
 
 /// Time for a server's change to be noticed.
 const VERDICT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time for everybody to be gone: longer than a client may linger, and than idle connections to servers are kept.
+const QUIET_LIMIT: Duration = Duration::from_secs(40);
 
 const HEALTH: &str = "\n[pool.health]\nhttp = { path = \"/healthz\" }\ninterval = \"200ms\"\ntimeout = \"5s\"\n";
 
@@ -125,4 +129,96 @@ fn killed_hard() -> Tested {
     })?;
     ensure(failed <= CLIENTS && requests > 1_000, || pool.told(failed, requests))?;
     pool.guest.still_runs()
+}
+
+/// What has to be as it was once everybody is gone, and how much more it may be: the connection that asks is among them.
+const GAUGES: [(&str, u64); 6] = [
+    ("weir_flows", 1),
+    ("weir_packet_buffers_in_use", 8),
+    ("weir_client_connections", 1),
+    ("weir_server_connections", 0),
+    ("weir_server_connections_idle", 0),
+    ("weir_requests_queued", 0),
+];
+
+/// What the engine remembers of a connection that has ended.
+const TIME_WAIT_BYTES: u64 = 48;
+
+/// How long clients come and go.
+fn soak_time() -> Duration {
+    Duration::from_secs(if long() { 30 * 60 } else { 15 })
+}
+
+/// Clients of all kinds, among them some that go in the middle of what they do, and servers that go too: afterwards all is
+/// as it was, and the heap has not grown.
+fn soak() -> Tested {
+    let limited =
+        |tap: &Tap| balancer(tap, &PORTS).replace("name = \"s8003\"", "name = \"s8003\"\nmax_connections = 4") + HEALTH;
+    let (mut guest, tap) = boot_two(limited)?;
+    let root = tempfile::tempdir()?;
+    std::fs::write(root.path().join("big"), vec![b'x'; 3 << 20])?;
+    let start = |port: u16| {
+        let location =
+            "client_max_body_size 100m; location / { return 200 \"hello\\n\"; } location /big { root ROOT; }";
+        nginx(SocketAddrV4::new(tap.host(), port), root.path(), location)
+    };
+    let mut servers = PORTS.iter().map(|&port| start(port)).collect::<Result<Vec<_>, _>>()?;
+    let page = tap.at(9000);
+    metrics::wait_until(&mut guest, page, VERDICT_LIMIT, |now| now.sum("weir_server_up") == 6)?;
+    // The first round takes what is kept for good.
+    clients(tap.at(80))?;
+    let before = quiet(&mut guest, &tap, None)?;
+    let deadline = Instant::now() + soak_time();
+    let mut rounds = 0;
+    while Instant::now() < deadline {
+        let victim = rounds % PORTS.len();
+        let clients = thread::spawn({
+            let tap_web = tap.at(80);
+            move || clients(tap_web).map_err(|error| error.to_string())
+        });
+        servers.remove(victim);
+        servers.insert(victim, start(PORTS[victim])?);
+        clients.join().map_err(|_| "a client panicked")??;
+        rounds += 1;
+    }
+    let after = quiet(&mut guest, &tap, Some(&before))?;
+    // The ring of TIME-WAIT records is taken from the heap as it is first used, and stays: one record for each connection.
+    let opens = |metrics: &metrics::Metrics| metrics.labelled("weir_tcp_total", "opens\"");
+    let records = (opens(&after) - opens(&before)) * TIME_WAIT_BYTES;
+    let heap = |metrics: &metrics::Metrics| metrics.sum("weir_heap_used_bytes");
+    ensure(heap(&after) <= heap(&before) + records + (128 << 10), || {
+        format!("the heap had {} bytes and has {} after {rounds} rounds", heap(&before), heap(&after))
+    })?;
+    ensure(rounds > 1, || format!("{rounds} rounds"))?;
+    guest.still_runs()
+}
+
+/// One round of clients. What they get does not matter: servers come and go.
+fn clients(web: SocketAddrV4) -> Tested {
+    let mut leavers = Vec::new();
+    for n in 0..20 {
+        // A large response that nobody reads to its end, a body that does not come to its end, half a head.
+        leavers.push(http::connect(web, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")?);
+        leavers.push(http::connect(web, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx")?);
+        leavers.push(http::connect(web, &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..n])?);
+    }
+    for line in [
+        format!("wrk -t1 -c16 -d1s http://{web}/"),
+        format!("wrk -t1 -c4 -d1s http://{web}/big"),
+        format!("ab -q -r -n 200 -c 8 http://{web}/"),
+    ] {
+        command_line(&line)?;
+    }
+    Ok(())
+}
+
+/// Waits until everybody is gone: with figures from before, until all is as it was.
+fn quiet(guest: &mut Guest, tap: &Tap, before: Option<&metrics::Metrics>) -> Result<metrics::Metrics, Failed> {
+    let is_quiet = |now: &metrics::Metrics| {
+        GAUGES.iter().all(|(gauge, more)| match before {
+            Some(before) => now.sum(gauge) <= before.sum(gauge) + more,
+            None => !gauge.contains("connections") || now.sum(gauge) <= *more,
+        })
+    };
+    metrics::wait_until(guest, tap.at(9000), QUIET_LIMIT, is_quiet)
 }
