@@ -36,6 +36,8 @@ impl Config {
             lines.extend(pool.health.as_ref().map(health_line));
             lines.extend(pool.servers.iter().map(server_line));
         }
+        let pages = self.error_pages.iter();
+        lines.extend(pages.map(|page| format!("error page {}: {} bytes", page.status, page.body.len())));
         lines.push(self.limits_line());
         lines.extend(self.client_line());
         lines.push(self.timeouts_line());

@@ -22,6 +22,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Names are unique. [`Action::Pool`] is an index into this list.
     pub pools: Vec<Pool>,
+    /// What clients see of errors that have no page here: status and reason as text. No two have the same status.
+    pub error_pages: Vec<Respond>,
     /// What is refused when there is too much of it.
     pub limits: Limits,
     /// What ends when it takes too long.

@@ -32,7 +32,7 @@ pub use date::HttpDate;
 pub use files::{FileRoot, dynamic_head};
 pub use mime::content_type;
 pub use page::demo_page;
-pub use prepared::{Prepared, error_response};
+pub use prepared::{Prepared, error_page, error_response};
 
 use weir_packet::Chunk;
 

@@ -105,13 +105,18 @@ impl Prepared {
 /// The response to a request that cannot be served: status and reason as text.
 #[must_use]
 pub fn error_response(status: u16) -> Prepared {
-    let body = format!("{status} {}\n", reason_phrase(status));
+    error_page(status, "text/plain", leak(format!("{status} {}\n", reason_phrase(status)).into_bytes()))
+}
+
+/// The same with a page for people.
+#[must_use]
+pub fn error_page(status: u16, content_type: &str, body: &'static [u8]) -> Prepared {
     let fields: &[(&str, &str)] = match status {
         405 => &[("Allow", "GET, HEAD")],
         429 | 503 => &[("Retry-After", "1")],
         _ => &[],
     };
-    Prepared::new(status, "text/plain", fields, leak(body.into_bytes()))
+    Prepared::new(status, content_type, fields, body)
 }
 
 /// Bytes made at the start that are served as long as the image runs.

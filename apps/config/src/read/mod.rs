@@ -2,6 +2,7 @@
 
 mod check;
 mod dns;
+mod error_page;
 mod fields;
 mod health;
 mod listener;
@@ -51,6 +52,7 @@ fn read(text: &str) -> Result<Config> {
 
     let network = network::read(root.table("network", "[network]")?)?;
     let admin = root.table("admin", "[admin]")?.map(admin).transpose()?;
+    let error_pages = error_page::read(root.tables("error_page", "[[error_page]]", error_page::STATUSES.len())?)?;
     let limits = limits(root.table("limits", "[limits]")?)?;
     let timeouts = timeouts(root.table("timeouts", "[timeouts]")?)?;
     let dns = dns::read(root.table("dns", "[dns]")?)?;
@@ -71,6 +73,7 @@ fn read(text: &str) -> Result<Config> {
         admin: admin.map(|admin| admin.value),
         listeners: listeners.value,
         pools: pools.value,
+        error_pages,
         limits,
         timeouts,
         dns,

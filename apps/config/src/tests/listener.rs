@@ -110,3 +110,22 @@ fn what_a_client_may_have_is_understood() {
     }
     fails(ErrorKind::WrongType, &format!("{WEB}{PAGE}[limits]\nrequest_rate_per_client = ¶5\n"), "a rate in quotes");
 }
+
+#[test]
+fn error_pages_are_for_errors_of_ours() {
+    let page = "[[error_page]]\nstatus = 503\nbody = \"<p>later</p>\"\n";
+    let config = parses(&format!("{WEB}{PAGE}{page}"));
+    assert_eq!(
+        (config.error_pages[0].status, config.error_pages[0].content_type.as_str()),
+        (503, "text/html; charset=utf-8")
+    );
+    assert!(config.explain().contains("error page 503: 12 bytes\n"));
+    for (kind, pages, message) in [
+        (ErrorKind::OutOfRange, "[[error_page]]\nstatus = ¶200\nbody = \"\"\n", "outside"),
+        (ErrorKind::InvalidValue, "[[error_page]]\nstatus = ¶418\nbody = \"\"\n", "never answered"),
+        (ErrorKind::MissingKey, "¶[[error_page]]\nstatus = 404\n", "no `body`"),
+        (ErrorKind::DuplicateName, &format!("{page}{}", page.replace("503", "¶503")), "already"),
+    ] {
+        fails(kind, &format!("{WEB}{PAGE}{pages}"), message);
+    }
+}

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use weir_config::{Action, Page, Route};
-use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_page, error_response};
+use weir_config::{Action, Page, Respond, Route};
+use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_page, error_page, error_response};
 use weir_socket::Sockets;
 
 use super::Target;
@@ -25,12 +25,16 @@ pub(super) struct Local {
 const ERRORS: [u16; 15] = [400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505, 429];
 
 impl Local {
-    pub(super) fn new(archive: Archive, unix_ns_at_origin: u64) -> Self {
+    pub(super) fn new(archive: Archive, unix_ns_at_origin: u64, pages: &[Respond]) -> Self {
+        let error = |status| match pages.iter().find(|page| page.status == status) {
+            Some(page) => error_page(status, &page.content_type, leak(&page.body)),
+            None => error_response(status),
+        };
         Self {
             fixed: Vec::new(),
             pages: Vec::new(),
             files: Vec::new(),
-            errors: ERRORS.map(error_response).into(),
+            errors: ERRORS.map(error).into(),
             archive,
             date: HttpDate::new(unix_ns_at_origin),
         }
@@ -51,8 +55,7 @@ impl Local {
                 Target::Files((self.files.len() - 1) as u16)
             }
             Action::Respond(respond) => {
-                let body: &'static [u8] = Box::leak(respond.body.clone().into_bytes().into_boxed_slice());
-                self.fix(Prepared::new(respond.status, &respond.content_type, &[], body))
+                self.fix(Prepared::new(respond.status, &respond.content_type, &[], leak(&respond.body)))
             }
             Action::Redirect(redirect) => {
                 self.fix(Prepared::new(redirect.status, "text/plain", &[("Location", &redirect.to)], b""))
@@ -81,4 +84,9 @@ impl Local {
         let find = |status| self.errors.iter().find(|prepared| prepared.status() == status);
         find(status).or_else(|| find(500))?.write(net, &mut self.date, manner)
     }
+}
+
+/// Text of the configuration that is served for as long as the image runs.
+fn leak(text: &str) -> &'static [u8] {
+    Box::leak(text.as_bytes().into())
 }

@@ -179,7 +179,7 @@ impl<M: MetricsSource> Service<M> {
             upstream
         });
         let upstreams = upstreams.collect();
-        let mut local = Local::new(setup.archive, setup.unix_ns_at_origin);
+        let mut local = Local::new(setup.archive, setup.unix_ns_at_origin, &config.error_pages);
         let mut listeners: Vec<Listener> = Vec::new();
         let mut ways = Vec::from([Way::default()]);
         for listener in &config.listeners {

@@ -242,3 +242,20 @@ fn a_listener_that_cannot_listen_is_named_and_the_others_serve() {
     assert_eq!(world.statuses(client), [200]);
     world.finish();
 }
+
+#[test]
+fn errors_have_the_operator_s_pages() {
+    let config = format!(
+        "{CONFIG}[[error_page]]\nstatus = 404\nbody = \"<p>Gone fishing</p>\"\n\
+         [[error_page]]\nstatus = 503\nbody = \"later\"\ncontent_type = \"text/plain\"\n"
+    );
+    let mut world = World::with(&config, 16);
+    let client = world.client(LOCAL, b"GET /files/none HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = world.got(client);
+    assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+    assert!(answer.contains("Content-Type: text/html; charset=utf-8\r\n") && answer.ends_with("<p>Gone fishing</p>"));
+    world.send(client, b"POST / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(world.got(client).ends_with("405 Method Not Allowed\n"), "others are as always");
+    world.end(client);
+    world.finish();
+}
