@@ -75,6 +75,14 @@ impl Board {
         }
     }
 
+    /// The sum of a metric over all labels and cores, as last published.
+    pub fn sum(&self, metric: &str) -> u64 {
+        let names = self.names.get().map_or(&[][..], Vec::as_slice);
+        let of_metric = names.iter().enumerate().filter(|(_, name)| name.metric == metric).map(|(index, _)| index);
+        let values = of_metric.flat_map(|index| self.cores.iter().filter_map(move |lines| lines.values.get(index)));
+        values.map(|value| value.load(Ordering::Relaxed)).sum()
+    }
+
     /// Writes all values of all cores as Prometheus text.
     ///
     /// # Errors

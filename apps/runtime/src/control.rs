@@ -1,5 +1,6 @@
 //! What core 0 does besides: it watches addresses, device and power button, and says when the image is ready.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -10,6 +11,7 @@ use weir_hal::CoreId;
 use weir_kernel::{console, cores, error, info, power, time, warn};
 use weir_stack::{Shard, ShardEvent};
 
+use crate::leaving::{self, Leaving, Look};
 use crate::seat::Common;
 
 /// Between two looks at the power button and the device's health, in nanoseconds.
@@ -28,13 +30,30 @@ pub struct Control {
     is_ready: bool,
     /// DHCP has been silent for so long that an IPv6 address alone will do.
     is_without_dhcp: bool,
+    /// Since the power button was pressed.
+    leaving: Option<Leaving>,
 }
 
 impl Control {
     /// Watches over `net`.
     pub fn new(net: NetControl, common: Arc<Common>) -> Self {
         let link = LinkState { up: true, announce: false };
-        Self { net, common, next_tick_ns: 0, ticks: 0, link, is_dead: false, is_ready: false, is_without_dhcp: false }
+        Self {
+            net,
+            common,
+            next_tick_ns: 0,
+            ticks: 0,
+            link,
+            is_dead: false,
+            is_ready: false,
+            is_without_dhcp: false,
+            leaving: None,
+        }
+    }
+
+    /// Whether the machine is about to go off.
+    pub const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// Whether there was an address once.
@@ -56,22 +75,41 @@ impl Control {
         }
         if now_ns >= self.next_tick_ns {
             self.next_tick_ns = now_ns + TICK_NS;
-            self.look_around(shard);
+            self.look_around(now_ns, shard);
         }
     }
 
     #[cold]
-    fn look_around(&mut self, shard: &mut Shard) {
+    fn look_around(&mut self, now_ns: u64, shard: &mut Shard) {
         self.become_ready(shard);
-        if power::button_pressed() {
-            info!("power button: switching off");
-            power::off();
-        }
+        self.watch_button(now_ns);
         self.poll_device();
         self.ticks += 1;
         if self.ticks >= TICKS_PER_CHECK {
             self.ticks = 0;
             self.check_link();
+        }
+    }
+
+    /// The first press lets requests end, the second one does not wait for them.
+    fn watch_button(&mut self, now_ns: u64) {
+        let connections = || self.common.board.sum("weir_client_connections");
+        match (power::button_pressed(), &mut self.leaving) {
+            (false, None) => {}
+            (true, None) => {
+                let (open, limit_s) = (connections(), leaving::DRAIN_NS / 1_000_000_000);
+                info!("power button: {open} connections may end, within {limit_s} s; a second press does not wait");
+                self.leaving = Some(Leaving::begin(now_ns));
+            }
+            (true, Some(_)) => switch_off("the power button was pressed again"),
+            (false, Some(leaving)) => {
+                let under_way = connections() + self.common.board.sum("weir_tcp_send_queued_bytes");
+                match leaving.look(now_ns, under_way) {
+                    Look::Waits => {}
+                    Look::Drained(after_ms) => switch_off(&format!("all connections have ended, after {after_ms} ms")),
+                    Look::TimeIsUp => switch_off(&format!("the time is up with {} connections", connections())),
+                }
+            }
         }
     }
 
@@ -161,6 +199,11 @@ impl Control {
         }
         self.link = link;
     }
+}
+
+fn switch_off(reason: &str) -> ! {
+    info!("switching off: {reason}");
+    power::off()
 }
 
 /// `address=` with IPv4, if there is one, and `address6=` with all of IPv6.

@@ -52,6 +52,8 @@ struct Core {
     /// When the counters were last published, and whether anything happened since.
     published_ns: u64,
     is_news: bool,
+    /// The machine is about to go off.
+    is_leaving: bool,
     turns: Turns,
 }
 
@@ -138,6 +140,7 @@ impl Core {
             common,
             published_ns,
             is_news: true,
+            is_leaving: false,
             turns,
         }
     }
@@ -176,6 +179,10 @@ impl Core {
             if control.is_ready() && !was_ready {
                 self.service.begin_checks(&self.common.config, now_ns, self.shard.now());
             }
+            if control.is_leaving() && !self.is_leaving {
+                self.news.add(Word::Leave);
+                self.leave();
+            }
         }
         messages | frames | events | relayed | sent | told
     }
@@ -189,6 +196,7 @@ impl Core {
                     Mail::Stack(message) => self.shard.handle_message(message),
                     Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
                     Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
+                    Mail::Word(Word::Leave) => self.leave(),
                     Mail::Trade(trade) => self.service.apply_trade(&mut self.shard, trade),
                 }
                 any = true;
@@ -249,6 +257,13 @@ impl Core {
     /// Whether this is the control core, and there was an address once.
     fn is_ready(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_ready)
+    }
+
+    #[cold]
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        self.is_news = true;
+        self.service.leave(&mut self.shard);
     }
 
     /// Sends the lines of the access log where they are to go. The console takes as many as it can print.
@@ -321,6 +336,9 @@ impl Core {
     fn publish_now(&mut self, now_ns: u64) {
         self.is_news = false;
         self.published_ns = now_ns;
+        if self.is_leaving {
+            self.service.leave(&mut self.shard);
+        }
         let heap = memory::heap::usage(self.id);
         self.common.board.publish(self.id.index(), |to| {
             metrics::service(to, self.service.counters());

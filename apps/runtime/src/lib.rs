@@ -6,7 +6,7 @@
 //! core          take the seat, build pool, queue pair, shard and application, then turn after turn:
 //!                   messages -> frames -> timers -> application -> frames out -> messages out
 //!   |                                                      and when there is nothing to do: sleep
-//! control       core 0 besides: addresses, the device's health, the power button, the ready line
+//! control       core 0 besides: addresses, the device's health, the ready line, the power button and what follows ([`leaving`])
 //! ```
 //!
 //! What cores share is made here and listed here: the [`mesh`] of rings, the rings of those who have no queue pair
@@ -25,6 +25,7 @@ mod configuration;
 mod control;
 mod core_life;
 mod devices;
+mod leaving;
 mod mail;
 mod mesh;
 mod metrics;

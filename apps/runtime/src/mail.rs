@@ -18,13 +18,15 @@ pub enum Mail {
     Trade(Trade),
 }
 
-/// What the control core found out about a server.
+/// What the control core found out, most often about a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// Its health.
     Verdict(Verdict),
     /// Its address.
     Moved(Moved),
+    /// Nothing at all: the machine is about to go off.
+    Leave,
 }
 
 impl Word {
@@ -33,6 +35,7 @@ impl Word {
         match (self, older) {
             (Self::Verdict(a), Self::Verdict(b)) => (a.pool, a.server) == (b.pool, b.server),
             (Self::Moved(a), Self::Moved(b)) => (a.pool, a.server) == (b.pool, b.server),
+            (Self::Leave, Self::Leave) => true,
             _ => false,
         }
     }

@@ -126,6 +126,12 @@ impl FakeNet {
         Peer(id)
     }
 
+    /// Whether somebody listens at `local`.
+    #[must_use]
+    pub fn listens(&self, local: SocketAddr) -> bool {
+        self.listeners.values().any(|listener| listens_for(listener.local, local))
+    }
+
     /// Flows that the application opened and that wait for [`establish`](Self::establish) or [`fail`](Self::fail).
     #[must_use]
     pub fn connecting(&self) -> Vec<(Peer, SocketAddr)> {

@@ -1,15 +1,17 @@
 //! From the start of QEMU to the ready line, and every way this can fail.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use weir_host::machine::{MachineType, Nic, debug_exit_status};
 use weir_host::qmp::Order;
 
 use crate::guest::{Guest, Spec};
 use crate::lab::command_line;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::tap::Tap;
-use crate::{Tested, Tests, ensure, http};
+use crate::{Failed, Tested, Tests, ensure, http};
 
 pub const TESTS: Tests = &[
     ("boot::one_core", || boots(1)),
@@ -20,6 +22,8 @@ pub const TESTS: Tests = &[
     ("boot::without_pci", without_pci),
     ("boot::an_old_device_without_pci_is_said", an_old_device_without_pci_is_said),
     ("boot::power_button_switches_off", power_button_switches_off),
+    ("boot::power_button_lets_requests_end", power_button_lets_requests_end),
+    ("boot::a_second_press_does_not_wait", a_second_press_does_not_wait),
     ("boot::no_network_device_is_said", no_network_device_is_said),
     ("boot::no_dhcp_answer_is_said", no_dhcp_answer_is_said),
     ("boot::page_fault_is_reported", page_fault_is_reported),
@@ -81,6 +85,70 @@ fn power_button_switches_off() -> Tested {
     let mut guest = Guest::boot(Spec { nic: user(), ..Spec::default() })?;
     guest.still_runs()?;
     guest.vm.order(Order::PowerDown);
+    ends_well(guest)
+}
+
+/// A client in the middle of a request, one that waits for its next request, and new ones; on two cores.
+fn power_button_lets_requests_end() -> Tested {
+    let tap = Tap::new(2)?;
+    let mut guest = serving(&tap)?;
+    let [mut begun, mut idle] = [connect(&tap)?, connect(&tap)?];
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    idle.write_all(request.as_bytes())?;
+    idle.read_exact(&mut [0; 20])?;
+    begun.write_all(&request.as_bytes()[..10])?;
+    are_counted(&mut guest, &tap, 2)?;
+    guest.vm.order(Order::PowerDown);
+    let said = guest.wait_for(&["power button: ", "connections may end"], LINE_LIMIT)?;
+    ensure(!said.contains(": 0 connections"), || said)?;
+    idle.read_to_end(&mut Vec::new())?;
+    // Each core learns of it by itself: until the last one has, a new connection may be taken.
+    let deadline = Instant::now() + LINE_LIMIT;
+    while TcpStream::connect(tap.at(80)).is_ok() {
+        ensure(Instant::now() < deadline, || "connections are still taken".into())?;
+    }
+    // Some looks of the control core later, the one who has begun is still waited for.
+    ensure(guest.vm.wait_end(Duration::from_secs(1)).is_none(), || "the machine did not wait".into())?;
+    begun.write_all(&request.as_bytes()[10..])?;
+    let mut answer = String::new();
+    begun.read_to_string(&mut answer)?;
+    ensure(answer.starts_with("HTTP/1.1 200") && answer.contains("Connection: close"), || answer.clone())?;
+    guest.wait_for(&["switching off: all connections have ended"], LINE_LIMIT)?;
+    ends_well(guest)
+}
+
+fn a_second_press_does_not_wait() -> Tested {
+    let tap = Tap::new(2)?;
+    let mut guest = serving(&tap)?;
+    let mut begun = connect(&tap)?;
+    begun.write_all(b"GET / HT")?;
+    are_counted(&mut guest, &tap, 1)?;
+    guest.vm.order(Order::PowerDown);
+    guest.wait_for(&["power button: ", "connections may end"], LINE_LIMIT)?;
+    guest.vm.order(Order::PowerDown);
+    guest.wait_for(&["switching off: the power button was pressed again"], LINE_LIMIT)?;
+    ends_well(guest)
+}
+
+fn serving(tap: &Tap) -> Result<Guest, Failed> {
+    let listener = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npage = \"demo\"\n";
+    Guest::boot(Spec { config: tap.config() + listener, cores: 2, nic: tap.nic(), ..Spec::default() })
+}
+
+/// Waits until the metrics show so many connections of clients.
+fn are_counted(guest: &mut Guest, tap: &Tap, connections: u64) -> Tested {
+    // The connection that asks may be among them.
+    let good = |metrics: &Metrics| metrics.sum("weir_client_connections") > connections;
+    metrics::wait_until(guest, tap.at(9000), LINE_LIMIT, good).map(drop)
+}
+
+fn connect(tap: &Tap) -> Result<TcpStream, Failed> {
+    let stream = TcpStream::connect(tap.at(80))?;
+    stream.set_read_timeout(Some(LINE_LIMIT))?;
+    Ok(stream)
+}
+
+fn ends_well(mut guest: Guest) -> Tested {
     match guest.vm.wait_end(LINE_LIMIT) {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(guest.report(&format!("ended with {status}"))),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use weir_config::{Action, HostMatch, Page, Prefix, Protocol, Route};
+use weir_socket::ListenerId;
 
 use super::Target;
 use crate::router::Router;
@@ -13,6 +14,8 @@ use crate::router::Router;
 pub(super) struct Listener {
     pub(super) name: String,
     pub(super) bind: Vec<SocketAddr>,
+    /// Where it listens, once it does.
+    pub(super) ids: Vec<ListenerId>,
     pub(super) entry: Entry,
     pub(super) proxy_protocol: bool,
     pub(super) trusted: Vec<Prefix>,
@@ -46,6 +49,7 @@ impl Listener {
         Self {
             name: listener.name.clone(),
             bind: listener.bind.clone(),
+            ids: Vec::new(),
             entry: match (listener.protocol, pool) {
                 (Protocol::Http, _) => Entry::Http,
                 (Protocol::TlsPassthrough, _) => Entry::Hello,
@@ -68,6 +72,7 @@ pub(super) fn admin_listener(address: SocketAddr) -> Listener {
     Listener {
         name: "admin".into(),
         bind: [address].into(),
+        ids: Vec::new(),
         entry: Entry::Http,
         proxy_protocol: false,
         trusted: Vec::new(),

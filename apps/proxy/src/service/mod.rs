@@ -7,6 +7,7 @@ mod eject;
 mod end;
 mod forward;
 mod journal;
+mod leave;
 mod listener;
 mod local;
 mod preface;
@@ -225,11 +226,12 @@ impl<M: MetricsSource> Service<M> {
     #[must_use = "a listener that does not listen serves nobody"]
     pub fn start(&mut self, net: &mut impl Sockets) -> Vec<StartError> {
         let mut errors = Vec::new();
-        for (index, listener) in self.listeners.iter().enumerate() {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Owner::Listener(index as u32).token();
             for &address in &listener.bind {
-                if let Err(error) = net.listen(address, token) {
-                    errors.push(StartError { listener: listener.name.clone(), address, error });
+                match net.listen(address, token) {
+                    Ok(id) => listener.ids.push(id),
+                    Err(error) => errors.push(StartError { listener: listener.name.clone(), address, error }),
                 }
             }
         }

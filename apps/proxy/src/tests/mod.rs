@@ -4,6 +4,7 @@ mod eject;
 mod faults;
 mod flow;
 mod health;
+mod leave;
 mod limits;
 mod local;
 mod log;
