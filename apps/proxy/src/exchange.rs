@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
-use weir_http1::{BodyReader, Method, Piece, Reject, Version};
+use weir_http1::{BodyReader, Method, Piece, Reject, Request, Version};
 use weir_packet::Chunk;
+use weir_socket::Instant;
 
 use crate::pace::Pace;
 
@@ -51,6 +52,60 @@ pub(crate) struct Exchange {
     /// How long the client may take with its body.
     pub pace: Pace,
     pub response: ResponseState,
+}
+
+/// Where an exchange is sent, and by what.
+#[derive(Clone, Copy)]
+pub(crate) struct Aim {
+    pub pool: u16,
+    pub server: u16,
+    pub hash: u64,
+    pub way: u16,
+}
+
+impl Exchange {
+    /// An exchange of a request whose head, as servers get it, is `head`. Its body may have `body_bytes_max` bytes.
+    #[inline]
+    pub(crate) fn new(aim: Aim, request: &Request<'_>, head: Head, body_bytes_max: u64, now: Instant) -> Self {
+        Self {
+            method: request.method,
+            version: request.version,
+            is_persistent: request.is_persistent,
+            is_replayable: request.is_replayable(),
+            request: BodyReader::new(request.body),
+            request_left: body_bytes_max,
+            pace: Pace::new(request.expects_continue, now),
+            response: ResponseState::Head,
+            ..Self::tunnel(aim, head, now)
+        }
+    }
+
+    /// A tunnel; `head` are bytes of the client's that were read already.
+    #[inline]
+    pub(crate) fn tunnel(aim: Aim, head: Head, now: Instant) -> Self {
+        Self {
+            back: None,
+            pool: aim.pool,
+            server: aim.server,
+            method: Method::Other,
+            version: Version::Http11,
+            is_persistent: false,
+            is_replayable: false,
+            is_upgrade: false,
+            is_reused: false,
+            is_queued: false,
+            retries: 0,
+            is_request_cut: false,
+            attempts: 0,
+            hash: aim.hash,
+            way: aim.way,
+            head,
+            request: BodyReader::UntilClose,
+            request_left: 0,
+            pace: Pace::new(false, now),
+            response: ResponseState::Tunnel(Tunnel::default()),
+        }
+    }
 }
 
 /// How far the response is.

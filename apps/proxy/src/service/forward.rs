@@ -1,17 +1,16 @@
 //! Exchanges with servers: how they begin, how they are tried again, and how they fail.
 
-use weir_http1::{Body, BodyReader, Method, Reject, Request};
+use weir_http1::{Body, Method, Reject, Request};
 use weir_socket::{ConnectError, Sockets};
 
 use super::serve::Reply;
 use super::{Service, Step};
 use crate::affinity;
 use crate::counters::Incident;
-use crate::exchange::{ATTEMPTS_MAX, Exchange, Framing, Head, RETRIES_MAX, ResponseState};
+use crate::exchange::{ATTEMPTS_MAX, Aim, Exchange, Framing, Head, RETRIES_MAX, ResponseState};
 use crate::front::FrontState;
 use crate::heads;
 use crate::metrics::MetricsSource;
-use crate::pace::Pace;
 use crate::proxy_header;
 use crate::slab::Key;
 use crate::upstream::{Choice, Upstream};
@@ -39,7 +38,7 @@ impl<M: MetricsSource> Service<M> {
         key: Key,
         request: &Request<'_>,
         (pool, way): (u16, u16),
-        (is_persistent, reply): (bool, Reply),
+        reply: Reply,
     ) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         // The configuration is checked: the pool exists and has a server.
@@ -50,17 +49,13 @@ impl<M: MetricsSource> Service<M> {
             None => 0,
             Some(on) => affinity::hash(on, request, front.peer_address(net)),
         };
-        let choice = if upstream.queued > 0 { Choice::Full } else { upstream.choose(net.now(), hash) };
-        let (server, is_queued) = match choice {
+        let (server, is_queued) = match upstream.place(net.now(), hash) {
             Choice::Server(server) => (server, false),
             Choice::Full => (0, true),
-            Choice::Down => match upstream.choose_any() {
-                Some(server) => (server, false),
-                None => {
-                    self.mishap(key, Incident::NoServer);
-                    return self.answer_error(net, key, 503, reply);
-                }
-            },
+            Choice::Down => {
+                self.mishap(key, Incident::NoServer);
+                return self.answer_error(net, key, 503, reply);
+            }
         };
         let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
         let upgrade = request.upgrade().filter(|protocols| is_forwardable(protocols));
@@ -76,32 +71,14 @@ impl<M: MetricsSource> Service<M> {
             heads::request(writer, request, server_host, client, changes.as_ref());
         });
         let Some(head) = head else { return self.no_buffer(net, key) };
-        let is_replayable = request.is_replayable();
+        let aim = Aim { pool, server, hash, way };
+        let mut exchange = Exchange::new(aim, request, head, self.body_bytes_max, net.now());
+        exchange.is_persistent &= listener.keep_alive;
+        exchange.is_upgrade = upgrade.is_some();
         // A client's first request is not risked on a connection that may have died, unless it can be sent again.
-        let may_reuse = is_replayable || front.has_served;
+        let may_reuse = exchange.is_replayable || front.has_served;
         front.has_served = true;
-        front.state = FrontState::Exchange(Exchange {
-            back: None,
-            pool,
-            server,
-            method: request.method,
-            version: request.version,
-            is_persistent,
-            is_replayable,
-            is_upgrade: upgrade.is_some(),
-            is_reused: false,
-            is_queued: false,
-            retries: 0,
-            is_request_cut: false,
-            attempts: 0,
-            hash,
-            way,
-            head,
-            request: BodyReader::new(request.body),
-            request_left: self.body_bytes_max,
-            pace: Pace::new(request.expects_continue, net.now()),
-            response: ResponseState::Head,
-        });
+        front.state = FrontState::Exchange(exchange);
         if is_queued {
             return self.enqueue(net, key, pool);
         }

@@ -111,10 +111,7 @@ impl<M: MetricsSource> Service<M> {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         match listener.router.find(request.path(), || request.host_name()) {
-            Some(Target::Pool { pool, way }) => {
-                let is_persistent = request.is_persistent && listener.keep_alive;
-                self.begin_exchange(net, key, request, (pool, way), (is_persistent, reply));
-            }
+            Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),
         }

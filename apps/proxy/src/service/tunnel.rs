@@ -1,17 +1,15 @@
 //! Tunnels: bytes of any protocol between a client and a server. A listener of `tcp` or `tls-passthrough` is nothing else; in
 //! HTTP, one begins with a 101.
 
-use weir_http1::{BodyReader, Method, Version};
 use weir_socket::{FlowId, Received, Sockets, SpliceStop};
 
 use super::forward::Fault;
 use super::{Service, Step};
 use crate::affinity;
 use crate::counters::Incident;
-use crate::exchange::{Exchange, Head, ResponseState, Tunnel};
+use crate::exchange::{Aim, Exchange, Head, ResponseState, Tunnel};
 use crate::front::FrontState;
 use crate::metrics::MetricsSource;
-use crate::pace::Pace;
 use crate::slab::Key;
 use crate::stream::{Inbox, Outbox};
 use crate::upstream::Choice;
@@ -24,45 +22,21 @@ impl<M: MetricsSource> Service<M> {
         let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
         self.counters.request(front.listener.into());
         let hash = upstream.hash_on.as_ref().map_or(0, |_| affinity::hash_client(front.peer_address(net)));
-        let choice = if upstream.queued > 0 { Choice::Full } else { upstream.choose(net.now(), hash) };
-        let server = match choice {
-            Choice::Server(server) => Some(server),
-            Choice::Full => None,
-            Choice::Down => match upstream.choose_any() {
-                Some(server) => Some(server),
-                None => {
-                    self.mishap(key, Incident::NoServer);
-                    self.drop_front(net, key, true);
-                    return;
-                }
-            },
+        let (server, is_queued) = match upstream.place(net.now(), hash) {
+            Choice::Server(server) => (server, false),
+            Choice::Full => (0, true),
+            Choice::Down => {
+                self.mishap(key, Incident::NoServer);
+                self.drop_front(net, key, true);
+                return;
+            }
         };
-        front.state = FrontState::Exchange(Exchange {
-            back: None,
-            pool,
-            server: server.unwrap_or(0),
-            method: Method::Other,
-            version: Version::Http11,
-            is_persistent: false,
-            is_replayable: false,
-            is_upgrade: false,
-            is_reused: false,
-            is_queued: false,
-            retries: 0,
-            is_request_cut: false,
-            attempts: 0,
-            hash,
-            way: 0,
-            head,
-            request: BodyReader::UntilClose,
-            request_left: 0,
-            pace: Pace::new(false, net.now()),
-            response: ResponseState::Tunnel(Tunnel::default()),
-        });
-        match server {
-            Some(_) => self.attempt(net, key, false),
-            None => self.enqueue(net, key, pool),
+        let aim = Aim { pool, server, hash, way: 0 };
+        front.state = FrontState::Exchange(Exchange::tunnel(aim, head, net.now()));
+        if is_queued {
+            return self.enqueue(net, key, pool);
         }
+        self.attempt(net, key, false);
     }
 
     /// The server switched protocols: what follows belongs to nobody but the two.

@@ -200,6 +200,19 @@ impl Upstream {
         self.backups.iter().copied().find(|&index| index != except && self.is_usable(index, now))
     }
 
+    /// Where a new request goes: to a server, behind those that wait, or nowhere.
+    #[inline]
+    pub(crate) fn place(&mut self, now: Instant, key: u64) -> Choice {
+        // Nobody overtakes.
+        if self.queued > 0 {
+            return Choice::Full;
+        }
+        match self.choose(now, key) {
+            Choice::Down => self.choose_any().map_or(Choice::Down, Choice::Server),
+            choice => choice,
+        }
+    }
+
     /// A server although all seem to be down, if that is what is wanted then. None: nothing is known of any server yet, or
     /// all are busy.
     #[cold]
