@@ -13,6 +13,10 @@ use crate::run::Course;
 /// Seconds of load before anything is counted: caches fill, connections to the servers open, code is translated.
 const WARM_UP_SECONDS: u32 = 1;
 
+/// Requests that a window should have, and the longest window for it in seconds.
+const REQUESTS_WANTED: f64 = 2_000.0;
+const SECONDS_MAX: u32 = 6;
+
 /// Seconds in which cache lines are followed. Everything is slow then.
 const SHARING_SECONDS: u32 = 4;
 
@@ -59,7 +63,8 @@ fn watch(
 ) -> Result<Vec<(Outcome, Tally)>, Failed> {
     let meter = guest.meter.as_mut().ok_or("nothing counts in this guest")?;
     let run = |seconds| cell.reuse.load().run_wide(service.at(), &cell.shape.path(), seconds, cell.shape.connections);
-    run(WARM_UP_SECONDS)?;
+    let warm_up = run(WARM_UP_SECONDS)?;
+    let seconds = long_enough(seconds, warm_up.rate);
     let mut watched = Vec::new();
     for _ in 0..windows {
         let before = meter.mark()?;
@@ -71,6 +76,12 @@ fn watch(
         watched.push((outcome, work));
     }
     Ok(watched)
+}
+
+/// A slow service is watched for longer, so that what happens now and then does not weigh too much.
+fn long_enough(seconds: u32, rate: f64) -> u32 {
+    let needed = (REQUESTS_WANTED / rate.max(1.0)).ceil();
+    seconds.max(needed.min(f64::from(SECONDS_MAX)) as u32)
 }
 
 fn per_request(outcome: &Outcome, work: &Tally) -> PerRequest {
@@ -122,6 +133,11 @@ fn shared(service: Service, cell: Cell, outcome: &Outcome, work: &Tally) -> Shar
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_services_are_watched_for_longer() {
+        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate)), [2, 4, 6, 6]);
+    }
 
     #[test]
     fn figures_are_per_request_and_of_all_vcpus() {

@@ -25,7 +25,7 @@ pub fn all(images: &Images) -> Vec<Fact> {
         ("processors", format!("{processors}, shared by guests, client and servers")),
         ("memory", format!("{memory} GiB")),
         ("kernel of the host", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-        ("load before the start", read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
+        ("load before the start", load("").value),
         ("QEMU", format!("{}, {accelerator}, q35, -cpu max, {MEMORY_MIB} MiB for each guest", images.qemu.version)),
         ("network", "virtio-net on a TAP without vhost, a queue pair for each vCPU".into()),
         ("Weir", format!("{}, {}", env!("CARGO_PKG_VERSION"), commit())),
@@ -37,6 +37,12 @@ pub fn all(images: &Images) -> Vec<Fact> {
     .into_iter()
     .map(|(name, value)| Fact { name: name.into(), value })
     .collect()
+}
+
+/// How many processes want a processor, averaged over the last minute.
+#[must_use]
+pub fn load(name: &str) -> Fact {
+    Fact { name: name.into(), value: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned() }
 }
 
 fn read(path: &str) -> String {

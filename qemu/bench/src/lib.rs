@@ -3,7 +3,7 @@
 //! From the outside in: [`options`] is what can be asked for, [`check`] what must be there, [`run`] the course of it all;
 //! [`baseline`] makes the Linux guest from the files beside this crate, [`guest`] boots either, [`lab`] is the network that both are in,
 //! [`matrix`] what is measured; [`counts`], [`rates`], [`latency`] and [`extras`] measure it. What comes out is a
-//! [`model::Report`], which [`markdown`], [`plots`] and [`compare`] tell, with [`facts`] about the machine.
+//! [`model::Report`], which [`markdown`], [`plots`], [`usl`] and [`compare`] tell, with [`facts`] about the machine.
 //!
 //! Three kinds of figure, in this order of trust: what a guest executes per request, which is the same everywhere; ratios of
 //! rates within one round, which cancel what the machine does meanwhile; rates, which are context.
@@ -29,3 +29,4 @@ pub mod rates;
 pub mod run;
 pub mod statistics;
 pub mod svg;
+pub mod usl;
