@@ -92,10 +92,7 @@ fn parse(text: &str) -> Result<Report, String> {
 pub fn changes(before: &Report, after: &Report, threshold: f64) -> Vec<Change> {
     let mut changes = Vec::new();
     for count in before.counts.iter().filter(|count| count.service.system() == System::Weir) {
-        let figures = |report: &Report| {
-            let windows = report.count(count.service, count.cell)?.windows.iter();
-            Spread::of(windows.map(|window| window.instructions))
-        };
+        let figures = |report: &Report| report.count(count.service, count.cell)?.spread(|window| window.instructions);
         if let (Some(old), Some(new)) = (figures(before), figures(after)) {
             let what = format!("instructions, {}, {}", count.service.name(), count.cell.name());
             changes.push(Change::new(what, old.median, new.median, threshold, Some(false)));

@@ -13,9 +13,10 @@ use crate::run::Course;
 /// Seconds of load before anything is counted: caches fill, connections to the servers open, code is translated.
 const WARM_UP_SECONDS: u32 = 1;
 
-/// Requests that a window should have, and the longest window for it in seconds.
+/// Requests that a window should have, in all and for each connection, and the longest window for it in seconds.
 const REQUESTS_WANTED: f64 = 2_000.0;
-const SECONDS_MAX: u32 = 6;
+const REQUESTS_PER_CONNECTION: f64 = 5.0;
+const SECONDS_MAX: u32 = 8;
 
 /// Seconds in which cache lines are followed. Everything is slow then.
 const SHARING_SECONDS: u32 = 4;
@@ -63,8 +64,9 @@ fn watch(
 ) -> Result<Vec<(Outcome, Tally)>, Failed> {
     let meter = guest.meter.as_mut().ok_or("nothing counts in this guest")?;
     let run = |seconds| cell.reuse.load().run_wide(service.at(), &cell.shape.path(), seconds, cell.shape.connections);
-    let warm_up = run(WARM_UP_SECONDS)?;
-    let seconds = long_enough(seconds, warm_up.rate);
+    // One without an answer is a slow service; the window that follows decides.
+    let warm_up = run(WARM_UP_SECONDS).unwrap_or_default();
+    let seconds = long_enough(seconds, warm_up.rate, cell.shape.connections);
     let mut watched = Vec::new();
     for _ in 0..windows {
         let before = meter.mark()?;
@@ -79,8 +81,9 @@ fn watch(
 }
 
 /// A slow service is watched for longer, so that what happens now and then does not weigh too much.
-fn long_enough(seconds: u32, rate: f64) -> u32 {
-    let needed = (REQUESTS_WANTED / rate.max(1.0)).ceil();
+fn long_enough(seconds: u32, rate: f64, connections: u32) -> u32 {
+    let wanted = REQUESTS_WANTED.max(REQUESTS_PER_CONNECTION * f64::from(connections));
+    let needed = (wanted / rate.max(1.0)).ceil();
     seconds.max(needed.min(f64::from(SECONDS_MAX)) as u32)
 }
 
@@ -136,7 +139,8 @@ mod tests {
 
     #[test]
     fn slow_services_are_watched_for_longer() {
-        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate)), [2, 4, 6, 6]);
+        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate, 32)), [2, 4, 8, 8]);
+        assert_eq!(long_enough(2, 1000.0, 1000), 5);
     }
 
     #[test]

@@ -160,7 +160,7 @@ const FIGURES: [(&str, Figure); 4] = [
 ];
 
 fn median(count: &Count, figure: Figure) -> Option<f64> {
-    Spread::of(count.windows.iter().map(figure)).map(|spread| spread.median)
+    count.spread(figure).map(|spread| spread.median)
 }
 
 /// Weir's figure with Linux' of the same thing.
@@ -181,7 +181,12 @@ fn counts(report: &Report) -> String {
     );
     for count in &report.counts {
         let figure = |figure: Figure| median(count, figure).map_or(String::new(), short);
-        let Some(spread) = Spread::of(count.windows.iter().map(|window| window.instructions)) else { continue };
+        let Some(spread) = count.spread(|window| window.instructions) else {
+            let requests = count.windows.iter().map(|window| window.requests).max().unwrap_or_default();
+            let name = format!("{} | {}", count.service.name(), count.cell.name());
+            let _ = writeln!(text, "| {name} | too few answers ({requests}) | | | | | | |");
+            continue;
+        };
         let width = 100.0 * (spread.largest - spread.least) / spread.median.max(1.0);
         let errors: u64 = count.windows.iter().map(|window| window.errors).sum();
         let _ = writeln!(
@@ -398,7 +403,7 @@ mod tests {
             service,
             cell,
             windows: vec![PerRequest {
-                requests: 10,
+                requests: 100,
                 errors: 0,
                 instructions,
                 locked: 0.0,

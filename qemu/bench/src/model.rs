@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{Cell, Service, System};
+use crate::statistics::Spread;
 
 /// The form of `report.json`. One that is read must be of this.
 pub const VERSION: u32 = 1;
@@ -177,6 +178,19 @@ pub struct Flood {
     pub slowest_ms: f64,
 }
 
+/// Requests that each connection must have had answered in a window. What is under way at the window's end has cost something
+/// and is not counted as answered; with fewer requests that weighs too much.
+const REQUESTS_PER_CONNECTION_MIN: u64 = 3;
+
+impl Count {
+    /// The spread of a figure over the windows in which enough was answered; `None` if there is no such window.
+    #[must_use]
+    pub fn spread(&self, figure: impl Fn(&PerRequest) -> f64) -> Option<Spread> {
+        let enough = REQUESTS_PER_CONNECTION_MIN * u64::from(self.cell.shape.connections);
+        Spread::of(self.windows.iter().filter(|window| window.requests >= enough).map(figure))
+    }
+}
+
 impl Report {
     /// The count of a service in a cell.
     #[must_use]
@@ -196,5 +210,34 @@ impl Report {
     #[must_use]
     pub fn rate(&self, service: Service, cell: Cell) -> Option<&Rate> {
         self.rates.iter().find(|rate| (rate.service, rate.cell) == (service, cell))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{Reuse, Shape};
+
+    #[test]
+    fn windows_with_few_answers_do_not_count() {
+        let window = |requests, instructions| PerRequest {
+            requests,
+            errors: 0,
+            instructions,
+            locked: 0.0,
+            barriers: 0.0,
+            devices: 0.0,
+            idle: 0.0,
+        };
+        let cell = Cell { cores: 1, reuse: Reuse::PerRequest, shape: Shape { size: 64, connections: 1000 } };
+        let mut count = Count {
+            service: Service::Nginx,
+            cell,
+            windows: vec![window(300, 1e6), window(3000, 9e4), window(4000, 8e4)],
+        };
+        let spread = count.spread(|window| window.instructions).unwrap();
+        assert_eq!((spread.least, spread.largest), (8e4, 9e4));
+        count.windows.truncate(1);
+        assert_eq!(count.spread(|window| window.instructions), None);
     }
 }

@@ -4,7 +4,6 @@ use crate::compare::ratio;
 use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service};
 use crate::model::Report;
 use crate::number::short;
-use crate::statistics::Spread;
 use crate::svg::{self, Bar, Scale, Series};
 
 /// A picture with its file's name.
@@ -27,8 +26,7 @@ pub fn all(report: &Report) -> Vec<Plot> {
 /// Instructions per request, in the middle.
 #[must_use]
 pub fn median_instructions(report: &Report, service: Service, cell: Cell) -> Option<f64> {
-    let windows = &report.count(service, cell)?.windows;
-    Spread::of(windows.iter().map(|window| window.instructions)).map(|spread| spread.median)
+    report.count(service, cell)?.spread(|window| window.instructions).map(|spread| spread.median)
 }
 
 fn cells(cores: &[u32]) -> impl Iterator<Item = Cell> {

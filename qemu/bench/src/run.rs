@@ -212,6 +212,8 @@ impl Course {
 
     /// Takes note of what could not be measured; the rest goes on.
     pub fn fail(&mut self, what: &str) {
+        // What a client or QEMU said is many lines, of which the first says which.
+        let what = what.lines().next().unwrap_or_default();
         self.tell(&format!("not measured: {what}"));
         self.report.failures.push(what.to_owned());
     }
