@@ -262,26 +262,27 @@ fn sharing(report: &Report) -> String {
 
 fn rates(report: &Report) -> String {
     let mut text = String::from(
-        "\n## Requests per second\n\nThe ratio is the median of the rounds' own ratios, with the least and the largest. The \
-         absolute rates are context: client, servers and guests share this machine's processors.\n\n\
+        "\n## Requests per second\n\nThe ratio is the median of the rounds' own ratios, with the least and the largest, \
+         without rounds in which Linux had no answer in time. The absolute rates are context: client, servers and guests share this machine's processors.\n\n\
          | load | Weir | Linux | ratio | Weir's errors | Linux' errors |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for (weir, linux) in DUELS {
         for ours in report.rates.iter().filter(|rate| rate.service == weir) {
-            let (Some(theirs), Some(spread)) = (report.rate(linux, ours.cell), ratio(report, weir, linux, ours.cell))
-            else {
-                continue;
+            let Some(theirs) = report.rate(linux, ours.cell) else { continue };
+            let middle = |rounds: &[f64]| match Spread::of(rounds.iter().copied()) {
+                Some(spread) if spread.largest > 0.0 => grouped(spread.median),
+                _ => "no answers".into(),
             };
-            let middle = |rounds: &[f64]| Spread::of(rounds.iter().copied()).map_or(0.0, |spread| spread.median);
+            let ratio = ratio(report, weir, linux, ours.cell).map_or("none".into(), |spread| times(&spread));
             let _ = writeln!(
                 text,
                 "| {} to {}, {} | {} | {} | {} | {} | {} |",
                 weir.name(),
                 linux.name(),
                 ours.cell.name(),
-                grouped(middle(&ours.rounds)),
-                grouped(middle(&theirs.rounds)),
-                times(&spread),
+                middle(&ours.rounds),
+                middle(&theirs.rounds),
+                ratio,
                 ours.errors,
                 theirs.errors
             );

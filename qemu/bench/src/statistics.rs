@@ -30,7 +30,7 @@ impl Spread {
         Some(Self { least, median, largest })
     }
 
-    /// Of the ratios of figures that belong together, round by round.
+    /// Of the ratios of figures that belong together, round by round; a round with nothing below has no ratio.
     #[must_use]
     pub fn of_ratios(above: &[f64], below: &[f64]) -> Option<Self> {
         Self::of(above.iter().zip(below).filter(|(_, below)| **below > 0.0).map(|(above, below)| above / below))
