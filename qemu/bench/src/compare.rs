@@ -111,10 +111,12 @@ pub fn changes(before: &Report, after: &Report, threshold: f64) -> Vec<Change> {
     changes
 }
 
-/// Weir's rate in units of Linux', round by round.
+/// Weir's rate in units of Linux', round by round. A round in which Linux answered less than a request per second and
+/// connection has no ratio: a quotient by almost nothing says nothing.
 #[must_use]
 pub fn ratio(report: &Report, weir: Service, linux: Service, cell: Cell) -> Option<Spread> {
-    Spread::of_ratios(&report.rate(weir, cell)?.rounds, &report.rate(linux, cell)?.rounds)
+    let enough = f64::from(cell.shape.connections);
+    Spread::of_ratios(&report.rate(weir, cell)?.rounds, &report.rate(linux, cell)?.rounds, enough)
 }
 
 impl Change {

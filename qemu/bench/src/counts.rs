@@ -6,7 +6,7 @@ use weir_meter::tally::Tally;
 
 use crate::guest::{Guest, Watch};
 use crate::lab::Pair;
-use crate::matrix::{Cell, Reuse, SHAPES, Service};
+use crate::matrix::{Cell, PLAIN, Reuse, SHAPES, Service, Shape, scaled};
 use crate::model::{Count, PerRequest, Sharing};
 use crate::run::Course;
 
@@ -28,8 +28,7 @@ const SHARING_CORES: u32 = 2;
 pub fn instructions(course: &mut Course) {
     for cores in course.pace.count_cores.clone() {
         let Some(mut pair) = course.boot(cores, Watch::Instructions) else { continue };
-        let shapes = if course.pace.all_shapes && cores == 1 { SHAPES.len() } else { 1 };
-        for shape in SHAPES.into_iter().take(shapes) {
+        for shape in shapes(course.pace.all_shapes, cores) {
             for reuse in course.reuses() {
                 let cell = Cell { cores, reuse, shape };
                 for service in course.services() {
@@ -40,9 +39,20 @@ pub fn instructions(course: &mut Course) {
     }
 }
 
+/// All on one vCPU; on more, the plain one and the one whose load grows with the vCPUs. The plain one tells nothing that is not
+/// known from two.
+fn shapes(is_full: bool, cores: u32) -> Vec<Shape> {
+    match cores {
+        _ if !is_full => vec![PLAIN],
+        1 => SHAPES.to_vec(),
+        2 => vec![PLAIN, scaled(cores)],
+        _ => vec![scaled(cores)],
+    }
+}
+
 fn count(course: &mut Course, pair: &mut Pair, service: Service, cell: Cell) {
     let guest = pair.guest(service.system());
-    let count = if cell.shape == SHAPES[0] { course.pace.count_windows } else { 1 };
+    let count = if cell.shape == PLAIN || cell.shape == scaled(cell.cores) { course.pace.count_windows } else { 1 };
     let mut windows = Vec::new();
     match watch(guest, service, cell, course.pace.count_seconds, count) {
         Ok(watched) => windows.extend(watched.iter().map(|(outcome, work)| per_request(outcome, work))),
@@ -136,6 +146,12 @@ fn shared(service: Service, cell: Cell, outcome: &Outcome, work: &Tally) -> Shar
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn load_grows_with_vcpus() {
+        assert_eq!((shapes(true, 1).len(), shapes(false, 8)), (SHAPES.len(), vec![PLAIN]));
+        assert_eq!(shapes(true, 8), [Shape { size: 64, connections: 256 }]);
+    }
 
     #[test]
     fn slow_services_are_watched_for_longer() {

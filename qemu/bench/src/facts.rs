@@ -76,7 +76,17 @@ fn version(program: &str, flag: &str) -> String {
 /// Without what nobody wants to know: copyright and addresses.
 fn first_line(said: &str) -> String {
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown");
-    line.split([',', '<', '[']).next().unwrap_or(line).split(" Copyright").next().unwrap_or(line).trim().to_owned()
+    line.split([',', '<', '['])
+        .next()
+        .unwrap_or(line)
+        .split(" - ")
+        .next()
+        .unwrap_or(line)
+        .split(" Copyright")
+        .next()
+        .unwrap_or(line)
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]

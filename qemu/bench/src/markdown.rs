@@ -7,7 +7,7 @@ use crate::guest::LINUX_APPEND;
 use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service, System};
 use crate::model::{Count, PerRequest, Report, Series};
 use crate::number::{grouped, short};
-use crate::plots::{Plot, counted_cores, median_instructions};
+use crate::plots::{Plot, counted_cores, median_instructions, scaled_instructions};
 use crate::statistics::Spread;
 use crate::usl::Usl;
 use crate::{baseline, run};
@@ -210,7 +210,8 @@ fn invariance(report: &Report) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "\n## More cores, same work per request?\n\nInstructions per request in units of one vCPU, the coefficients of the \
+        "\n## More cores, same work per request?\n\nInstructions per request in units of one vCPU, with 32 connections for each vCPU where that was measured and \
+         32 in all elsewhere; the coefficients of the \
          universal scalability law that fit them, and the capacity that it predicts, in units of one core. **A prediction \
          from instructions alone**: cache misses, memory and the host's network are not in it. A guest with more vCPUs than \
          this machine has processors has less to do on each, finds smaller bursts and polls more; that is in the figures, \
@@ -221,7 +222,7 @@ fn invariance(report: &Report) -> String {
     let _ = writeln!(text, "| service | {} | σ, κ | 24 cores | 64 cores |\n| --- |{columns}", header.join(" | "));
     for reuse in Reuse::ALL {
         for service in Service::ALL {
-            let at = |cores| median_instructions(report, service, Cell { cores, reuse, shape: PLAIN });
+            let at = |cores| scaled_instructions(report, service, cores, reuse);
             let Some(one) = at(1) else { continue };
             let row = cores.iter().map(|cores| at(*cores).map_or("".into(), |count| format!("{:.2}", count / one)));
             let row: Vec<String> = row.collect();
@@ -263,7 +264,7 @@ fn sharing(report: &Report) -> String {
 fn rates(report: &Report) -> String {
     let mut text = String::from(
         "\n## Requests per second\n\nThe ratio is the median of the rounds' own ratios, with the least and the largest, \
-         without rounds in which Linux had no answer in time. The absolute rates are context: client, servers and guests share this machine's processors.\n\n\
+         without rounds in which Linux answered less than a request per second and connection. The absolute rates are context: client, servers and guests share this machine's processors.\n\n\
          | load | Weir | Linux | ratio | Weir's errors | Linux' errors |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for (weir, linux) in DUELS {

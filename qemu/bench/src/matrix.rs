@@ -128,6 +128,13 @@ pub struct Shape {
 /// The shape of all headline figures.
 pub const PLAIN: Shape = Shape { size: 64, connections: 32 };
 
+/// The plain shape with as many connections for each vCPU: with fewer, a vCPU finds smaller bursts, and that is no matter of
+/// what vCPUs share.
+#[must_use]
+pub fn scaled(cores: u32) -> Shape {
+    Shape { connections: PLAIN.connections * cores, ..PLAIN }
+}
+
 /// All shapes: longer answers, and more connections.
 pub const SHAPES: [Shape; 4] = [
     PLAIN,

@@ -1,7 +1,7 @@
 //! The pictures of a report.
 
 use crate::compare::ratio;
-use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service};
+use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service, scaled};
 use crate::model::Report;
 use crate::number::short;
 use crate::svg::{self, Bar, Scale, Series};
@@ -27,6 +27,13 @@ pub fn all(report: &Report) -> Vec<Plot> {
 #[must_use]
 pub fn median_instructions(report: &Report, service: Service, cell: Cell) -> Option<f64> {
     report.count(service, cell)?.spread(|window| window.instructions).map(|spread| spread.median)
+}
+
+/// The same with a load that grows with the vCPUs; with the plain load if that was not measured.
+#[must_use]
+pub fn scaled_instructions(report: &Report, service: Service, cores: u32, reuse: Reuse) -> Option<f64> {
+    let at = |shape| median_instructions(report, service, Cell { cores, reuse, shape });
+    at(scaled(cores)).or_else(|| at(PLAIN))
 }
 
 fn cells(cores: &[u32]) -> impl Iterator<Item = Cell> {
@@ -81,7 +88,7 @@ fn scaling(report: &Report) -> Option<Plot> {
     let mut series = Vec::new();
     for reuse in Reuse::ALL {
         for service in Service::ALL {
-            let at = |cores| median_instructions(report, service, Cell { cores, reuse, shape: PLAIN });
+            let at = |cores| scaled_instructions(report, service, cores, reuse);
             let Some(one) = at(1) else { continue };
             let values = cores.iter().map(|cores| at(*cores).map(|count| count / one)).collect();
             series.push(Series { label: format!("{}, {}", service.name(), reuse.name()), values });
