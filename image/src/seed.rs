@@ -21,8 +21,10 @@ pub fn build(config: &str, output: &Path) -> Result<(), DiskError> {
     let iso = folder.path().join("iso");
     let mut xorriso = Command::new("xorriso");
     xorriso.env("SOURCE_DATE_EPOCH", DATE_SECONDS).env("LC_ALL", "C").current_dir(folder.path());
-    xorriso.args(["-as", "genisoimage", "-quiet", "-V", "cidata", "-J", "-r", "--set_all_file_dates", "set_to_mtime"]);
+    xorriso.args(["-as", "genisoimage", "-quiet", "-V", "cidata", "-J", "-r"]);
     xorriso.arg(format!("--modification-date={DATE_DIGITS}")).args(["-o", "iso", "user-data", "meta-data"]);
+    // Of the root directory, too, which none of the options of the emulation reaches.
+    xorriso.args(["--", "-alter_date_r", "b", &format!("={DATE_SECONDS}"), "/", "--"]);
     run(xorriso, "xorriso", "xorriso")?;
     let bytes = fs::read(&iso).map_err(file_error(&iso))?;
     fs::write(output, bytes).map_err(file_error(output))
