@@ -32,12 +32,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Whether a client may send a request now. False: it was answered.
-    #[inline]
     pub(super) fn admit_request(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) -> bool {
-        self.clients.is_none() || self.admit_request_now(net, key, reply)
-    }
-
-    fn admit_request_now(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) -> bool {
         let (Some(clients), Some(front)) = (&mut self.clients, self.fronts.get_mut(key)) else { return true };
         match clients.request(front.peer_address(net), net.now()) {
             Admission::Granted => return true,

@@ -56,8 +56,12 @@ impl<M: MetricsSource> Service<M> {
     /// Gives a client's connection back.
     pub(super) fn drop_front(&mut self, net: &mut impl Sockets, key: Key, abort: bool) -> Step {
         self.take_back(net, key, true);
-        self.close_entry(key, net.now());
-        self.dismiss(net, key);
+        if self.is_watchful {
+            self.close_entry(key, net.now());
+        }
+        if self.clients.is_some() {
+            self.dismiss(net, key);
+        }
         let Some(mut front) = self.fronts.remove(key) else { return Step::Wait };
         let is_cut = !front.outbox.is_empty();
         front.outbox.clear();

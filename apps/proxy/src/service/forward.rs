@@ -93,7 +93,8 @@ impl<M: MetricsSource> Service<M> {
             let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
             let idle =
                 may_reuse.then(|| self.backs.take_idle(net, &mut self.counters, upstream, server, key)).flatten();
-            exchange.is_reused = idle.is_some();
+            let is_reused = idle.is_some();
+            exchange.is_reused = is_reused;
             let opened = match idle {
                 Some(back) => Ok(back),
                 None => {
@@ -104,7 +105,7 @@ impl<M: MetricsSource> Service<M> {
             match opened {
                 Ok(back) => {
                     exchange.back = Some(back);
-                    if self.introduce(net, key, back) && self.send_head(net, key, back) {
+                    if (is_reused || self.introduce(net, key, back)) && self.send_head(net, key, back) {
                         return;
                     }
                     self.take_back(net, key, true);
@@ -118,7 +119,6 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Begins a new connection to a server that wants to know for whom it is. False: it is gone already, or no buffer is free.
-    #[inline]
     fn introduce(&mut self, net: &mut impl Sockets, key: Key, back: Key) -> bool {
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let Some(back) = self.backs.table.get_mut(back) else { return false };

@@ -32,15 +32,11 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// A request's head is complete, or with none, a tunnel begins.
-    #[inline]
-    pub(super) fn open_entry(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
-        if self.log.is_some() {
-            self.open_entry_now(net, key, request);
-        }
-    }
-
     #[cold]
-    fn open_entry_now(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
+    pub(super) fn open_entry(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
+        if self.log.is_none() {
+            return;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return };
         let now = net.now();
         let began = front.head_began.take().unwrap_or(now);
@@ -52,17 +48,8 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// The exchange is over.
-    #[inline]
-    pub(super) fn close_entry(&mut self, key: Key, now: Instant) {
-        if let Some(front) = self.fronts.get_mut(key)
-            && front.entry.is_some()
-        {
-            self.close_entry_now(key, now);
-        }
-    }
-
     #[cold]
-    fn close_entry_now(&mut self, key: Key, now: Instant) {
+    pub(super) fn close_entry(&mut self, key: Key, now: Instant) {
         let entry = self.fronts.get_mut(key).and_then(|front| front.entry.take());
         if let (Some(log), Some(entry)) = (&mut self.log, entry) {
             log.write(&entry, now);

@@ -93,6 +93,8 @@ pub struct Service<M> {
     body_rate: u32,
     /// Who has what, if that is limited.
     clients: Option<Clients>,
+    /// Requests are logged, or counted by client.
+    is_watchful: bool,
     /// What is beyond a client's limits is only counted.
     is_dry_run: bool,
     times: Times,
@@ -214,6 +216,7 @@ impl<M: MetricsSource> Service<M> {
             body_bytes_max: config.limits.body_bytes,
             body_rate: config.limits.body_rate_bytes,
             clients: Clients::new(&config.limits.client, setup.cores),
+            is_watchful: config.log.access.is_on() || config.limits.client.request_rate.is_some(),
             is_dry_run: config.limits.client.dry_run,
             times: Times::new(&config.timeouts),
             scratch: scratch.into(),

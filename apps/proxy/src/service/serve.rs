@@ -96,7 +96,9 @@ impl<M: MetricsSource> Service<M> {
 
     #[inline]
     fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) {
-        self.open_entry(net, key, Some(request));
+        if self.is_watchful && !self.watch_request(net, key, request) {
+            return;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         self.counters.request(front.listener.into());
@@ -105,16 +107,25 @@ impl<M: MetricsSource> Service<M> {
             self.reject(net, key, reject);
             return;
         }
-        if !self.admit_request(net, key, reply) {
-            return;
-        }
-        let Some(front) = self.fronts.get_mut(key) else { return };
-        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
         match listener.router.find(request.path(), || request.host_name()) {
             Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),
         }
+    }
+
+    /// Where requests are logged or counted by client. False: it was answered.
+    #[cold]
+    fn watch_request(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) -> bool {
+        self.open_entry(net, key, Some(request));
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return false };
+        let (index, reply) = (front.listener, Reply::to(request, listener.keep_alive));
+        let is_admitted = self.admit_request(net, key, reply);
+        if !is_admitted {
+            self.counters.request(index.into());
+        }
+        is_admitted
     }
 
     /// What is wrong with a request that is well-formed.
@@ -234,8 +245,12 @@ impl<M: MetricsSource> Service<M> {
     /// The response is queued: what is next on this connection?
     #[inline]
     pub(super) fn after_response(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) {
-        self.close_entry(key, net.now());
-        let Some(front) = self.fronts.get_mut(key) else { return };
+        let Some(mut front) = self.fronts.get_mut(key) else { return };
+        if front.entry.is_some() {
+            self.close_entry(key, net.now());
+            let Some(same) = self.fronts.get_mut(key) else { return };
+            front = same;
+        }
         front.has_served = true;
         let deadline;
         (front.state, deadline) = match (reply.is_persistent, reply.body) {
