@@ -7,8 +7,9 @@
 //! | critical | a sixteenth | flows with unread bytes get no more |
 //! | exhausted | a thirty-second | no text is taken: what is left is for acknowledgements; new flows are refused |
 //!
-//! What a flow may queue for sending is a part of what is free (the dynamic threshold of Choudhury and Hahne, 1998): a few flows
-//! may have a lot, many that do not move have little each, and something is always left for those that come.
+//! Once half of the buffers are in use, what a flow may queue for sending is a part of what is free (the dynamic threshold of
+//! Choudhury and Hahne, 1998): a few flows may have a lot, many that do not move have little each, and something is always left
+//! for those that come. Before, only the configuration limits it: what is queued need not be in buffers at all.
 //!
 //! The right edge of a window never moves back (RFC 9293, 3.8.6): what was promised and cannot be held is dropped as the network
 //! might have done, and comes again.
@@ -54,6 +55,9 @@ const SEND_QUEUE_MIN: u32 = 16 * 1024;
 
 /// Bytes that a flow may queue for sending, with so many buffers free; the last eighth of them is nobody's.
 pub(crate) fn send_queue_limit(free: usize, capacity: usize, max: u32) -> u32 {
+    if free >= capacity / 2 {
+        return max;
+    }
     let free_bytes = free.saturating_sub(capacity / 8) as u64 * BUFFER_BYTES as u64;
     let part = u32::try_from(free_bytes / SEND_QUEUE_PART).unwrap_or(u32::MAX);
     part.max(SEND_QUEUE_MIN).min(max)
