@@ -82,8 +82,8 @@ fn proxy_headers() -> Tested {
         nginx_with(&format!("{host}:{port} proxy_protocol"), root.path(), location)
     };
     let _servers = [start(PORTS[0])?, start(PORTS[1])?];
-    guest.wait_for(&["server p/a", "is up"], Duration::from_secs(10))?;
-    guest.wait_for(&["server p/b", "is up"], Duration::from_secs(10))?;
+    let all_up = |now: &metrics::Metrics| now.sum("weir_server_up") == 4;
+    metrics::wait_until(&mut guest, tap.at(9000), Duration::from_secs(20), all_up)?;
     let _haproxy = haproxy(&format!(
         "frontend f\n  bind {host}:8100\n  default_backend w\nbackend w\n  server w {} send-proxy-v2\n",
         tap.at(80)
