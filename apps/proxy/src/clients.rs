@@ -4,16 +4,18 @@
 //! so its place is the first to be given away. Who finds all places of its set in use is not limited, and counted: a table
 //! that was full of others must not shut anybody out.
 //!
+//! An IPv6 client is known by the first 64 bits of its address: the others are its own to choose (RFC 4291 2.5.4).
+//!
 //! Each core counts what comes to it, and allows its share of what the configuration says.
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use weir_config::{ClientLimits, Rate};
 use weir_socket::Instant;
 
-use crate::affinity::hash_client;
+use crate::upstream;
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
@@ -104,7 +106,7 @@ impl Clients {
 
     /// The client's place with its buckets filled up, or one that nobody needs.
     fn find(&mut self, client: Option<SocketAddr>, now: Instant) -> Option<&mut Client> {
-        let hash = hash_client(client).max(1);
+        let hash = hash(client).max(1);
         let (connection_rate, request_rate) = (self.connection_rate, self.request_rate);
         let set = self.sets.get_mut(hash as usize % SETS)?;
         for place in set.iter_mut() {
@@ -117,6 +119,14 @@ impl Clients {
             *place = Client { hash, at: now, ..Client::default() };
         }
         Some(place)
+    }
+}
+
+fn hash(client: Option<SocketAddr>) -> u64 {
+    match client.map(|client| client.ip()) {
+        Some(IpAddr::V4(ip)) => upstream::hash(&ip.octets()),
+        Some(IpAddr::V6(ip)) => upstream::hash(ip.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
+        None => 0,
     }
 }
 
@@ -175,6 +185,15 @@ mod tests {
         assert_eq!(clients.connect(client(2), START), Admission::Granted);
         clients.disconnect(client(1), START);
         assert_eq!(clients.connect(client(1), START), Admission::Granted);
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_subnet() {
+        let mut clients = Clients::new(&limits(Some(1), None), 1).expect("limits");
+        let from = |text: &str| Some(text.parse().expect("an address"));
+        assert_eq!(clients.connect(from("[2001:db8::1]:1"), START), Admission::Granted);
+        assert_eq!(clients.connect(from("[2001:db8::ffff:0:0:2]:1"), START), Admission::TooMany);
+        assert_eq!(clients.connect(from("[2001:db8:0:1::1]:1"), START), Admission::Granted);
     }
 
     #[test]

@@ -36,38 +36,40 @@ const _: () = assert!(LINE_LEN_MAX < BUFFER_LEN);
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Ender {
     /// Nobody but its end.
-    Nobody = b'-' as isize,
+    Nobody = b'-',
     /// The client went away.
-    Client = b'C' as isize,
+    Client = b'C',
     /// The client took too long.
-    ClientTimeout = b'c' as isize,
+    ClientTimeout = b'c',
     /// A server went away, could not be reached, or talked nonsense.
-    Server = b'S' as isize,
+    Server = b'S',
     /// A server took too long.
-    ServerTimeout = b's' as isize,
+    ServerTimeout = b's',
     /// We refused it.
-    Proxy = b'P' as isize,
+    Proxy = b'P',
     /// We had no room, no buffer or no port for it.
-    Resource = b'R' as isize,
+    Resource = b'R',
 }
 
 /// In which phase an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Phase {
     /// When all was done.
-    Done = b'-' as isize,
+    Done = b'-',
     /// While the request came in.
-    Request = b'R' as isize,
+    Request = b'R',
     /// While it waited for a server with room.
-    Queue = b'Q' as isize,
+    Queue = b'Q',
     /// While a server was connected to.
-    Connect = b'C' as isize,
+    Connect = b'C',
     /// While the server's head was waited for.
-    Head = b'H' as isize,
+    Head = b'H',
     /// While bodies moved.
-    Data = b'D' as isize,
+    Data = b'D',
 }
 
 /// What is known of one exchange.
@@ -261,7 +263,7 @@ impl Entry {
         }
         let (active, total) = (micros(self.asked, now), micros(self.began, now));
         let (ender, phase) = self.end.unwrap_or((Ender::Nobody, Phase::Done));
-        let (ender, phase) = (ender as isize as u8 as char, phase as isize as u8 as char);
+        let (ender, phase) = (char::from(ender as u8), char::from(phase as u8));
         let retries = self.retries;
         writeln!(out, ",\"active_us\":{active},\"total_us\":{total},\"retries\":{retries},\"end\":\"{ender}{phase}\"}}")
     }

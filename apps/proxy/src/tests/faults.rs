@@ -13,9 +13,7 @@ fn a_server_that_refuses_is_replaced_and_left_alone() {
     world.run();
     let (_, address) = world.connecting();
     assert_eq!(address, "10.0.0.12:8080");
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    let server = world.served(client);
     assert_eq!((world.incidents("connect_failed"), world.incidents("redispatch")), (1, 1));
     for _ in 0..3 {
         world.send(client, GET);
@@ -47,9 +45,7 @@ fn when_no_server_can_be_connected_to_the_client_is_told() {
     assert!(world.net.is_held(client), "it was no fault of the client's");
     // All are down: one is tried all the same.
     world.send(client, GET);
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    world.served(client);
     world.end(client);
     world.finish();
 }

@@ -41,15 +41,6 @@ enum Does {
 }
 
 impl World {
-    /// A world whose core checks the servers.
-    fn checking(config: &str) -> Self {
-        let mut world = Self::with(config, 16);
-        let config = Config::parse(config).unwrap_or_else(|error| panic!("{error}"));
-        let now = world.net.now();
-        world.service.begin_checks(&config, 7, now);
-        world
-    }
-
     /// Lets the next check begin, and its server do something; the verdicts that follow.
     fn check(&mut self, does: Does) -> Vec<Verdict> {
         let due = self.service.next_check().expect("checks");
@@ -95,9 +86,7 @@ fn no_request_is_sent_before_the_first_verdict() {
     assert_eq!(world.check(Does::Say(WELL)), [verdict(0, true)]);
     let client = world.client(WEB, GET);
     assert_eq!(world.connecting().1, "10.0.0.11:8080");
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    world.served(client);
     world.end(client);
     world.finish();
 }

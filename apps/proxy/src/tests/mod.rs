@@ -227,6 +227,23 @@ impl World {
         peer
     }
 
+    /// The server that is being connected to accepts, and answers the client's request.
+    fn served(&mut self, client: Peer) -> Peer {
+        let server = self.accept();
+        self.send(server, OK);
+        assert_eq!(self.statuses(client), [200]);
+        server
+    }
+
+    /// A world whose core checks the servers.
+    fn checking(config: &str) -> Self {
+        let mut world = Self::with(config, 16);
+        let config = Config::parse(config).unwrap_or_else(|error| panic!("{error}"));
+        let now = world.net.now();
+        world.service.begin_checks(&config, 7, now);
+        world
+    }
+
     fn pass(&mut self, seconds: f64) {
         self.net.advance(Duration::from_secs_f64(seconds));
         self.run();

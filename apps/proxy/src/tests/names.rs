@@ -44,9 +44,7 @@ fn a_server_without_an_address_gets_no_request() {
     assert_eq!(world.up(), Some(1));
     world.send(client, GET);
     assert_eq!(world.connecting().1, "10.0.0.11:8080");
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    world.served(client);
     world.end(client);
     world.finish();
 }
@@ -108,9 +106,7 @@ fn what_was_held_against_the_old_address_is_forgotten() {
     world.move_to(12);
     let client = world.client(WEB, GET);
     assert_eq!(world.connecting().1, "10.0.0.12:8080");
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    world.served(client);
     world.end(client);
     world.finish();
 }
@@ -118,10 +114,7 @@ fn what_was_held_against_the_old_address_is_forgotten() {
 #[test]
 fn checks_wait_for_the_address_and_follow_it() {
     let config = NAMED.replace("[[pool.server]]", &format!("{CHECKED}[[pool.server]]"));
-    let mut world = World::with(&config, 16);
-    let parsed = Config::parse(&config).unwrap_or_else(|error| panic!("{error}"));
-    let now = world.net.now();
-    world.service.begin_checks(&parsed, 7, now);
+    let mut world = World::checking(&config);
     for _ in 0..3 {
         world.pass(5.0);
         world.service.check_servers(&mut world.net);

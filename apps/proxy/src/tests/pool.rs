@@ -99,9 +99,7 @@ fn a_server_that_comes_back_serves_who_waits() {
     world.end(busy);
     let (_, address) = world.connecting();
     assert_eq!(address, "10.0.0.12:80");
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    world.served(client);
     world.finish();
 }
 
@@ -136,9 +134,7 @@ fn a_request_goes_to_another_server_when_a_new_connection_dies_without_an_answer
         end(&mut world, dying);
         let (_, address) = world.connecting();
         assert_ne!(address, first, "{balance}");
-        let server = world.accept();
-        world.send(server, OK);
-        assert_eq!(world.statuses(client), [200]);
+        world.served(client);
         assert_eq!((world.incidents("server_gone"), world.incidents("retry")), (1, 1));
         world.end(client);
         world.finish();

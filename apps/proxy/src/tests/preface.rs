@@ -119,9 +119,7 @@ fn what_one_proxy_said_is_handed_on() {
 fn checks_speak_for_nobody() {
     let with_check = config("", "proxy_protocol = \"v2\"")
         .replace("[[pool.server]]", "[pool.health]\nhttp = { path = \"/up\" }\n[[pool.server]]");
-    let mut world = World::with(&with_check, 16);
-    let parsed = Config::parse(&with_check).expect("a configuration");
-    world.service.begin_checks(&parsed, 1, world.net.now());
+    let mut world = World::checking(&with_check);
     world.service.check_servers(&mut world.net);
     let server = world.accept();
     let got = world.got(server);

@@ -74,9 +74,7 @@ fn what_comes_along_with_the_heads_is_not_lost() {
 fn a_server_that_does_not_switch_answers_as_always() {
     let mut world = World::new();
     let client = world.client(ONE, UPGRADE);
-    let server = world.accept();
-    world.send(server, OK);
-    assert_eq!(world.statuses(client), [200]);
+    let server = world.served(client);
     world.send(client, GET);
     world.send(server, OK);
     assert_eq!(world.statuses(client), [200]);
