@@ -112,6 +112,12 @@ impl<M: MetricsSource> Service<M> {
         }
     }
 
+    /// Places of a pool's queue, those of clients that have gone included.
+    #[cfg(test)]
+    pub(crate) fn queue_places(&self, pool: usize) -> usize {
+        self.upstreams.get(pool).map_or(0, |upstream| upstream.queue.len())
+    }
+
     /// The client that waits the longest.
     fn next_queued(&mut self, pool: u16) -> Option<Key> {
         let queue: &mut VecDeque<Key> = &mut self.upstreams.get_mut(usize::from(pool))?.queue;

@@ -77,6 +77,7 @@ fn a_client_that_leaves_the_queue_costs_nobody_a_turn() {
         world.reset(gone);
     }
     assert_eq!(world.gauge("weir_requests_queued"), 0);
+    assert!(world.service.queue_places(0) < 100, "their places are cleared away");
     let client = world.client(WEB, GET);
     world.send(server, OK);
     world.send(server, OK);

@@ -41,6 +41,18 @@ fn a_trusted_proxy_is_believed_and_our_client_is_added() {
     assert!(!got.contains("6.6.6.6"), "a stranger: {got}");
 }
 
+/// Also where other things change on the way.
+#[test]
+fn what_a_stranger_says_does_not_take_the_place_of_what_we_say() {
+    let said = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n\r\n";
+    let got = forwarded(&config("", "request_headers = { add = { X-A = \"1\" } }"), said);
+    assert_eq!(
+        got,
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Port: 80\r\nX-Forwarded-Host: a\r\nX-A: 1\r\n\r\n"
+    );
+}
+
 #[test]
 fn requests_get_a_name_unless_a_trusted_proxy_gave_one() {
     let id = |got: &str| {

@@ -293,3 +293,21 @@ fn shares_are_traded_and_never_made() {
         assert!(served.iter().all(|&count| count > 100), "{max} for {cores}: {served:?}");
     }
 }
+
+/// Whoever asked for a share has it first, whoever had the one before, and gives it away then.
+#[test]
+fn a_share_is_for_who_asked_for_it() {
+    let pool = pool(1, "s0: max_connections = 1");
+    for had_the_last in [false, true] {
+        let mut upstream = Upstream::new(&pool, 0, 0, (1, 4));
+        upstream.queued = 1;
+        upstream.is_our_turn = had_the_last;
+        upstream.hear_wish(0, 2);
+        upstream.hear_share(0, NOW);
+        assert_eq!(upstream.give_share(NOW), None, "{had_the_last}");
+        assert_eq!(choose(&mut upstream, NOW), Some(0));
+        upstream.occupy(0, NOW);
+        upstream.release(0, NOW);
+        assert_eq!(upstream.give_share(NOW), Some((0, 2)), "{had_the_last}");
+    }
+}
