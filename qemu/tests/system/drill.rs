@@ -86,7 +86,9 @@ fn under_load(pool: &mut Pool, drill: impl FnOnce(&mut Pool) -> Tested) -> Resul
     drill(pool)?;
     ensure(!load.is_finished(), || "the drill took longer than the load".into())?;
     let text = load.join().map_err(|_| "wrk panicked")??;
-    counts(&text).ok_or_else(|| format!("wrk said: {text}").into())
+    let (requests, failed) = counts(&text).ok_or_else(|| format!("wrk said: {text}"))?;
+    println!("{failed} of {requests} failed");
+    Ok((requests, failed))
 }
 
 /// Requests and failures in what `wrk` prints.
