@@ -11,8 +11,15 @@ use crate::lab;
 const INSIDE: &str = "WEIR_TEST_NAMESPACE";
 
 /// Limits of the host's TCP that a crowd of clients would meet: few ports, short queues. They belong to the namespace.
-const SETTINGS: [(&str, &str); 3] =
-    [("ipv4/ip_local_port_range", "1024 65000"), ("core/somaxconn", "65535"), ("ipv4/tcp_max_syn_backlog", "65535")];
+///
+/// No client gets the port of a test's server. It would keep the server from starting; or, waiting for it to start, connect
+/// to itself (RFC 9293 3.5, simultaneous open) and wait for its own answer.
+const SETTINGS: [(&str, &str); 4] = [
+    ("ipv4/ip_local_port_range", "1024 65000"),
+    ("ipv4/ip_local_reserved_ports", "8000-9000,18080-18081"),
+    ("core/somaxconn", "65535"),
+    ("ipv4/tcp_max_syn_backlog", "65535"),
+];
 
 const PRIVATE: &str = "private";
 const SHARED: &str = "shared";

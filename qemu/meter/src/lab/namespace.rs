@@ -12,9 +12,11 @@ use super::{Failed, command_line};
 const INSIDE: &str = "WEIR_METER_NAMESPACE";
 
 /// Limits of the host's TCP that a load would meet: few ports, short queues. They belong to the namespace.
-const SETTINGS: [(&str, &str); 4] = [
+/// A client does not get a port that a server is to have.
+const SETTINGS: [(&str, &str); 5] = [
     ("ipv4/tcp_tw_reuse", "1"),
     ("ipv4/ip_local_port_range", "1024 65000"),
+    ("ipv4/ip_local_reserved_ports", "8000-9000"),
     ("core/somaxconn", "65535"),
     ("ipv4/tcp_max_syn_backlog", "65535"),
 ];
