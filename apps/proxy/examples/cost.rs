@@ -125,6 +125,7 @@ fn main() {
         connections: 16,
         unix_ns_at_origin: 0,
         archive: Default::default(),
+        origin: "",
     };
     let mut service = Service::new(setup, ()).expect("memory");
     assert!(service.start(&mut net).is_empty());

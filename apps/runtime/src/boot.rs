@@ -56,6 +56,7 @@ fn seat_cores(chosen: Chosen, device: NetDevice, cores: usize) -> Result<(), Can
     let common = Arc::new(Common {
         config: chosen.config,
         archive: chosen.archive,
+        origin: chosen.origin,
         plan,
         board,
         beds: (0..cores).map(|_| Bed::default()).collect(),

@@ -31,6 +31,8 @@ pub struct Chosen {
     pub config: Config,
     /// The image's archive; empty without one.
     pub archive: Archive,
+    /// Where it came from and what was wrong with others, for people.
+    pub origin: String,
 }
 
 /// A place where a configuration can stand, and what was found there.
@@ -75,7 +77,16 @@ pub fn choose(boot: &BootInfo, found: &Devices) -> Chosen {
     ]);
     decision.complaints.iter().for_each(|complaint| error!("configuration: {complaint}"));
     info!("configuration: {}", decision.summary);
-    Chosen { config: decision.config.unwrap_or_else(fallback), archive }
+    let origin = decision.told();
+    Chosen { config: decision.config.unwrap_or_else(fallback), archive, origin }
+}
+
+impl Decision {
+    /// The whole of it, for the admin port.
+    fn told(&self) -> String {
+        let complaints: String = self.complaints.iter().map(|line| format!("{line}\n")).collect();
+        format!("{}\n{complaints}", self.summary)
+    }
 }
 
 /// Takes the first of the sources, the strongest first, that has a good configuration.

@@ -116,6 +116,7 @@ impl Core {
             connections: common.plan.connections,
             unix_ns_at_origin,
             archive: common.archive.clone(),
+            origin: &common.origin,
         };
         let figures = Figures(Arc::clone(&common));
         let service = Service::new(setup, figures).expect("the plan leaves memory for the connections");

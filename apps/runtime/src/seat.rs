@@ -1,5 +1,6 @@
 //! How the boot core hands each core what it needs to begin.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -26,6 +27,8 @@ pub struct Common {
     pub config: Config,
     /// Files to serve.
     pub archive: Archive,
+    /// Where the configuration came from, and what was wrong with others.
+    pub origin: String,
     /// Everybody's share of memory.
     pub plan: Plan,
     /// Published counters.

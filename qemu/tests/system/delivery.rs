@@ -140,7 +140,12 @@ fn holds(tap: &Tap, spec: Spec, arguments: &[String], name: &str, lines: &[&[&st
     let ready = guest.vm.wait_ready(READY_LIMIT);
     ready.map_err(|error| guest.report(&format!("not ready: {error}")))?;
     let answer = http::get(tap.at(80), "/").map_err(|error| guest.report(&error.to_string()))?;
-    ensure(answer.text() == name, || guest.report(&format!("{:?} holds, not {name:?}", answer.text())).to_string())
+    ensure(answer.text() == name, || guest.report(&format!("{:?} holds, not {name:?}", answer.text())).to_string())?;
+    // The admin port repeats what the boot log said of configurations.
+    let told = http::get(tap.at(9000), "/configuration")?.text();
+    let of_configurations =
+        lines.iter().flat_map(|texts| *texts).filter_map(|text| text.strip_prefix("configuration: "));
+    of_configurations.map(|text| ensure(told.contains(text), || format!("no {text:?} in {told:?}"))).collect()
 }
 
 fn embedded(tap: &Tap) -> Spec {

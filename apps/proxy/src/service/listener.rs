@@ -65,10 +65,10 @@ impl Listener {
     }
 }
 
-/// Metrics, and nothing else.
-pub(super) fn admin_listener(address: SocketAddr) -> Listener {
-    let action = Action::Page(Page::Demo);
-    let route = Route::new(HostMatch::Any, "/metrics", action);
+/// Metrics, and where the configuration came from: `origin`.
+pub(super) fn admin_listener(address: SocketAddr, origin: Target) -> Listener {
+    // The router asks for the target, and never for the action.
+    let routes = ["/metrics", "/configuration"].map(|path| Route::new(HostMatch::Any, path, Action::Page(Page::Demo)));
     Listener {
         name: "admin".into(),
         bind: [address].into(),
@@ -78,6 +78,6 @@ pub(super) fn admin_listener(address: SocketAddr) -> Listener {
         trusted: Vec::new(),
         request_id: false,
         keep_alive: true,
-        router: Router::new(&[route], |_| Target::Metrics),
+        router: Router::new(&routes, |route| if route.path == "/metrics" { Target::Metrics } else { origin }),
     }
 }

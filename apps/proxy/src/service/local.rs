@@ -67,6 +67,11 @@ impl Local {
         }
     }
 
+    /// A page with a text.
+    pub(super) fn text(&mut self, text: &str) -> Target {
+        self.fix(Prepared::new(200, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], leak(text)))
+    }
+
     fn fix(&mut self, prepared: Prepared) -> Target {
         self.fixed.push(prepared);
         Target::Fixed((self.fixed.len() - 1) as u16)

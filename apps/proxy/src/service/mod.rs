@@ -66,6 +66,8 @@ pub struct Setup<'a> {
     pub unix_ns_at_origin: u64,
     /// Where files are served from.
     pub archive: Archive,
+    /// Where the configuration came from and what was wrong with others, for the admin port's `/configuration`.
+    pub origin: &'a str,
 }
 
 /// All HTTP connections of one core. See the crate's page.
@@ -189,7 +191,7 @@ impl<M: MetricsSource> Service<M> {
             let target = |route: &Route| local.target(route, &listener.name, setup.core, &mut ways);
             listeners.push(Listener::new(listener, Router::new(&listener.routes, target)));
         }
-        listeners.extend(config.admin.map(|admin| admin_listener(admin.listen)));
+        listeners.extend(config.admin.map(|admin| admin_listener(admin.listen, local.text(setup.origin))));
         let head_bytes = config.limits.head_bytes as usize;
         let mut scratch = Vec::new();
         scratch.try_reserve_exact(head_bytes + ADDED_BYTES_MAX)?;

@@ -191,6 +191,19 @@ fn the_metrics_page_may_be_longer_than_a_buffer_and_than_the_send_queue() {
 }
 
 #[test]
+fn the_admin_port_says_where_the_configuration_came_from() {
+    let mut world = World::new();
+    let client = world.client(ADMIN, b"GET /configuration HTTP/1.1\r\nHost: a\r\n\r\n");
+    let page = world.got(client);
+    let (head, body) = page.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{head}");
+    assert!(head.contains("Cache-Control: no-store\r\n"), "{head}");
+    assert_eq!(body, ORIGIN);
+    world.end(client);
+    world.finish();
+}
+
+#[test]
 fn connections_beyond_the_limit_are_reset_and_counted() {
     let mut world = World::with(CONFIG, 2);
     let clients = [world.open(LOCAL), world.open(LOCAL), world.open(LOCAL)];

@@ -94,6 +94,7 @@ const LOCAL: u16 = 81;
 const ONCE: u16 = 82;
 const ONE: u16 = 83;
 const ADMIN: u16 = 9000;
+const ORIGIN: &str = "image, 7 bytes\n";
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -146,6 +147,7 @@ impl World {
             connections,
             unix_ns_at_origin: 784_111_776_000_000_000,
             archive: Archive::default(),
+            origin: ORIGIN,
         };
         let mut service = Service::new(setup, Figures(300)).expect("memory");
         assert_eq!(service.start(&mut net), []);

@@ -51,6 +51,7 @@ fn the_summary_says_what_became_of_each() {
     let bytes = config("disk").len();
     let expected = format!("cidata disk, {bytes} bytes (kernel command line absent, fw_cfg invalid, image overruled)");
     assert_eq!(decision.summary, expected);
+    assert!(decision.told().starts_with(&format!("{expected}\nfw_cfg:4:1: ")), "{}", decision.told());
     let decision = decide_among([Offer::Unreadable("no base64".into()), Offer::Absent, Offer::Absent, bad()]);
     let expected =
         "no source has one (kernel command line unreadable, fw_cfg absent, cidata disk absent, image invalid)";
