@@ -4,19 +4,27 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use weir_config::Config;
 use weir_http1::Reject;
 
 use crate::health::{OUTCOMES, Outcome};
+use crate::histogram::{BUCKETS, Histogram};
 
-/// Whether a value only grows.
+/// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It only grows.
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Durations of a histogram, up to a bound that is said in seconds.
+    Bucket(&'static str),
+    /// The sum of a histogram's durations, in nanoseconds.
+    SumNs,
+    /// How many durations a histogram has.
+    Count,
 }
 
 /// One value with its name in Prometheus' exposition format.
@@ -24,7 +32,7 @@ pub enum Kind {
 pub struct Sample {
     /// Name of the metric.
     pub metric: &'static str,
-    /// Whether it only grows.
+    /// What the value is.
     pub kind: Kind,
     /// Name and value of a label that tells values of one metric apart.
     pub label: Option<(&'static str, &'static str)>,
@@ -153,6 +161,8 @@ pub struct Counters {
     servers: Box<[Named]>,
     /// Whether each server gets requests as far as health checks say; in the order of `servers`.
     servers_up: Box<[bool]>,
+    /// How long requests waited for the head of their response, per pool.
+    waits: Box<[Wait]>,
     /// Health checks that ended, by how.
     checks: [u64; OUTCOMES.len()],
     /// Responses by class of status.
@@ -172,10 +182,24 @@ struct Named {
     value: u64,
 }
 
+/// Times of one pool.
+#[derive(Debug)]
+struct Wait {
+    pool: &'static str,
+    times: Histogram,
+}
+
 impl Counters {
+    /// How many values there are for what a configuration names.
+    #[must_use]
+    pub fn named_values(config: &Config) -> usize {
+        let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
+        config.listeners.len() + 2 * servers + (BUCKETS + 2) * config.pools.len()
+    }
+
     /// All at zero. The names of listeners and servers are kept for as long as the image runs.
     pub(crate) fn new(config: &Config) -> Self {
-        let named = |name: String| Named { label: Box::leak(name.into_boxed_str()), value: 0 };
+        let named = |name: String| Named { label: leak(&name), value: 0 };
         let listeners = config.listeners.iter().map(|listener| listener.name.clone());
         let servers = config
             .pools
@@ -188,6 +212,11 @@ impl Counters {
             .flat_map(|pool| pool.servers.iter().map(|server| pool.health.is_none() && server.address.ip().is_some()));
         Self {
             servers_up: checked.collect(),
+            waits: config
+                .pools
+                .iter()
+                .map(|pool| Wait { pool: leak(&pool.name), times: Histogram::default() })
+                .collect(),
             checks: [0; _],
             requests: listeners.chain(["admin".into()]).map(named).collect::<Vec<_>>().into(),
             servers,
@@ -228,6 +257,14 @@ impl Counters {
         let class = usize::from(status / 100).saturating_sub(1).min(CLASSES.len() - 1);
         if let Some(count) = self.responses.get_mut(class) {
             *count += 1;
+        }
+    }
+
+    /// The head of a response came so long after that of its request.
+    #[inline]
+    pub(crate) fn wait(&mut self, pool: u16, time: Duration) {
+        if let Some(wait) = self.waits.get_mut(usize::from(pool)) {
+            wait.times.add(time);
         }
     }
 
@@ -282,6 +319,13 @@ impl Counters {
             counter("weir_checks_total", Some(("outcome", name)), value);
         }
         counter("weir_client_connections_total", None, self.connections);
+        for Wait { pool, times } in &self.waits {
+            let label = Some(("pool", *pool));
+            let mut part = |kind, value| give(Sample { metric: "weir_response_seconds", kind, label, value });
+            times.buckets().for_each(|(bound, count)| part(Kind::Bucket(bound), count));
+            part(Kind::SumNs, times.sum_ns());
+            part(Kind::Count, times.count());
+        }
         for (named, &is_up) in self.servers.iter().zip(&self.servers_up) {
             let label = Some(("server", named.label));
             give(Sample { metric: "weir_server_up", kind: Kind::Gauge, label, value: is_up.into() });
@@ -304,6 +348,11 @@ impl Counters {
         });
         found
     }
+}
+
+/// A name that is published for as long as the image runs.
+fn leak(name: &str) -> &'static str {
+    Box::leak(name.into())
 }
 
 #[cfg(test)]

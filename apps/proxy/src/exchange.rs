@@ -20,6 +20,8 @@ pub(crate) const RETRIES_MAX: u8 = 2;
 pub(crate) struct Exchange {
     /// The connection to the server; none only between two attempts.
     pub back: Option<Key>,
+    /// When the request's head was complete.
+    pub began: Instant,
     pub pool: u16,
     pub server: u16,
     pub method: Method,
@@ -85,6 +87,7 @@ impl Exchange {
     pub(crate) fn tunnel(aim: Aim, head: Head, now: Instant) -> Self {
         Self {
             back: None,
+            began: now,
             pool: aim.pool,
             server: aim.server,
             method: Method::Other,

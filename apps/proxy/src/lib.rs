@@ -38,6 +38,7 @@ mod exchange;
 mod front;
 mod heads;
 mod health;
+mod histogram;
 mod log;
 mod metrics;
 mod pace;

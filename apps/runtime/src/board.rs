@@ -9,21 +9,10 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use spin::Once;
+pub use weir_proxy::Kind;
 
 /// Values that one core can publish beside those of what the configuration names.
 const VALUES_MAX: usize = 1024;
-
-/// Values of each listener or server.
-const VALUES_PER_NAME: usize = 2;
-
-/// A counter only grows; a gauge goes up and down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-}
 
 /// Receives values while a core publishes, always in the same order.
 pub struct Publisher<'a> {
@@ -56,9 +45,9 @@ struct Lines {
 }
 
 impl Board {
-    /// An empty board for `cores` cores and so many listeners and servers.
-    pub fn new(cores: usize, names: usize) -> Self {
-        let values = || (0..VALUES_MAX + VALUES_PER_NAME * names).map(|_| AtomicU64::new(0)).collect();
+    /// An empty board for `cores` cores, with so many values for what the configuration names.
+    pub fn new(cores: usize, named: usize) -> Self {
+        let values = || (0..VALUES_MAX + named).map(|_| AtomicU64::new(0)).collect();
         let line = || Lines { len: AtomicUsize::new(0), values: values() };
         Self { names: Once::new(), cores: (0..cores).map(|_| line()).collect() }
     }
@@ -92,8 +81,7 @@ impl Board {
         let mut previous = "";
         for (index, name) in names.iter().enumerate() {
             if name.metric != previous {
-                let kind = if name.kind == Kind::Counter { "counter" } else { "gauge" };
-                writeln!(out, "# TYPE {} {kind}", name.metric)?;
+                writeln!(out, "# TYPE {} {}", name.metric, name.type_name())?;
                 previous = name.metric;
             }
             for (core, lines) in self.cores.iter().enumerate() {
@@ -101,15 +89,40 @@ impl Board {
                     continue;
                 }
                 let value = lines.values.get(index).map_or(0, |value| value.load(Ordering::Relaxed));
-                match name.label {
-                    Some((key, label)) => {
-                        writeln!(out, "{}{{core=\"{core}\",{key}=\"{label}\"}} {value}", name.metric)?
-                    }
-                    None => writeln!(out, "{}{{core=\"{core}\"}} {value}", name.metric)?,
-                }
+                name.write(out, core, value)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Name {
+    fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Bucket(_) | Kind::SumNs | Kind::Count => "histogram",
+        }
+    }
+
+    fn write(&self, out: &mut dyn fmt::Write, core: usize, value: u64) -> fmt::Result {
+        let suffix = match self.kind {
+            Kind::Counter | Kind::Gauge => "",
+            Kind::Bucket(_) => "_bucket",
+            Kind::SumNs => "_sum",
+            Kind::Count => "_count",
+        };
+        write!(out, "{}{suffix}{{core=\"{core}\"", self.metric)?;
+        if let Some((key, label)) = self.label {
+            write!(out, ",{key}=\"{label}\"")?;
+        }
+        if let Kind::Bucket(bound) = self.kind {
+            write!(out, ",le=\"{bound}\"")?;
+        }
+        match self.kind {
+            Kind::SumNs => writeln!(out, "}} {}.{:09}", value / 1_000_000_000, value % 1_000_000_000),
+            _ => writeln!(out, "}} {value}"),
+        }
     }
 }
 
@@ -166,6 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn a_histogram_is_written_as_prometheus_reads_it() {
+        let board = Board::new(1, 0);
+        board.publish(0, |to| {
+            for (kind, value) in [(Kind::Bucket("0.001"), 2), (Kind::Bucket("+Inf"), 3), (Kind::SumNs, 1_020_000_300)] {
+                to.labelled(kind, "weir_a_seconds", ("pool", "p"), value);
+            }
+            to.put(Kind::Count, "weir_a_seconds", None, 3);
+        });
+        let mut page = String::new();
+        board.write(&mut page).expect("a string takes all");
+        let expected = "# TYPE weir_a_seconds histogram\n\
+            weir_a_seconds_bucket{core=\"0\",pool=\"p\",le=\"0.001\"} 2\n\
+            weir_a_seconds_bucket{core=\"0\",pool=\"p\",le=\"+Inf\"} 3\n\
+            weir_a_seconds_sum{core=\"0\",pool=\"p\"} 1.020000300\n\
+            weir_a_seconds_count{core=\"0\"} 3\n";
+        assert_eq!(page, expected);
+    }
+
+    #[test]
     fn a_core_that_has_not_published_is_absent() {
         let board = Board::new(2, 0);
         board.publish(1, |to| to.counter("weir_a_total", 5));
@@ -176,7 +208,7 @@ mod tests {
 
     #[test]
     fn thousands_of_servers_find_room() {
-        let board = Board::new(1, 5_000);
+        let board = Board::new(1, 10_000);
         board.publish(0, |to| (0..VALUES_MAX as u64 + 10_000).for_each(|value| to.gauge("weir_a", value)));
         let mut page = String::new();
         board.write(&mut page).expect("a string takes all");

@@ -51,8 +51,7 @@ fn seat_cores(chosen: Chosen, device: NetDevice, cores: usize) -> Result<(), Can
     } else {
         PassiveOwner::Arrival
     };
-    let servers: usize = chosen.config.pools.iter().map(|pool| pool.servers.len()).sum();
-    let board = Board::new(cores, chosen.config.listeners.len() + servers);
+    let board = Board::new(cores, weir_proxy::Counters::named_values(&chosen.config));
     let common = Arc::new(Common {
         config: chosen.config,
         archive: chosen.archive,

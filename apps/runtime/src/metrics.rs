@@ -27,13 +27,7 @@ impl MetricsSource for Figures {
 
 /// HTTP.
 pub fn service(to: &mut Publisher<'_>, counters: &weir_proxy::Counters) {
-    counters.visit(|sample| {
-        let kind = match sample.kind {
-            weir_proxy::Kind::Counter => Kind::Counter,
-            weir_proxy::Kind::Gauge => Kind::Gauge,
-        };
-        to.put(kind, sample.metric, sample.label, sample.value);
-    });
+    counters.visit(|sample| to.put(sample.kind, sample.metric, sample.label, sample.value));
 }
 
 /// The network stack.

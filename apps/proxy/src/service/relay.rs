@@ -133,6 +133,7 @@ impl<M: MetricsSource> Service<M> {
                 let status = to.take_head(net, exchange, &mut back.inbox, chunk, &limits)?;
                 let Some(status) = status else { continue };
                 self.counters.response(status);
+                self.counters.wait(exchange.pool, net.now().since(exchange.began));
                 if let Some(entry) = &mut to.entry {
                     entry.answer(status, net.now());
                 }

@@ -1,6 +1,7 @@
 //! Good exchanges.
 
 use super::*;
+use crate::Kind;
 
 #[test]
 fn a_request_goes_to_a_server_and_its_response_comes_back() {
@@ -311,5 +312,28 @@ fn a_zero_length_is_forwarded_as_one() {
     world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     let server = world.accept();
     assert!(world.got(server).contains("\r\nContent-Length: 0\r\n"));
+    world.finish();
+}
+
+#[test]
+fn the_time_to_a_response_is_counted_for_its_pool() {
+    let mut world = World::new();
+    let client = world.client(WEB, GET);
+    let server = world.accept();
+    world.pass(0.2);
+    world.send(server, OK);
+    // The body may come when it wants.
+    world.pass(3.0);
+    let mut times = Vec::new();
+    world.service.counters().visit(|sample| {
+        if sample.metric == "weir_response_seconds" && sample.label == Some(("pool", "two")) {
+            times.push((sample.kind, sample.value));
+        }
+    });
+    for expected in [(Kind::Bucket("0.1"), 0), (Kind::Bucket("0.25"), 1), (Kind::Bucket("+Inf"), 1), (Kind::Count, 1)] {
+        assert!(times.contains(&expected), "{times:?}");
+    }
+    assert!(times.contains(&(Kind::SumNs, 200_000_000)), "{times:?}");
+    world.end(client);
     world.finish();
 }
