@@ -143,9 +143,9 @@ fn holds(tap: &Tap, spec: Spec, arguments: &[String], name: &str, lines: &[&[&st
     ensure(answer.text() == name, || guest.report(&format!("{:?} holds, not {name:?}", answer.text())).to_string())?;
     // The admin port repeats what the boot log said of configurations.
     let told = http::get(tap.at(9000), "/configuration")?.text();
-    let of_configurations =
+    let mut of_configurations =
         lines.iter().flat_map(|texts| *texts).filter_map(|text| text.strip_prefix("configuration: "));
-    of_configurations.map(|text| ensure(told.contains(text), || format!("no {text:?} in {told:?}"))).collect()
+    of_configurations.try_for_each(|text| ensure(told.contains(text), || format!("no {text:?} in {told:?}")))
 }
 
 fn embedded(tap: &Tap) -> Spec {

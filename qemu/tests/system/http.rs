@@ -1,6 +1,6 @@
 //! A client that says exactly what it is told, and shows exactly what it got.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -40,9 +40,19 @@ pub fn get(address: impl Into<SocketAddr>, path: &str) -> Result<Response, Faile
 
 /// Sends bytes and reads until the server closes the connection.
 pub fn exchange(address: impl Into<SocketAddr>, request: &[u8]) -> Result<Response, Failed> {
+    let address = address.into();
     let mut response = Vec::new();
-    connect(address, request)?.take(RESPONSE_LEN_MAX).read_to_end(&mut response)?;
+    let read = connect(address, request)?.take(RESPONSE_LEN_MAX).read_to_end(&mut response);
+    read.map_err(|error| said(address, &format!("reading the response, after {} bytes", response.len()), &error))?;
     parse(response)
+}
+
+/// What failed with whom: the system's own words tell neither.
+fn said(address: SocketAddr, step: &str, error: &io::Error) -> String {
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    let late = matches!(error.kind(), TimedOut | WouldBlock);
+    let why = if late { format!("nothing for {} s", STEP_LIMIT.as_secs()) } else { error.to_string() };
+    format!("{address}: {step}: {why}")
 }
 
 /// Gets a path and returns length and SHA-256 of its body, without keeping it.
@@ -56,7 +66,8 @@ pub fn digest(address: impl Into<SocketAddr>, path: &str) -> Result<(u64, String
     let mut len = 0;
     let mut in_body = false;
     loop {
-        let count = stream.read(&mut buffer)?;
+        let read = stream.read(&mut buffer);
+        let count = read.map_err(|error| said(address, &format!("reading {path}, after {len} bytes"), &error))?;
         if count == 0 {
             break;
         }
@@ -87,10 +98,12 @@ pub fn hex(digest: &[u8]) -> String {
 
 /// Opens a connection and sends bytes.
 pub fn connect(address: impl Into<SocketAddr>, request: &[u8]) -> Result<TcpStream, Failed> {
-    let mut stream = TcpStream::connect_timeout(&address.into(), STEP_LIMIT)?;
+    let address = address.into();
+    let connected = TcpStream::connect_timeout(&address, STEP_LIMIT);
+    let mut stream = connected.map_err(|error| said(address, "connecting", &error))?;
     stream.set_read_timeout(Some(STEP_LIMIT))?;
     stream.set_write_timeout(Some(STEP_LIMIT))?;
-    stream.write_all(request)?;
+    stream.write_all(request).map_err(|error| said(address, "sending the request", &error))?;
     Ok(stream)
 }
 

@@ -28,6 +28,22 @@ fn named(tap: &Tap) -> String {
     dns + &balancer(tap, &PORTS[..1]).replace(&format!("\"{host}:"), "\"app.test:")
 }
 
+/// A balancer over one server by name, and the DNS server that it asks.
+fn boot_named() -> Result<(Guest, Tap, DnsServer), Failed> {
+    let mut dns = None;
+    let (guest, tap) = boot_two(|tap| {
+        dns = DnsServer::start(SocketAddrV4::new(tap.host(), 53)).ok();
+        named(tap)
+    })?;
+    Ok((guest, tap, dns.ok_or("port 53 is taken")?))
+}
+
+/// Waits until both cores send requests to the server.
+fn wait_until_up(guest: &mut Guest, tap: &Tap) -> Tested {
+    let is_up = |now: &metrics::Metrics| now.per_core("weir_server_up", "server=\"p/s8001\"") == [1, 1];
+    metrics::wait_until(guest, tap.at(9000), LIMIT, is_up).map(drop)
+}
+
 /// One more address of the host, with a server that says it.
 fn server_at(tap: &Tap, host: u8) -> Result<(Ipv4Addr, Daemon), Failed> {
     let [a, b, c, _] = tap.host().octets();
@@ -62,20 +78,13 @@ fn names_are(state: &'static str, count: u64) -> impl Fn(&metrics::Metrics) -> b
 
 /// A name leads to one server, then to another; then nobody tells any more, and the last one keeps its requests.
 fn a_server_follows_its_name_and_stays_when_dns_dies() -> Tested {
-    let mut dns = None;
-    let (mut guest, tap) = boot_two(|tap| {
-        dns = DnsServer::start(SocketAddrV4::new(tap.host(), 53)).ok();
-        named(tap)
-    })?;
-    let dns = dns.ok_or("port 53 is taken")?;
+    let (mut guest, tap, dns) = boot_named()?;
     let (first, _first_server) = server_at(&tap, 11)?;
     let (second, _second_server) = server_at(&tap, 12)?;
     dns.say(first);
     guest.wait_for(&["names: server p/s8001 is at", &first.to_string()], LIMIT)?;
     // The other core hears of it at once, as far as a client can see.
-    metrics::wait_until(&mut guest, tap.at(9000), LIMIT, |now| {
-        now.per_core("weir_server_up", "server=\"p/s8001\"") == [1, 1]
-    })?;
+    wait_until_up(&mut guest, &tap)?;
     wait_for_answers(&mut guest, &tap, first, &[])?;
     dns.say(second);
     wait_for_answers(&mut guest, &tap, second, &[first])?;
@@ -92,12 +101,7 @@ fn a_server_follows_its_name_and_stays_when_dns_dies() -> Tested {
 
 /// A guest boots although a name leads nowhere, says so, and serves when it does.
 fn an_unresolved_name_is_said_and_gets_no_request() -> Tested {
-    let mut dns = None;
-    let (mut guest, tap) = boot_two(|tap| {
-        dns = DnsServer::start(SocketAddrV4::new(tap.host(), 53)).ok();
-        named(tap)
-    })?;
-    let dns = dns.ok_or("port 53 is taken")?;
+    let (mut guest, tap, dns) = boot_named()?;
     guest.wait_for(&["names: app.test, of 1 server, is not resolved: there is no such name"], LIMIT)?;
     let page = metrics::wait_until(&mut guest, tap.at(9000), LIMIT, names_are("unresolved", 1))?;
     ensure(page.per_core("weir_server_up", "server=\"p/s8001\"") == [0, 0], || "the server is up".into())?;
@@ -106,9 +110,7 @@ fn an_unresolved_name_is_said_and_gets_no_request() -> Tested {
     ensure(answer.status == 503, || answer.head)?;
     let (address, _server) = server_at(&tap, 11)?;
     dns.say(address);
-    metrics::wait_until(&mut guest, tap.at(9000), LIMIT, |now| {
-        now.per_core("weir_server_up", "server=\"p/s8001\"") == [1, 1]
-    })?;
+    wait_until_up(&mut guest, &tap)?;
     wait_for_answers(&mut guest, &tap, address, &[])?;
     guest.still_runs()
 }

@@ -94,7 +94,7 @@ fn random(state: &mut u64) -> u64 {
 /// Frames to everybody, of known and unknown types, with nonsense in them.
 fn garbage_frames_are_counted_drops() -> Tested {
     let mut state = 0x5eed;
-    let mut frame = move || {
+    let frame = move || {
         let len = 14 + (random(&mut state) % 1400) as usize;
         let mut frame: Vec<u8> = (0..len).map(|_| random(&mut state) as u8).collect();
         frame[..6].fill(0xff);
@@ -103,7 +103,7 @@ fn garbage_frames_are_counted_drops() -> Tested {
         frame[12..14].copy_from_slice(&kinds[(random(&mut state) % 4) as usize]);
         frame
     };
-    attack(|_| std::iter::repeat_with(move || frame()).take(FRAMES))
+    attack(|_| std::iter::repeat_with(frame).take(FRAMES))
 }
 
 /// A SYN to port 80, good up to its TCP checksum, cut at every length.
