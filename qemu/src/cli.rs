@@ -40,6 +40,8 @@ pub struct Cli {
 pub enum Command {
     /// Validates a configuration.
     Check(Check),
+    /// Prints the JSON Schema of configurations, or their reference.
+    Schema(Schema),
     /// Makes a bootable image with a configuration inside.
     Build(Build),
     /// Boots a configuration in QEMU and shows its console.
@@ -62,6 +64,14 @@ pub struct Check {
     /// Also print what was understood, defaults included.
     #[arg(long)]
     pub explain: bool,
+}
+
+/// `weir schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Instead, every key with its type, range, default and meaning, in Markdown.
+    #[arg(long)]
+    pub reference: bool,
 }
 
 /// `weir build`.

@@ -8,6 +8,7 @@ mod manifest;
 mod output;
 mod rates;
 mod run;
+mod schema;
 mod session;
 mod sizing;
 mod source;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Check(options) => check::run(&options),
+        Command::Schema(options) => schema::run(&options),
         Command::Build(options) => build::run(&options),
         Command::Run(options) => run::run(options),
         Command::Demo(options) => demo::run(options),

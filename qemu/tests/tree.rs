@@ -69,7 +69,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Host tools share two crates with the guest: the configuration and the plan of its memory.
     ("weir-image", &["weir-config"]),
     ("weir-host", &[]),
-    ("weir", &["weir-bench", "weir-config", "weir-host", "weir-image", "weir-plan"]),
+    // The schema knows no crate: its tests compare it with the configuration's reader.
+    ("weir-schema", &[]),
+    ("weir", &["weir-bench", "weir-config", "weir-host", "weir-image", "weir-plan", "weir-schema"]),
     ("weir-bench", &["weir-host", "weir-image", "weir-meter"]),
     ("weir-meter", &["weir-host", "weir-image"]),
     ("weir-meter-plugin", &[]),

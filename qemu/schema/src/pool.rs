@@ -1,0 +1,93 @@
+//! `[[pool]]`.
+
+use crate::Default::{Required, Value, Words};
+use crate::Shape::{Boolean, Choice, Duration, Inline, Integer, List, Name, Table, Text};
+use crate::{Section, key, section};
+
+pub(crate) static POOL: Section = section(&[
+    key("name", Name, Required("\"api\""), "unique among pools"),
+    key(
+        "balance",
+        Choice(&["round-robin", "least-connections", "random-2", "hash"]),
+        Value("\"round-robin\""),
+        "in turn by weight, from a random place on each core; who has the fewest requests under way for its weight; the less \
+         busy of two drawn by weight; the like to the same server",
+    ),
+    key(
+        "hash_on",
+        Text,
+        Words("`\"client-address\"`"),
+        "with `\"hash\"`: `\"client-address\"`, `\"uri\"`, `\"header:NAME\"`, `\"cookie:NAME\"`; a request without it goes by its \
+         client's address",
+    ),
+    key(
+        "when_all_down",
+        Choice(&["try-all", "fail"]),
+        Value("\"try-all\""),
+        "servers are tried all the same, or 503 at once",
+    ),
+    key(
+        "queue_length",
+        Integer(0, 1_000_000),
+        Value("1024"),
+        "requests that wait while all servers have `max_connections`; further ones are 503",
+    ),
+    key("health", Table(&HEALTH), Words("servers are not checked"), "how servers are asked whether they are well"),
+    key("server", List(&SERVER), Required(""), "who answers"),
+]);
+
+static SERVER: Section = section(&[
+    key("name", Name, Required("\"a\""), "unique within the pool"),
+    key(
+        "address",
+        Text,
+        Required("\"10.0.0.11:8080\""),
+        "address with port, `\"10.0.0.11:8080\"` or `\"[fd00::11]:8080\"`, or a host name with port, `\"app.internal:8080\"` (see \
+         [`[dns]`](#dns))",
+    ),
+    key("weight", Integer(0, 256), Value("1"), "share; 0 is no traffic"),
+    key("backup", Boolean, Value("false"), "gets requests only while no other server of the pool is up"),
+    key(
+        "state",
+        Choice(&["up", "drain", "maintenance"]),
+        Value("\"up\""),
+        "`\"drain\"`: nothing new begins, what is under way is finished; `\"maintenance\"`: nothing at all",
+    ),
+    key(
+        "proxy_protocol",
+        Choice(&["v1", "v2"]),
+        Words("none"),
+        "each connection begins with a PROXY header; it is one client's then and not used for others. Checks say `LOCAL` \
+         (`UNKNOWN`)",
+    ),
+    key(
+        "max_connections",
+        Integer(1, 16_000_000),
+        Words("no limit"),
+        "requests under way there at most, from the whole image: each core has a share, and shares go where they are needed",
+    ),
+]);
+
+static HEALTH: Section = section(&[
+    key(
+        "http",
+        Inline(&HTTP),
+        Words("a connection that is accepted is enough"),
+        "a GET request that has to be answered well",
+    ),
+    key(
+        "interval",
+        Duration("50ms", "1h"),
+        Value("\"2s\""),
+        "from one check of a server to the next; up to an eighth more, at random",
+    ),
+    key("timeout", Duration("50ms", "1h"), Value("\"2s\""), "for a whole check"),
+    key("rise", Integer(1, 100), Value("2"), "checks in a row that must succeed before a server that was down is up"),
+    key("fall", Integer(1, 100), Value("3"), "checks in a row that must fail before a server that was up is down"),
+]);
+
+static HTTP: Section = section(&[
+    key("path", Text, Required("\"/healthz\""), "its target"),
+    key("host", Text, Words("the server's address"), "value of its `Host`"),
+    key("expect", Text, Value("\"200-399\""), "the statuses that are good, one or a range"),
+]);
