@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::model::{
     AccessLog, Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener,
-    PanicPolicy, Pool, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
+    PanicPolicy, Pool, Prefix, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
 };
 use crate::units::{duration_text, rate_text, size_text};
 
@@ -113,7 +113,7 @@ impl Config {
         let timeouts = &self.timeouts;
         format!(
             "timeouts: head {}, keep-alive {}, connect {}, first byte {}, inactivity {}, body {}, backend idle {}, queue {}, \
-             proxy header {}, tunnel {}, half closed {}",
+             proxy header {}, tunnel {}, half closed {}, drain {}",
             duration_text(timeouts.head_ns),
             duration_text(timeouts.keep_alive_ns),
             duration_text(timeouts.connect_ns),
@@ -125,6 +125,7 @@ impl Config {
             duration_text(timeouts.proxy_header_ns),
             duration_text(timeouts.tunnel_ns),
             duration_text(timeouts.half_closed_ns),
+            duration_text(timeouts.drain_ns),
         )
     }
 
@@ -174,8 +175,7 @@ fn manners(listener: &Listener) -> String {
         text.push_str(", one request per connection");
     }
     if !listener.trusted_proxies.is_empty() {
-        let prefixes = listener.trusted_proxies.iter().map(|prefix| format!("{}/{}", prefix.address, prefix.len));
-        text.push_str(&format!(", behind {}", prefixes.collect::<Vec<_>>().join(" ")));
+        text.push_str(&format!(", behind {}", prefixes_text(&listener.trusted_proxies)));
     }
     if listener.proxy_protocol {
         text.push_str(" with PROXY headers");
@@ -183,7 +183,20 @@ fn manners(listener: &Listener) -> String {
     if listener.request_id {
         text.push_str(", requests named");
     }
+    if let Some(max) = listener.connections {
+        text.push_str(&format!(", at most {max} connections"));
+    }
+    for (word, prefixes) in [("for", &listener.allow), ("not for", &listener.deny)] {
+        if !prefixes.is_empty() {
+            text.push_str(&format!(", {word} {}", prefixes_text(prefixes)));
+        }
+    }
     text
+}
+
+fn prefixes_text(prefixes: &[Prefix]) -> String {
+    let texts = prefixes.iter().map(|prefix| format!("{}/{}", prefix.address, prefix.len));
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 fn pool_line(pool: &Pool) -> String {

@@ -319,6 +319,8 @@ pub struct Timeouts {
     pub tunnel_ns: u64,
     /// The same once one direction has ended.
     pub half_closed_ns: u64,
+    /// How long what is under way may take to its end when the machine is told to leave.
+    pub drain_ns: u64,
 }
 
 impl Default for Timeouts {
@@ -336,6 +338,7 @@ impl Default for Timeouts {
             proxy_header_ns: 3 * SECOND,
             tunnel_ns: 3600 * SECOND,
             half_closed_ns: 30 * SECOND,
+            drain_ns: 30 * SECOND,
         }
     }
 }

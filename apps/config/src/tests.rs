@@ -66,6 +66,7 @@ fn everything_that_is_honoured_is_understood() {
         first_byte = "20s"
         inactivity = "2m"
         backend_idle = "3s"
+        drain = "5m"
         [log]
         syslog = "192.0.2.5:514"
         [tuning]
@@ -117,7 +118,7 @@ fn everything_that_is_honoured_is_understood() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.timeouts.head_ns, 5_000_000_000);
-    assert_eq!(config.timeouts.connect_ns, 250_000_000);
+    assert_eq!((config.timeouts.connect_ns, config.timeouts.drain_ns), (250_000_000, 300_000_000_000));
     assert_eq!(config.log.syslog, "192.0.2.5:514".parse().ok());
     assert_eq!(config.tuning, Tuning { idle: IdlePolicy::Poll, panic: PanicPolicy::Halt });
     let weights: alloc::vec::Vec<u16> = config.pools[0].servers.iter().map(|server| server.weight).collect();
@@ -205,7 +206,7 @@ fn what_is_planned_is_refused_and_not_ignored() {
         ),
         ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
         ("[limits]\n¶queue = 3\n", "queue"),
-        ("[timeouts]\n¶drain = \"30s\"\n", "drain"),
+        ("[timeouts]\n¶check = \"2s\"\n", "check"),
     ] {
         fails(ErrorKind::NotSupportedYet, marked, message);
         fails(ErrorKind::NotSupportedYet, marked, "not supported yet");
@@ -393,7 +394,7 @@ fn explain_names_everything_that_was_understood() {
         "  any host, / -> built-in page demo",
         "  two: 127.0.0.1:8082, weight 1",
         "timeouts: head 10s, keep-alive 75s, connect 3s, first byte 30s, inactivity 1m, body 30s, backend idle 4s, queue 5s, \
-         proxy header 3s, tunnel 1h, half closed 30s",
+         proxy header 3s, tunnel 1h, half closed 30s, drain 30s",
         "dns: servers from DHCP and routers, answers hold for 5s to 1h",
         "log: console",
         "tuning: idle adaptive, panic reboot",

@@ -51,6 +51,10 @@ pub(crate) enum Incident {
     ClientConnectionRate,
     /// A client sent requests too often (429).
     ClientRequestRate,
+    /// A listener had as many connections as it may.
+    ListenerConnections,
+    /// A client connected to a listener that is not for it.
+    ClientDenied,
     /// A client was not counted, because the table of clients was full.
     ClientUntracked,
     /// A client did not send its head in time.
@@ -113,11 +117,13 @@ pub(crate) enum Incident {
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 34] = [
+const INCIDENTS: [(Incident, &str); 36] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::ClientConnections, "client_connections"),
     (Incident::ClientConnectionRate, "client_connection_rate"),
     (Incident::ClientRequestRate, "client_request_rate"),
+    (Incident::ListenerConnections, "listener_connections"),
+    (Incident::ClientDenied, "client_denied"),
     (Incident::ClientUntracked, "client_untracked"),
     (Incident::HeadTimeout, "head_timeout"),
     (Incident::KeepAliveTimeout, "keep_alive_timeout"),

@@ -34,6 +34,8 @@ pub(crate) struct Front {
     pub is_trusted: bool,
     /// The connection is counted as one of its client's.
     pub is_admitted: bool,
+    /// The connection is counted as one of its listener's.
+    pub is_counted: bool,
     /// What the access log will say of the exchange under way.
     pub entry: Option<Box<Entry>>,
     /// When the head that comes in pieces began to.
@@ -91,6 +93,7 @@ impl Front {
             ends: None,
             is_trusted: false,
             is_admitted: false,
+            is_counted: false,
             entry: None,
             head_began: None,
         }

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
+use core::time::Duration;
 
 use weir_config::Addressing;
 use weir_drivers::net::{ControlEvent, LinkState, NetControl};
@@ -11,7 +12,7 @@ use weir_hal::CoreId;
 use weir_kernel::{console, cores, error, info, power, time, warn};
 use weir_stack::{Shard, ShardEvent};
 
-use crate::leaving::{self, Leaving, Look};
+use crate::leaving::{Leaving, Look};
 use crate::seat::Common;
 
 /// Between two looks at the power button and the device's health, in nanoseconds.
@@ -97,9 +98,10 @@ impl Control {
         match (power::button_pressed(), &mut self.leaving) {
             (false, None) => {}
             (true, None) => {
-                let (open, limit_s) = (connections(), leaving::DRAIN_NS / 1_000_000_000);
-                info!("power button: {open} connections may end, within {limit_s} s; a second press does not wait");
-                self.leaving = Some(Leaving::begin(now_ns));
+                let (open, limit_ns) = (connections(), self.common.config.timeouts.drain_ns);
+                let limit = Duration::from_nanos(limit_ns);
+                info!("power button: {open} connections may end, within {limit:?}; a second press does not wait");
+                self.leaving = Some(Leaving::begin(now_ns, limit_ns));
             }
             (true, Some(_)) => switch_off("the power button was pressed again"),
             (false, Some(leaving)) => {

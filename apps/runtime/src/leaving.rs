@@ -1,8 +1,5 @@
 //! After the power button: what is under way is finished, for a time, and then the machine goes off.
 
-/// How long requests may take to their end, in nanoseconds.
-pub const DRAIN_NS: u64 = 30_000_000_000;
-
 /// Looks in a row that must find nothing under way. What cores publish is a little old, and the word to leave needs a little, too.
 const QUIET_LOOKS: u32 = 2;
 
@@ -10,6 +7,8 @@ const QUIET_LOOKS: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaving {
     began_ns: u64,
+    /// How long requests may take to their end.
+    limit_ns: u64,
     quiet_looks: u32,
 }
 
@@ -25,9 +24,9 @@ pub enum Look {
 }
 
 impl Leaving {
-    /// From now on.
-    pub const fn begin(now_ns: u64) -> Self {
-        Self { began_ns: now_ns, quiet_looks: 0 }
+    /// From now on, for so long at most.
+    pub const fn begin(now_ns: u64, limit_ns: u64) -> Self {
+        Self { began_ns: now_ns, limit_ns, quiet_looks: 0 }
     }
 
     /// Looks at what is under way: connections, and bytes that clients have not acknowledged.
@@ -36,7 +35,7 @@ impl Leaving {
         self.quiet_looks = if under_way == 0 { self.quiet_looks + 1 } else { 0 };
         if self.quiet_looks >= QUIET_LOOKS {
             Look::Drained(passed_ns / 1_000_000)
-        } else if passed_ns >= DRAIN_NS {
+        } else if passed_ns >= self.limit_ns {
             Look::TimeIsUp
         } else {
             Look::Waits
@@ -49,18 +48,19 @@ mod tests {
     use super::*;
 
     const TICK_NS: u64 = 200_000_000;
+    const LIMIT_NS: u64 = 30_000_000_000;
 
     #[test]
     fn two_quiet_looks_in_a_row_are_the_end() {
-        let mut leaving = Leaving::begin(TICK_NS);
+        let mut leaving = Leaving::begin(TICK_NS, LIMIT_NS);
         let looks = [0, 3, 0, 0].map(|under_way| leaving.look(3 * TICK_NS, under_way));
         assert_eq!(looks, [Look::Waits, Look::Waits, Look::Waits, Look::Drained(400)]);
     }
 
     #[test]
-    fn nobody_is_waited_for_longer_than_thirty_seconds() {
-        let mut leaving = Leaving::begin(0);
-        assert_eq!(leaving.look(DRAIN_NS - 1, 1), Look::Waits);
-        assert_eq!(leaving.look(DRAIN_NS, 1), Look::TimeIsUp);
+    fn nobody_is_waited_for_longer_than_the_limit() {
+        let mut leaving = Leaving::begin(0, LIMIT_NS);
+        assert_eq!(leaving.look(LIMIT_NS - 1, 1), Look::Waits);
+        assert_eq!(leaving.look(LIMIT_NS, 1), Look::TimeIsUp);
     }
 }

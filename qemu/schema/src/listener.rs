@@ -40,6 +40,21 @@ pub(crate) static LISTENER: Section = section(&[
         "whether requests get an `X-Request-Id` of 32 hexadecimal digits; one of a trusted proxy stays",
     ),
     key("keep_alive", Boolean, Value("true"), "whether connections stay open between requests"),
+    key(
+        "connections",
+        Integer(1, 16_000_000),
+        Words("no limit but `limits.connections`"),
+        "its client connections at once; each core allows its share, rounded up, and resets further ones \
+         (`weir_incidents_total{reason=\"listener_connections\"}`)",
+    ),
+    key(
+        "allow",
+        Texts,
+        Words("everybody"),
+        "addresses or prefixes of clients that may connect; others are reset (`reason=\"client_denied\"`). With \
+         `proxy_protocol`, the client is who the PROXY header says",
+    ),
+    key("deny", Texts, Words("nobody"), "those that may not, whatever `allow` says"),
     key("route", List(&ROUTE), Required(""), "which requests go where"),
 ]);
 

@@ -109,6 +109,12 @@ static TIMEOUTS: Section = section(&[
     ),
     key("tunnel", TIMEOUT, Value("\"1h\""), "without a byte in either direction of a tunnel: TCP, TLS, WebSocket"),
     key("half_closed", TIMEOUT, Value("\"30s\""), "the same once one side has ended its direction"),
+    key(
+        "drain",
+        TIMEOUT,
+        Value("\"30s\""),
+        "how long what is under way may take to its end after the power button was pressed; a second press does not wait",
+    ),
 ]);
 
 const TIMEOUT: crate::Shape = Duration("10ms", "24h");

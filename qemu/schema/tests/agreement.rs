@@ -93,7 +93,8 @@ fn the_reader_knows_these_keys_and_no_other() {
         assert_eq!(kind, ErrorKind::UnknownKey, "{words}\nin\n{text}");
         let mut known: Vec<&str> = words.rsplit(": ").next().unwrap_or_default().split(", ").collect();
         let mut written: Vec<&str> = place.section.keys.iter().map(|key| key.name).collect();
-        (known.sort_unstable(), written.sort_unstable());
+        known.sort_unstable();
+        written.sort_unstable();
         assert_eq!(known, written, "{}", place.title);
         assert!(!is_valid(&text), "{text}");
     }

@@ -21,6 +21,12 @@ pub struct Listener {
     pub request_id: bool,
     /// Whether a client's connection takes more than one request.
     pub keep_alive: bool,
+    /// Client connections at once, of the whole image.
+    pub connections: Option<u32>,
+    /// Whose connections are taken; everybody's if there are none.
+    pub allow: Vec<Prefix>,
+    /// Whose are not, whatever [`allow`](Self::allow) says.
+    pub deny: Vec<Prefix>,
     /// At least one; no two with the same host and path.
     pub routes: Vec<Route>,
 }

@@ -49,6 +49,9 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     let keep_alive = section.take("keep_alive").map_or(Ok(true), |item| item.boolean())?;
     let (trusted_proxies, proxy_protocol) = proxies(&mut section)?;
     let request_id = section.take("request_id").map_or(Ok(false), |item| item.boolean())?;
+    let connections = section.take("connections").map(|item| item.integer(1..=16_000_000)).transpose()?;
+    let allow = prefixes(&mut section, "allow")?;
+    let deny = prefixes(&mut section, "deny")?;
     let mut routes = Vec::new();
     for section in section.tables("route", "[[listener.route]]", ROUTES_MAX)? {
         routes.push(route(section, pools, all)?);
@@ -61,7 +64,19 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     section.finish()?;
     let routes = routes.into_iter().map(|placed| placed.route).collect();
     let name = name.into();
-    let listener = Listener { name, bind, protocol, trusted_proxies, proxy_protocol, request_id, keep_alive, routes };
+    let listener = Listener {
+        name,
+        bind,
+        protocol,
+        trusted_proxies,
+        proxy_protocol,
+        request_id,
+        keep_alive,
+        connections: connections.map(|max| max as u32),
+        allow,
+        deny,
+        routes,
+    };
     all.value.push(listener);
     all.binds.push(addresses.iter().map(Item::span).collect());
     Ok(())
@@ -113,8 +128,7 @@ fn route(mut section: Section<'_>, pools: &[Pool], all: &mut Listeners) -> Resul
 
 /// `trusted_proxies` and `proxy_protocol`: who says for whom it comes can say anything, so it has to be one of ours.
 fn proxies(section: &mut Section<'_>) -> Result<(Vec<Prefix>, bool)> {
-    let items = section.take("trusted_proxies").map_or(Ok(Vec::new()), |item| item.strings())?;
-    let trusted: Vec<Prefix> = items.iter().map(Item::prefix).collect::<Result<_>>()?;
+    let trusted = prefixes(section, "trusted_proxies")?;
     let Some(item) = section.take("proxy_protocol") else { return Ok((trusted, false)) };
     let is_wanted = item.boolean()?;
     if is_wanted && trusted.is_empty() {
@@ -123,6 +137,12 @@ fn proxies(section: &mut Section<'_>) -> Result<(Vec<Prefix>, bool)> {
         return Err(item.fault(ErrorKind::ConflictingKeys, message, help));
     }
     Ok((trusted, is_wanted))
+}
+
+/// Addresses and prefixes; none without the key.
+fn prefixes(section: &mut Section<'_>, key: &'static str) -> Result<Vec<Prefix>> {
+    let items = section.take(key).map_or(Ok(Vec::new()), |item| item.strings())?;
+    items.iter().map(Item::prefix).collect()
 }
 
 /// What is not HTTP has no path, and only a pool can answer it.

@@ -149,8 +149,8 @@ fn client_limits(section: &mut Section<'_>) -> Result<ClientLimits> {
 fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
     let mut timeouts = Timeouts::default();
     let Some(mut section) = section else { return Ok(timeouts) };
-    section.not_yet(&["check", "drain"])?;
-    let keys: [(&'static str, &mut u64); 11] = [
+    section.not_yet(&["check"])?;
+    let keys: [(&'static str, &mut u64); 12] = [
         ("head", &mut timeouts.head_ns),
         ("keep_alive", &mut timeouts.keep_alive_ns),
         ("connect", &mut timeouts.connect_ns),
@@ -162,6 +162,7 @@ fn timeouts(section: Option<Section<'_>>) -> Result<Timeouts> {
         ("proxy_header", &mut timeouts.proxy_header_ns),
         ("tunnel", &mut timeouts.tunnel_ns),
         ("half_closed", &mut timeouts.half_closed_ns),
+        ("drain", &mut timeouts.drain_ns),
     ];
     for (key, value) in keys {
         if let Some(item) = section.take(key) {

@@ -48,6 +48,26 @@ fn changes_of_fields_are_understood() {
 }
 
 #[test]
+fn a_listener_says_who_may_come_and_how_many() {
+    let text = "connections = 500\nallow = [\"10.0.0.0/8\", \"fd00::/8\"]\ndeny = \"10.6.6.6\"";
+    let config = parses(&with(text, ""));
+    let listener = &config.listeners[0];
+    assert_eq!((listener.connections, listener.allow.len(), listener.deny.len()), (Some(500), 2, 1));
+    let expected =
+        "listener web: http on 0.0.0.0:80, at most 500 connections, for 10.0.0.0/8 fd00::/8, not for 10.6.6.6/32";
+    assert!(config.explain().contains(expected), "{}", config.explain());
+    for (kind, listener, message) in [
+        (ErrorKind::OutOfRange, "connections = ¶0", "1 to 16000000"),
+        (ErrorKind::WrongType, "connections = ¶\"5\"", "an integer"),
+        (ErrorKind::InvalidAddress, "allow = [\"10.0.0.0/8\", ¶\"10.0.0.0/33\"]", "10.0.0.0/33"),
+        (ErrorKind::InvalidAddress, "deny = ¶\"everybody\"", "everybody"),
+        (ErrorKind::InvalidValue, "allow = ¶[]", "is empty"),
+    ] {
+        fails(kind, &with(listener, ""), message);
+    }
+}
+
+#[test]
 fn mistakes_in_listeners_have_a_place() {
     for (kind, listener, route, message) in [
         (ErrorKind::InvalidValue, "protocol = ¶\"udp\"", "", "does not know"),

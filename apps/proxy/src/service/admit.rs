@@ -52,6 +52,7 @@ impl<M: MetricsSource> Service<M> {
     /// A connection has ended.
     #[inline]
     pub(super) fn dismiss(&mut self, net: &impl Sockets, key: Key) {
+        self.count_out(key);
         let (Some(clients), Some(front)) = (&mut self.clients, self.fronts.get_mut(key)) else { return };
         if core::mem::take(&mut front.is_admitted) {
             clients.disconnect(front.peer_address(net), net.now());

@@ -59,7 +59,7 @@ impl<M: MetricsSource> Service<M> {
         if self.is_watchful {
             self.close_entry(key, net.now());
         }
-        if self.clients.is_some() {
+        if self.is_counting {
             self.dismiss(net, key);
         }
         let Some(mut front) = self.fronts.remove(key) else { return Step::Wait };

@@ -8,6 +8,7 @@ use weir_config::{Action, HostMatch, Page, Prefix, Protocol, Route};
 use weir_socket::ListenerId;
 
 use super::Target;
+use super::gate::Gate;
 use crate::router::Router;
 
 /// One listener.
@@ -21,6 +22,10 @@ pub(super) struct Listener {
     pub(super) trusted: Vec<Prefix>,
     pub(super) request_id: bool,
     pub(super) keep_alive: bool,
+    /// Its connections are HTTP from the first byte, and all alike.
+    pub(super) is_plain: bool,
+    /// Who may come, if not everybody.
+    pub(super) gate: Option<Gate>,
     pub(super) router: Router<Target>,
 }
 
@@ -35,17 +40,12 @@ pub(super) enum Entry {
 }
 
 impl Listener {
-    /// Whether its connections are HTTP from the first byte, and all alike.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.entry == Entry::Http && self.trusted.is_empty()
-    }
-
-    pub(super) fn new(listener: &weir_config::Listener, router: Router<Target>) -> Self {
+    pub(super) fn new(listener: &weir_config::Listener, cores: usize, router: Router<Target>) -> Self {
         let pool = listener.routes.first().and_then(|route| match route.action {
             Action::Pool(index) => Some(index as u16),
             _ => None,
         });
+        let gate = Gate::new(listener, cores);
         Self {
             name: listener.name.clone(),
             bind: listener.bind.clone(),
@@ -60,6 +60,8 @@ impl Listener {
             trusted: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
             keep_alive: listener.keep_alive,
+            is_plain: listener.protocol == Protocol::Http && listener.trusted_proxies.is_empty() && gate.is_none(),
+            gate,
             router,
         }
     }
@@ -78,6 +80,8 @@ pub(super) fn admin_listener(address: SocketAddr, origin: Target) -> Listener {
         trusted: Vec::new(),
         request_id: false,
         keep_alive: true,
+        is_plain: true,
+        gate: None,
         router: Router::new(&routes, |route| if route.path == "/metrics" { Target::Metrics } else { origin }),
     }
 }

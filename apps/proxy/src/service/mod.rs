@@ -6,6 +6,7 @@ mod check;
 mod eject;
 mod end;
 mod forward;
+mod gate;
 mod journal;
 mod leave;
 mod listener;
@@ -95,6 +96,8 @@ pub struct Service<M> {
     body_rate: u32,
     /// Who has what, if that is limited.
     clients: Option<Clients>,
+    /// Connections are counted, by client or by listener.
+    is_counting: bool,
     /// Requests are logged, or counted by client.
     is_watchful: bool,
     /// What is beyond a client's limits is only counted.
@@ -189,13 +192,14 @@ impl<M: MetricsSource> Service<M> {
         let mut ways = Vec::from([Way::default()]);
         for listener in &config.listeners {
             let target = |route: &Route| local.target(route, &listener.name, setup.core, &mut ways);
-            listeners.push(Listener::new(listener, Router::new(&listener.routes, target)));
+            listeners.push(Listener::new(listener, setup.cores, Router::new(&listener.routes, target)));
         }
         listeners.extend(config.admin.map(|admin| admin_listener(admin.listen, local.text(setup.origin))));
         let head_bytes = config.limits.head_bytes as usize;
         let mut scratch = Vec::new();
         scratch.try_reserve_exact(head_bytes + ADDED_BYTES_MAX)?;
         scratch.resize(head_bytes + ADDED_BYTES_MAX, 0);
+        let clients = Clients::new(&config.limits.client, setup.cores);
         Ok(Self {
             fronts: Slab::new(setup.connections)?,
             backs: Backs::new(setup.connections)?,
@@ -217,7 +221,8 @@ impl<M: MetricsSource> Service<M> {
             },
             body_bytes_max: config.limits.body_bytes,
             body_rate: config.limits.body_rate_bytes,
-            clients: Clients::new(&config.limits.client, setup.cores),
+            is_counting: clients.is_some() || config.listeners.iter().any(|listener| listener.connections.is_some()),
+            clients,
             is_watchful: config.log.access.is_on() || config.limits.client.request_rate.is_some(),
             is_dry_run: config.limits.client.dry_run,
             times: Times::new(&config.timeouts),
@@ -300,11 +305,12 @@ impl<M: MetricsSource> Service<M> {
         self.counters.connection();
         let Some(key) = self.fronts.insert(front) else { return };
         let Some(listener) = self.listeners.get(usize::from(listener)) else { return };
-        let is_plain = listener.is_plain();
-        if (self.clients.is_some() && !listener.proxy_protocol && !self.admit_connection(net, key)) || is_plain {
+        let is_plain = listener.is_plain;
+        let is_known = !listener.proxy_protocol;
+        if (self.clients.is_some() && is_known && !self.admit_connection(net, key)) || is_plain {
             return;
         }
-        if !self.check_proxy(net, key) {
+        if !self.count_in(net, key) || (is_known && !self.let_in(net, key)) || !self.check_proxy(net, key) {
             return;
         }
         if matches!(self.fronts.get_mut(key), Some(front) if matches!(front.state, FrontState::Head)) {

@@ -100,7 +100,7 @@ impl<M: MetricsSource> Service<M> {
                 }
                 front.timer.set(net, front.flow, net.now() + self.times.head);
                 // Only now it is known whose connection it is.
-                if self.admit_connection(net, key) {
+                if self.admit_connection(net, key) && self.let_in(net, key) {
                     self.enter(net, key);
                 }
                 Step::Again

@@ -110,6 +110,18 @@ impl<M: MetricsSource> Service<M> {
         match listener.router.find(request.path(), || request.host_name()) {
             Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
             Some(target) => self.answer(net, key, request, target, reply),
+            None => self.without_route(net, key, request, reply),
+        }
+    }
+
+    /// `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers.
+    #[cold]
+    fn without_route(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, reply: Reply) {
+        let listener = self.fronts.get_mut(key).and_then(|front| self.listeners.get(usize::from(front.listener)));
+        let target = listener.and_then(|listener| listener.router.find(b"/", || request.host_name()));
+        match target.filter(|_| request.path() == b"*") {
+            Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
+            Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),
         }
     }

@@ -3,6 +3,7 @@
 mod eject;
 mod faults;
 mod flow;
+mod gate;
 mod health;
 mod leave;
 mod limits;

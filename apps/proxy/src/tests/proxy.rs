@@ -337,3 +337,25 @@ fn the_time_to_a_response_is_counted_for_its_pool() {
     world.end(client);
     world.finish();
 }
+
+#[test]
+fn a_question_about_the_server_as_a_whole_goes_to_the_default_route() {
+    let mut world = World::new();
+    let client = world.client(WEB, b"OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let server = world.accept();
+    let head = world.got(server);
+    assert!(head.starts_with("OPTIONS * HTTP/1.1\r\n"), "{head}");
+    world.send(server, b"HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n");
+    assert_eq!(world.statuses(client), [204]);
+    let reader = world.client(LOCAL, b"OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(world.statuses(reader), [405], "a page is only read");
+    world.end(client);
+    world.end(reader);
+    world.finish();
+    let elsewhere = CONFIG.replacen("pool = \"two\"", "path = \"/app\"\npool = \"two\"", 1);
+    let mut world = World::with(&elsewhere, 16);
+    let nobody = world.client(WEB, b"OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(world.statuses(nobody), [404], "there is no default route");
+    world.end(nobody);
+    world.finish();
+}
