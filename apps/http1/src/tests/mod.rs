@@ -4,6 +4,7 @@ mod chunked;
 mod oracle;
 mod request;
 mod response;
+mod rows;
 mod write;
 
 use crate::{HeadLimits, Method, Reject, Request, Response};
