@@ -40,9 +40,14 @@ pub fn get(address: impl Into<SocketAddr>, path: &str) -> Result<Response, Faile
 
 /// Sends bytes and reads until the server closes the connection.
 pub fn exchange(address: impl Into<SocketAddr>, request: &[u8]) -> Result<Response, Failed> {
-    let address = address.into();
+    finish(connect(address, request)?)
+}
+
+/// Reads until the server closes the connection.
+pub fn finish(stream: TcpStream) -> Result<Response, Failed> {
+    let address = stream.peer_addr()?;
     let mut response = Vec::new();
-    let read = connect(address, request)?.take(RESPONSE_LEN_MAX).read_to_end(&mut response);
+    let read = stream.take(RESPONSE_LEN_MAX).read_to_end(&mut response);
     read.map_err(|error| said(address, &format!("reading the response, after {} bytes", response.len()), &error))?;
     parse(response)
 }

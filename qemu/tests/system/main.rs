@@ -3,6 +3,7 @@
 //! Everything runs in a network namespace of its own, so that interfaces, addresses and servers live and die with the run.
 //! Tests wait for a line, an answer or an end, each with a deadline; none sleeps. `WEIR_TEST_LONG=1` makes the loads longer.
 
+mod backend;
 mod balancer;
 mod bench;
 mod boot;
@@ -12,6 +13,7 @@ mod delivery;
 mod disks;
 mod dns;
 mod drill;
+mod framing;
 mod guest;
 mod http;
 mod ipv6;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         sizing::TESTS,
         serve::TESTS,
         proxy::TESTS,
+        framing::TESTS,
         ipv6::TESTS,
         transfer::TESTS,
         syn::TESTS,
