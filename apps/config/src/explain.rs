@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::model::{
     AccessLog, Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener,
-    PanicPolicy, Pool, Prefix, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
+    OwnHealth, PanicPolicy, Pool, Prefix, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
 };
 use crate::units::{duration_text, rate_text, size_text};
 
@@ -29,6 +29,7 @@ impl Config {
                 addresses.join(", "),
                 manners(listener)
             ));
+            lines.extend(listener.health.as_ref().map(own_health_line));
             lines.extend(listener.routes.iter().map(|route| format!("  {}", self.route_line(route))));
         }
         for pool in &self.pools {
@@ -192,6 +193,16 @@ fn manners(listener: &Listener) -> String {
         }
     }
     text
+}
+
+fn own_health_line(health: &OwnHealth) -> String {
+    let state = match (health.fail, health.fail_when_down) {
+        (true, _) => ", told to fail",
+        (false, true) => ", fails when no server is up",
+        (false, false) => "",
+    };
+    let notice = duration_text(health.notice_ns);
+    format!("  any host, {} -> own health{state}, notice of {notice} before it leaves", health.path)
 }
 
 fn prefixes_text(prefixes: &[Prefix]) -> String {

@@ -25,8 +25,9 @@ mod tests;
 pub use error::{Error, ErrorKind};
 pub use model::{
     AccessLog, Action, Address, Addressing, Admin, Balance, ClientLimits, Config, Dns, FieldRules, HashOn, Health,
-    HostMatch, HttpCheck, IdlePolicy, Limits, Listener, Log, Network, Page, PanicPolicy, Pool, Prefix, Protocol,
-    ProxyVersion, Rate, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning, WhenAllDown, contains_address,
+    HostMatch, HttpCheck, IdlePolicy, Limits, Listener, Log, Network, OwnHealth, Page, PanicPolicy, Pool, Prefix,
+    Protocol, ProxyVersion, Rate, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning, WhenAllDown,
+    contains_address,
 };
 
 /// The demo configuration: a balancer on port 80 in front of two built-in servers, metrics on port 9000.

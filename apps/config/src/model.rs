@@ -8,7 +8,8 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use listener::{
-    Action, FieldRules, HostMatch, Listener, Page, Prefix, Protocol, Redirect, Respond, Route, contains_address,
+    Action, FieldRules, HostMatch, Listener, OwnHealth, Page, Prefix, Protocol, Redirect, Respond, Route,
+    contains_address,
 };
 
 /// A whole configuration. Made by [`Config::parse`]; the fields are plain data for the image to build from.
@@ -34,6 +35,19 @@ pub struct Config {
     pub log: Log,
     /// Choices that change how the image runs, not what it serves.
     pub tuning: Tuning,
+}
+
+impl Config {
+    /// How long listeners still take connections after the machine was told to leave: the longest of their notices.
+    #[must_use]
+    pub fn notice_ns(&self) -> u64 {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.health.as_ref())
+            .map(|own| own.notice_ns)
+            .max()
+            .unwrap_or(0)
+    }
 }
 
 /// `[network]`: addresses of the first interface.

@@ -98,10 +98,11 @@ impl Control {
         match (power::button_pressed(), &mut self.leaving) {
             (false, None) => {}
             (true, None) => {
-                let (open, limit_ns) = (connections(), self.common.config.timeouts.drain_ns);
-                let limit = Duration::from_nanos(limit_ns);
+                let (open, config) = (connections(), &self.common.config);
+                let (notice_ns, limit_ns) = (config.notice_ns(), config.timeouts.drain_ns);
+                let limit = Duration::from_nanos(notice_ns + limit_ns);
                 info!("power button: {open} connections may end, within {limit:?}; a second press does not wait");
-                self.leaving = Some(Leaving::begin(now_ns, limit_ns));
+                self.leaving = Some(Leaving::begin(now_ns, notice_ns, limit_ns));
             }
             (true, Some(_)) => switch_off("the power button was pressed again"),
             (false, Some(leaving)) => {

@@ -335,7 +335,8 @@ impl Core {
 
     #[cold]
     fn publish_now(&mut self, now_ns: u64) {
-        self.is_news = false;
+        // Who leaves has something to look after even if nothing happens.
+        self.is_news = self.is_leaving;
         self.published_ns = now_ns;
         if self.is_leaving {
             self.service.leave(&mut self.shard);

@@ -7,7 +7,9 @@ const QUIET_LOOKS: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaving {
     began_ns: u64,
-    /// How long requests may take to their end.
+    /// How long new connections are still taken.
+    notice_ns: u64,
+    /// How long requests may take to their end after that.
     limit_ns: u64,
     quiet_looks: u32,
 }
@@ -24,18 +26,18 @@ pub enum Look {
 }
 
 impl Leaving {
-    /// From now on, for so long at most.
-    pub const fn begin(now_ns: u64, limit_ns: u64) -> Self {
-        Self { began_ns: now_ns, limit_ns, quiet_looks: 0 }
+    /// From now on: new connections are taken during the notice, and the rest may take so long at most.
+    pub const fn begin(now_ns: u64, notice_ns: u64, limit_ns: u64) -> Self {
+        Self { began_ns: now_ns, notice_ns, limit_ns, quiet_looks: 0 }
     }
 
     /// Looks at what is under way: connections, and bytes that clients have not acknowledged.
     pub const fn look(&mut self, now_ns: u64, under_way: u64) -> Look {
         let passed_ns = now_ns.saturating_sub(self.began_ns);
-        self.quiet_looks = if under_way == 0 { self.quiet_looks + 1 } else { 0 };
+        self.quiet_looks = if under_way == 0 && passed_ns >= self.notice_ns { self.quiet_looks + 1 } else { 0 };
         if self.quiet_looks >= QUIET_LOOKS {
             Look::Drained(passed_ns / 1_000_000)
-        } else if passed_ns >= self.limit_ns {
+        } else if passed_ns >= self.notice_ns + self.limit_ns {
             Look::TimeIsUp
         } else {
             Look::Waits
@@ -52,15 +54,24 @@ mod tests {
 
     #[test]
     fn two_quiet_looks_in_a_row_are_the_end() {
-        let mut leaving = Leaving::begin(TICK_NS, LIMIT_NS);
+        let mut leaving = Leaving::begin(TICK_NS, 0, LIMIT_NS);
         let looks = [0, 3, 0, 0].map(|under_way| leaving.look(3 * TICK_NS, under_way));
         assert_eq!(looks, [Look::Waits, Look::Waits, Look::Waits, Look::Drained(400)]);
     }
 
     #[test]
     fn nobody_is_waited_for_longer_than_the_limit() {
-        let mut leaving = Leaving::begin(0, LIMIT_NS);
+        let mut leaving = Leaving::begin(0, 0, LIMIT_NS);
         assert_eq!(leaving.look(LIMIT_NS - 1, 1), Look::Waits);
         assert_eq!(leaving.look(LIMIT_NS, 1), Look::TimeIsUp);
+    }
+
+    #[test]
+    fn quiet_during_the_notice_is_no_end_and_the_limit_begins_after_it() {
+        let mut leaving = Leaving::begin(0, TICK_NS * 3, LIMIT_NS);
+        let looks = [1, 2, 3, 4].map(|tick| leaving.look(tick * TICK_NS, 0));
+        assert_eq!(looks, [Look::Waits, Look::Waits, Look::Waits, Look::Drained(800)]);
+        assert_eq!(leaving.look(LIMIT_NS, 1), Look::Waits);
+        assert_eq!(leaving.look(LIMIT_NS + TICK_NS * 3, 1), Look::TimeIsUp);
     }
 }

@@ -1,7 +1,9 @@
 //! `[[listener]]`.
 
 use crate::Default::{Required, Value, Words};
-use crate::Shape::{Boolean, Choice, Fields, Inline, Integer, List, Name, Numbers, Text, TextOrInline, Texts};
+use crate::Shape::{
+    Boolean, Choice, Duration, Fields, Inline, Integer, List, Name, Numbers, Table, Text, TextOrInline, Texts,
+};
 use crate::{Section, key, section};
 
 pub(crate) static LISTENER: Section = section(&[
@@ -55,7 +57,26 @@ pub(crate) static LISTENER: Section = section(&[
          `proxy_protocol`, the client is who the PROXY header says",
     ),
     key("deny", Texts, Words("nobody"), "those that may not, whatever `allow` says"),
+    key("health", Table(&HEALTH), Words("none"), "where others ask whether this image is well"),
     key("route", List(&ROUTE), Required(""), "which requests go where"),
+]);
+
+static HEALTH: Section = section(&[
+    key("path", Text, Value("\"/healthz\""), "path of the page, on every host and before all routes"),
+    key("fail", Boolean, Value("false"), "the switch: 503 whatever is the case"),
+    key(
+        "fail_when_down",
+        Boolean,
+        Value("false"),
+        "503 while no pool of the listener's routes has a server that is up, as the core sees it",
+    ),
+    key(
+        "notice",
+        Duration("0ms", "5m"),
+        Value("\"0s\""),
+        "how long the listener still takes connections after the power button was pressed, while the page is 503 already; \
+         `timeouts.drain` begins after it",
+    ),
 ]);
 
 static ROUTE: Section = Section {

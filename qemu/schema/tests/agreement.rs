@@ -42,6 +42,7 @@ fn places() -> Vec<Place> {
     let page = format!("{WEB}{PAGE}");
     let around = |title: &str| match title {
         "[[listener]]" => format!("[[listener]]\n¶\n{PAGE}"),
+        "[listener.health]" => format!("{WEB}[listener.health]\n¶\n{PAGE}"),
         "[[listener.route]]" => format!("{WEB}[[listener.route]]\n¶\n{pool}"),
         "[[pool]]" => format!("{page}[[pool]]\n¶\n{SERVER}"),
         "[pool.health]" => format!("{page}[[pool]]\nname = \"api\"\n[pool.health]\n¶\n{SERVER}"),

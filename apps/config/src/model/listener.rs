@@ -27,8 +27,29 @@ pub struct Listener {
     pub allow: Vec<Prefix>,
     /// Whose are not, whatever [`allow`](Self::allow) says.
     pub deny: Vec<Prefix>,
+    /// Where others ask whether this image is well.
+    pub health: Option<OwnHealth>,
     /// At least one; no two with the same host and path.
     pub routes: Vec<Route>,
+}
+
+/// `[listener.health]`: a page that says whether this image is to get requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnHealth {
+    /// Path of the page on every host; no route has it.
+    pub path: String,
+    /// The operator wants it to fail.
+    pub fail: bool,
+    /// Whether it fails while no pool of the listener's routes has a server that is up.
+    pub fail_when_down: bool,
+    /// How long the listener still takes connections, with the page failing, after the machine was told to leave.
+    pub notice_ns: u64,
+}
+
+impl Default for OwnHealth {
+    fn default() -> Self {
+        Self { path: "/healthz".into(), fail: false, fail_when_down: false, notice_ns: 0 }
+    }
 }
 
 /// `[[listener.route]]`: which requests go where.

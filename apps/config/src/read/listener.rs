@@ -9,7 +9,10 @@ use super::{Names, Result};
 use crate::ROUTES_MAX;
 use crate::document::{Item, Section, printable};
 use crate::error::{ErrorKind, Fault};
-use crate::model::{Action, HostMatch, Listener, Page, Pool, Prefix, Protocol, Redirect, Respond, Route};
+use crate::model::{Action, HostMatch, Listener, OwnHealth, Page, Pool, Prefix, Protocol, Redirect, Respond, Route};
+
+/// Longest time that a listener still takes connections once the machine is to leave, in nanoseconds.
+const NOTICE_NS_MAX: u64 = 300_000_000_000;
 
 /// All listeners, and where what the cross checks look at stands.
 pub(super) struct Listeners {
@@ -52,6 +55,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     let connections = section.take("connections").map(|item| item.integer(1..=16_000_000)).transpose()?;
     let allow = prefixes(&mut section, "allow")?;
     let deny = prefixes(&mut section, "deny")?;
+    let health = section.table("health", "[listener.health]")?;
     let mut routes = Vec::new();
     for section in section.tables("route", "[[listener.route]]", ROUTES_MAX)? {
         routes.push(route(section, pools, all)?);
@@ -61,6 +65,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     }
     check_reachable(&routes)?;
     check_protocol(protocol, &routes)?;
+    let health = health.map(|section| own_health(section, protocol, &routes)).transpose()?;
     section.finish()?;
     let routes = routes.into_iter().map(|placed| placed.route).collect();
     let name = name.into();
@@ -75,6 +80,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
         connections: connections.map(|max| max as u32),
         allow,
         deny,
+        health,
         routes,
     };
     all.value.push(listener);
@@ -164,6 +170,28 @@ fn check_protocol(protocol: Protocol, routes: &[PlacedRoute]) -> Result<()> {
         return Err(Fault::new(span.clone(), ErrorKind::ConflictingKeys, message, help));
     }
     Ok(())
+}
+
+fn own_health(mut section: Section<'_>, protocol: Protocol, routes: &[PlacedRoute]) -> Result<OwnHealth> {
+    let mut health = OwnHealth::default();
+    if let Some(item) = section.take("path") {
+        health.path = path(&item)?;
+    }
+    health.fail = section.take("fail").map_or(Ok(false), |item| item.boolean())?;
+    health.fail_when_down = section.take("fail_when_down").map_or(Ok(false), |item| item.boolean())?;
+    if let Some(item) = section.take("notice") {
+        health.notice_ns = item.duration_ns(0..=NOTICE_NS_MAX)?;
+    }
+    if protocol != Protocol::Http {
+        let message = "only a listener with protocol \"http\" has a page that says how it is";
+        return Err(section.fault(ErrorKind::ConflictingKeys, message, "give it to another listener"));
+    }
+    if routes.iter().any(|placed| placed.route.path == health.path) {
+        let message = format!("a route of this listener has the path \"{}\", too", health.path);
+        return Err(section.fault(ErrorKind::ConflictingKeys, message, "give one of them another `path`"));
+    }
+    section.finish()?;
+    Ok(health)
 }
 
 fn pool_index(item: &Item<'_>, pools: &[Pool]) -> Result<usize> {

@@ -68,6 +68,34 @@ fn a_listener_says_who_may_come_and_how_many() {
 }
 
 #[test]
+fn a_listener_says_how_it_is() {
+    let with_health = |keys: &str| with(&format!("[listener.health]\n{keys}"), "");
+    let health = |keys: &str| parses(&with_health(keys)).listeners[0].health.clone();
+    assert_eq!(parses(&with("", "")).listeners[0].health, None);
+    assert_eq!(health(""), Some(OwnHealth::default()));
+    let keys = "path = \"/up\"\nfail_when_down = true\nnotice = \"10s\"";
+    let (path, notice_ns) = ("/up".into(), 10_000_000_000);
+    assert_eq!(health(keys), Some(OwnHealth { path, fail: false, fail_when_down: true, notice_ns }));
+    let config = parses(&with_health(keys));
+    let expected = "  any host, /up -> own health, fails when no server is up, notice of 10s before it leaves\n";
+    assert!(config.explain().contains(expected), "{}", config.explain());
+    assert_eq!(config.notice_ns(), notice_ns);
+    assert!(parses(&with_health("fail = true")).explain().contains("own health, told to fail, notice of 0ms"));
+    for (kind, keys, message) in [
+        (ErrorKind::InvalidValue, "path = ¶\"healthz\"", "not a path"),
+        (ErrorKind::WrongType, "fail = ¶1", "true or false"),
+        (ErrorKind::WrongType, "fail_when_down = ¶\"yes\"", "true or false"),
+        (ErrorKind::OutOfRange, "notice = ¶\"1h\"", "0ms to 5m"),
+        (ErrorKind::InvalidDuration, "notice = ¶\"10\"", "not a duration"),
+        (ErrorKind::UnknownKey, "¶status = 200", "in [listener.health]"),
+    ] {
+        fails(kind, &with_health(keys), message);
+    }
+    fails(ErrorKind::ConflictingKeys, &with("¶[listener.health]\npath = \"/\"", ""), "has the path \"/\", too");
+    fails(ErrorKind::ConflictingKeys, &with("protocol = \"tcp\"\n¶[listener.health]", ""), "only a listener with");
+}
+
+#[test]
 fn mistakes_in_listeners_have_a_place() {
     for (kind, listener, route, message) in [
         (ErrorKind::InvalidValue, "protocol = ¶\"udp\"", "", "does not know"),

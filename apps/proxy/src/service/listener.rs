@@ -9,6 +9,7 @@ use weir_socket::ListenerId;
 
 use super::Target;
 use super::gate::Gate;
+use super::own_health::OwnHealth;
 use crate::router::Router;
 
 /// One listener.
@@ -26,6 +27,8 @@ pub(super) struct Listener {
     pub(super) is_plain: bool,
     /// Who may come, if not everybody.
     pub(super) gate: Option<Gate>,
+    /// Where others ask how it is.
+    pub(super) health: Option<OwnHealth>,
     pub(super) router: Router<Target>,
 }
 
@@ -40,7 +43,12 @@ pub(super) enum Entry {
 }
 
 impl Listener {
-    pub(super) fn new(listener: &weir_config::Listener, cores: usize, router: Router<Target>) -> Self {
+    pub(super) fn new(
+        listener: &weir_config::Listener,
+        cores: usize,
+        health: Option<OwnHealth>,
+        router: Router<Target>,
+    ) -> Self {
         let pool = listener.routes.first().and_then(|route| match route.action {
             Action::Pool(index) => Some(index as u16),
             _ => None,
@@ -62,6 +70,7 @@ impl Listener {
             keep_alive: listener.keep_alive,
             is_plain: listener.protocol == Protocol::Http && listener.trusted_proxies.is_empty() && gate.is_none(),
             gate,
+            health,
             router,
         }
     }
@@ -82,6 +91,7 @@ pub(super) fn admin_listener(address: SocketAddr, origin: Target) -> Listener {
         keep_alive: true,
         is_plain: true,
         gate: None,
+        health: None,
         router: Router::new(&routes, |route| if route.path == "/metrics" { Target::Metrics } else { origin }),
     }
 }

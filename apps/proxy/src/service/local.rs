@@ -67,9 +67,9 @@ impl Local {
         }
     }
 
-    /// A page with a text.
-    pub(super) fn text(&mut self, text: &str) -> Target {
-        self.fix(Prepared::new(200, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], leak(text)))
+    /// A page with a text that nobody is to keep.
+    pub(super) fn text(&mut self, status: u16, text: &str) -> Target {
+        self.fix(Prepared::new(status, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], leak(text)))
     }
 
     fn fix(&mut self, prepared: Prepared) -> Target {

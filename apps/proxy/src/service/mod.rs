@@ -11,6 +11,7 @@ mod journal;
 mod leave;
 mod listener;
 mod local;
+mod own_health;
 mod preface;
 mod queue;
 mod relay;
@@ -28,7 +29,7 @@ use core::time::Duration;
 use weir_config::{Config, Route};
 use weir_http1::HeadLimits;
 use weir_httpd::Archive;
-use weir_socket::{Event, FlowId, ListenError, ListenerId, Readiness, Sockets};
+use weir_socket::{Event, FlowId, Instant, ListenError, ListenerId, Readiness, Sockets};
 
 use crate::back::{Back, Backs};
 use crate::clients::Clients;
@@ -47,6 +48,7 @@ use crate::upstream::{Trade, Upstream};
 use crate::way::Way;
 use listener::{Listener, admin_listener};
 use local::Local;
+use own_health::OwnHealth;
 
 pub(crate) use preface::Preface;
 
@@ -103,6 +105,8 @@ pub struct Service<M> {
     /// What is beyond a client's limits is only counted.
     is_dry_run: bool,
     times: Times,
+    /// Since when the machine is to leave.
+    left_at: Option<Instant>,
     /// Where heads are written that do not fit into one buffer.
     scratch: Box<[u8]>,
     counters: Counters,
@@ -142,6 +146,8 @@ enum Target {
     Page(u16),
     Files(u16),
     Metrics,
+    /// Whether this image is to get requests.
+    Health,
 }
 
 /// How long what may take.
@@ -191,10 +197,16 @@ impl<M: MetricsSource> Service<M> {
         let mut listeners: Vec<Listener> = Vec::new();
         let mut ways = Vec::from([Way::default()]);
         for listener in &config.listeners {
-            let target = |route: &Route| local.target(route, &listener.name, setup.core, &mut ways);
-            listeners.push(Listener::new(listener, setup.cores, Router::new(&listener.routes, target)));
+            let health = OwnHealth::new(listener, &mut local);
+            let is_health = |route: &Route| listener.health.as_ref().is_some_and(|own| own.path == route.path);
+            let target = |route: &Route| match is_health(route) {
+                true => Target::Health,
+                false => local.target(route, &listener.name, setup.core, &mut ways),
+            };
+            let router = Router::new(&OwnHealth::routes(listener), target);
+            listeners.push(Listener::new(listener, setup.cores, health, router));
         }
-        listeners.extend(config.admin.map(|admin| admin_listener(admin.listen, local.text(setup.origin))));
+        listeners.extend(config.admin.map(|admin| admin_listener(admin.listen, local.text(200, setup.origin))));
         let head_bytes = config.limits.head_bytes as usize;
         let mut scratch = Vec::new();
         scratch.try_reserve_exact(head_bytes + ADDED_BYTES_MAX)?;
@@ -226,6 +238,7 @@ impl<M: MetricsSource> Service<M> {
             is_watchful: config.log.access.is_on() || config.limits.client.request_rate.is_some(),
             is_dry_run: config.limits.client.dry_run,
             times: Times::new(&config.timeouts),
+            left_at: None,
             scratch: scratch.into(),
             counters: Counters::new(config),
             metrics,

@@ -151,7 +151,14 @@ impl<M: MetricsSource> Service<M> {
     }
 
     #[inline]
-    fn answer(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, target: Target, reply: Reply) {
+    pub(super) fn answer(
+        &mut self,
+        net: &mut impl Sockets,
+        key: Key,
+        request: &Request<'_>,
+        target: Target,
+        reply: Reply,
+    ) {
         if request.method == Method::Other {
             self.reject(net, key, Reject::MethodUnknown);
             return;
@@ -174,6 +181,7 @@ impl<M: MetricsSource> Service<M> {
                 let root = local.files.get(usize::from(index));
                 root.and_then(|root| root.answer(&local.archive, request, net, &mut local.date, manner)).ok_or(404)
             }
+            Target::Health => return self.answer_health(net, key, request, reply),
             Target::Metrics => return self.answer_metrics(net, key, reply),
             Target::Pool { .. } => Err(404),
         };

@@ -10,6 +10,7 @@ mod limits;
 mod local;
 mod log;
 mod names;
+mod own_health;
 mod pool;
 mod preface;
 mod proxy;

@@ -231,6 +231,12 @@ impl Upstream {
     }
 
     #[inline]
+    /// Whether there is a server that would get a request.
+    #[cold]
+    pub(crate) fn has_server_up(&self, now: Instant) -> bool {
+        self.schedule.iter().chain(&self.backups).any(|&index| self.is_up(index, now))
+    }
+
     fn is_usable(&self, index: u16, now: Instant) -> bool {
         self.servers.get(usize::from(index)).is_some_and(|server| server.is_usable(now))
     }
