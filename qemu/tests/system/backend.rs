@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::{Failed, Tested};
 
 /// Longest time for one read or write: longer than anything that a test has Weir wait for.
@@ -46,6 +48,16 @@ impl Peer {
         }
     }
 
+    /// The next bytes of a body.
+    pub fn body(&mut self, len: usize) -> Result<Vec<u8>, Failed> {
+        while self.held.len() < len {
+            if !self.more()? {
+                return Err(format!("{} of {len} bytes", self.held.len()).into());
+            }
+        }
+        Ok(self.held.drain(..len).collect())
+    }
+
     /// All that still comes, up to the end. A reset is an end too.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more().unwrap_or(false) {}
@@ -61,6 +73,11 @@ impl Peer {
     pub fn say_in(&mut self, piece_len: usize, bytes: &[u8]) -> Tested {
         self.stream.set_nodelay(true)?;
         bytes.chunks(piece_len).try_for_each(|piece| self.say(piece))
+    }
+
+    /// Has the connection end with a reset.
+    pub fn reset(&mut self) -> Tested {
+        Ok(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?)
     }
 
     fn more(&mut self) -> Result<bool, Failed> {

@@ -4,6 +4,7 @@
 //! Tests wait for a line, an answer or an end, each with a deadline; none sleeps. `WEIR_TEST_LONG=1` makes the loads longer.
 
 mod backend;
+mod balance;
 mod balancer;
 mod bench;
 mod boot;
@@ -13,6 +14,7 @@ mod delivery;
 mod disks;
 mod dns;
 mod drill;
+mod exchange;
 mod framing;
 mod guest;
 mod http;
@@ -60,10 +62,12 @@ fn main() -> ExitCode {
         serve::TESTS,
         proxy::TESTS,
         framing::TESTS,
+        exchange::TESTS,
         ipv6::TESTS,
         transfer::TESTS,
         syn::TESTS,
         balancer::TESTS,
+        balance::TESTS,
         drill::TESTS,
         peers::TESTS,
         names::TESTS,

@@ -1,0 +1,186 @@
+//! Which server gets a request, and when: weights, likeness, failures and queues, on one core, so that counts are exact.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::backend;
+use crate::guest::{Guest, Spec};
+use crate::metrics::{self, Metrics};
+use crate::tap::Tap;
+use crate::{Failed, Tested, Tests, ensure, http};
+
+pub const TESTS: Tests = &[
+    ("balance::requests_go_where_weights_and_likeness_say", || with_guest(choice)),
+    ("balance::a_server_that_fails_is_left_alone_and_comes_back", || with_guest(ejection)),
+    ("balance::requests_wait_in_order_for_a_busy_server", || with_guest(queue)),
+];
+
+/// Servers that say their own port, and each of those with a fault.
+const WELL: [u16; 3] = [8001, 8002, 8003];
+const ILL: u16 = 8004;
+const DYING: u16 = 8005;
+const BUSY: u16 = 8006;
+
+/// Requests that wait at most.
+const QUEUE_LENGTH: usize = 3;
+
+/// Time for what is awaited.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A pool at the path of its name: `server` is a port and what else is said of it.
+fn pool(tap: &Tap, name: &str, settings: &str, servers: &[(u16, &str)]) -> String {
+    let mut text = format!("\n[[pool]]\nname = \"{name}\"\n{settings}\n");
+    for (port, more) in servers {
+        text += &format!("[[pool.server]]\nname = \"s{port}\"\naddress = \"{}:{port}\"\n{more}\n", tap.host());
+    }
+    text
+}
+
+fn config(tap: &Tap) -> String {
+    let names = ["weights", "alike", "ill", "dying", "busy"];
+    let routes = names.map(|name| format!("[[listener.route]]\npath = \"/{name}\"\npool = \"{name}\"\n"));
+    let [a, b, c] = WELL;
+    [
+        tap.config(),
+        "[timeouts]\nqueue = \"4s\"\n\n[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n".into(),
+        routes.concat(),
+        pool(tap, "weights", "", &[(a, "weight = 3"), (b, ""), (c, "weight = 0")]),
+        pool(tap, "alike", "balance = \"hash\"\nhash_on = \"header:X-User\"", &WELL.map(|port| (port, ""))),
+        pool(tap, "ill", "", &[(a, ""), (ILL, "")]),
+        pool(tap, "dying", "", &[(a, ""), (DYING, "")]),
+        pool(tap, "busy", &format!("queue_length = {QUEUE_LENGTH}"), &[(BUSY, "max_connections = 1")]),
+    ]
+    .concat()
+}
+
+fn with_guest(test: fn(&mut Guest, &Tap) -> Tested) -> Tested {
+    let tap = Tap::new(1)?;
+    let mut guest = Guest::boot(Spec { config: config(&tap), nic: tap.nic(), ..Spec::default() })?;
+    for port in WELL {
+        backend::start(SocketAddrV4::new(tap.host(), port), move |peer| {
+            while peer.head()?.is_some() {
+                peer.say(&says(&port.to_string()))?;
+            }
+            Ok(())
+        })?;
+    }
+    let tested = test(&mut guest, &tap);
+    tested.map_err(|error| guest.report(&format!("{error}\n{}", metrics::incidents(tap.at(9000)))))?;
+    guest.still_runs()
+}
+
+fn says(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// The port of the server that answered.
+fn answered(tap: &Tap, path: &str, user: &str) -> Result<u16, Failed> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\nConnection: close\r\n\r\n");
+    let answer = http::exchange(tap.at(80), request.as_bytes())?;
+    ensure(answer.status == 200, || format!("{path}: {}", answer.head))?;
+    Ok(answer.text().parse()?)
+}
+
+/// Three to one, nothing for the one that drains; and who is alike goes to the same server.
+fn choice(_: &mut Guest, tap: &Tap) -> Tested {
+    let ports = (0..80).map(|_| answered(tap, "/weights", "")).collect::<Result<Vec<_>, _>>()?;
+    let counts = WELL.map(|port| ports.iter().filter(|&&other| other == port).count());
+    ensure(counts == [60, 20, 0], || format!("requests by weights of 3, 1 and 0: {counts:?}"))?;
+    let mut used = BTreeSet::new();
+    for user in 0..30 {
+        let ports = (0..3).map(|_| answered(tap, "/alike", &user.to_string())).collect::<Result<BTreeSet<_>, _>>()?;
+        ensure(ports.len() == 1, || format!("user {user} was sent to {ports:?}"))?;
+        used.extend(ports);
+    }
+    ensure(used.len() == WELL.len(), || format!("thirty users were sent to {used:?} only"))
+}
+
+/// What dies without an answer costs no request; what talks nonsense costs five, is left alone, and gets requests again.
+fn ejection(guest: &mut Guest, tap: &Tap) -> Tested {
+    backend::start(SocketAddrV4::new(tap.host(), DYING), |peer| peer.head().map(drop))?;
+    for _ in 0..8 {
+        let port = answered(tap, "/dying", "")?;
+        ensure(port == WELL[0], || format!("{port} answered, which dies"))?;
+    }
+    let reason = |now: &Metrics, reason: &str| now.labelled("weir_incidents_total", &format!("reason=\"{reason}\""));
+    metrics::wait_until(guest, tap.at(9000), LIMIT, |now| reason(now, "retry") >= 4)?;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let healing = Arc::clone(&is_well);
+    backend::start(SocketAddrV4::new(tap.host(), ILL), move |peer| {
+        while peer.head()?.is_some() {
+            let is_well = healing.load(Ordering::Relaxed);
+            peer.say(if is_well { says(&ILL.to_string()) } else { b"nonsense\r\n\r\n".to_vec() }.as_slice())?;
+        }
+        Ok(())
+    })?;
+    let before = reason(&Metrics::read(tap.at(9000))?, "ejected");
+    // In turn: each second request goes to the ill one, until it has failed five times.
+    let statuses = (0..10).map(|_| Ok(http::get(tap.at(80), "/ill")?.status)).collect::<Result<Vec<_>, Failed>>()?;
+    let failed = statuses.iter().filter(|&&status| status == 502).count();
+    ensure(failed == 5, || format!("{statuses:?}"))?;
+    let port = answered(tap, "/ill", "")?;
+    ensure(port == WELL[0], || format!("{port} answered, which is left alone"))?;
+    metrics::wait_until(guest, tap.at(9000), LIMIT, |now| reason(now, "ejected") > before)?;
+    is_well.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + LIMIT;
+    while answered(tap, "/ill", "")? != ILL {
+        ensure(Instant::now() < deadline, || "the server that is well again gets nothing".into())?;
+    }
+    Ok(())
+}
+
+/// A server that may have one request at a time, and answers when it is told: the others wait in the order in which they came,
+/// one too many is refused at once, and who waits for too long is refused too.
+fn queue(guest: &mut Guest, tap: &Tap) -> Tested {
+    let (asked, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    backend::start(SocketAddrV4::new(tap.host(), BUSY), move |peer| {
+        while let Some(head) = peer.head()? {
+            asked.send(head.split(' ').nth(1).unwrap_or_default().to_owned())?;
+            released.lock().map_err(|_| "a thread panicked")?.recv()?;
+            peer.say(&says("done"))?;
+        }
+        Ok(())
+    })?;
+    let path = |n: usize| format!("/busy/{n}");
+    let request = |n: usize| {
+        let text = format!("GET {} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", path(n));
+        http::connect(tap.at(80), text.as_bytes())
+    };
+    let mut clients = vec![request(0)?];
+    next_is(&begun, &path(0))?;
+    for n in 1..=QUEUE_LENGTH {
+        clients.push(request(n)?);
+        metrics::wait_until(guest, tap.at(9000), LIMIT, |now| now.sum("weir_requests_queued") == n as u64)?;
+    }
+    let refused = http::get(tap.at(80), "/busy/too-many")?;
+    ensure(refused.status == 503, || refused.head)?;
+    for (n, client) in clients.into_iter().enumerate() {
+        release.send(())?;
+        let answer = http::finish(client)?;
+        ensure(answer.status == 200, || format!("request {n}: {}", answer.head))?;
+        if n < QUEUE_LENGTH {
+            next_is(&begun, &path(n + 1))?;
+        }
+    }
+    let _holds = request(0)?;
+    next_is(&begun, &path(0))?;
+    let late = http::get(tap.at(80), "/busy/late")?;
+    ensure(late.status == 503, || late.head)?;
+    metrics::wait_until(guest, tap.at(9000), LIMIT, |now| {
+        ["queue_full", "queue_timeout"]
+            .iter()
+            .all(|reason| now.labelled("weir_incidents_total", &format!("reason=\"{reason}\"")) == 1)
+    })
+    .map(drop)
+}
+
+fn next_is(begun: &Receiver<String>, wanted: &str) -> Tested {
+    let path = begun.recv_timeout(LIMIT).map_err(|_| format!("the server was not asked for {wanted}"))?;
+    ensure(path == wanted, || format!("the server was asked for {path}, not yet for {wanted}"))
+}
