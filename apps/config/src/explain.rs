@@ -245,11 +245,15 @@ fn server_line(server: &Server) -> String {
 }
 
 fn health_line(health: &Health) -> String {
-    let Health { http, interval_ns, timeout_ns, rise, fall } = health;
+    let Health { port, http, interval_ns, timeout_ns, rise, fall } = health;
     let asked = match http {
-        Some(HttpCheck { path, expect: (first, last), .. }) => format!("GET {path} expecting {first}-{last}"),
+        Some(HttpCheck { method, path, headers, expect: (first, last), .. }) => {
+            let with = if headers.is_empty() { "" } else { " with own fields" };
+            format!("{} {path}{with} expecting {first}-{last}", method.name())
+        }
         None => "connecting".to_string(),
     };
     let (interval, timeout) = (duration_text(*interval_ns), duration_text(*timeout_ns));
-    format!("  checked by {asked} each {interval}, timeout {timeout}, rise {rise}, fall {fall}")
+    let port = port.map_or(String::new(), |port| format!(" at port {port}"));
+    format!("  checked by {asked}{port} each {interval}, timeout {timeout}, rise {rise}, fall {fall}")
 }

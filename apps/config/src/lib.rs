@@ -24,9 +24,9 @@ mod tests;
 
 pub use error::{Error, ErrorKind};
 pub use model::{
-    AccessLog, Action, Address, Addressing, Admin, Balance, ClientLimits, Config, Dns, FieldRules, HashOn, Health,
-    HostMatch, HttpCheck, IdlePolicy, Limits, Listener, Log, Network, OwnHealth, Page, PanicPolicy, Pool, Prefix,
-    Protocol, ProxyVersion, Rate, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning, WhenAllDown,
+    AccessLog, Action, Address, Addressing, Admin, Balance, CheckMethod, ClientLimits, Config, Dns, FieldRules, HashOn,
+    Health, HostMatch, HttpCheck, IdlePolicy, Limits, Listener, Log, Network, OwnHealth, Page, PanicPolicy, Pool,
+    Prefix, Protocol, ProxyVersion, Rate, Redirect, Respond, Route, Server, ServerState, Timeouts, Tuning, WhenAllDown,
     contains_address,
 };
 

@@ -116,6 +116,8 @@ pub struct Pool {
 /// `[pool.health]`: how servers are asked whether they are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
+    /// Where they are asked, if not where they serve: then no PROXY header comes first.
+    pub port: Option<u16>,
     /// What is asked; without it, a connection that is accepted is answer enough.
     pub http: Option<HttpCheck>,
     /// From one check of a server to its next.
@@ -130,19 +132,47 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { http: None, interval_ns: 2_000_000_000, timeout_ns: 2_000_000_000, rise: 2, fall: 3 }
+        Self { port: None, http: None, interval_ns: 2_000_000_000, timeout_ns: 2_000_000_000, rise: 2, fall: 3 }
     }
 }
 
-/// A GET request that a server has to answer well.
+/// A request that a server has to answer well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
+    /// How it asks.
+    pub method: CheckMethod,
     /// Target of the request.
     pub path: String,
     /// Value of Host; the server's address without it.
     pub host: Option<String>,
+    /// Fields that come in addition.
+    pub headers: Vec<(String, String)>,
     /// Lowest and highest status that is good.
     pub expect: (u16, u16),
+}
+
+/// Methods of checks: those that change nothing and bring no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CheckMethod {
+    /// GET.
+    #[default]
+    Get,
+    /// HEAD.
+    Head,
+    /// OPTIONS.
+    Options,
+}
+
+impl CheckMethod {
+    /// As it stands in a request.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+        }
+    }
 }
 
 /// How a pool's servers share requests.
@@ -242,6 +272,17 @@ impl Address {
         match self {
             Self::Ip(address) => Some(*address),
             Self::Name { .. } => None,
+        }
+    }
+}
+
+impl Address {
+    /// The same machine at another port.
+    #[must_use]
+    pub fn at_port(&self, port: u16) -> Self {
+        match self {
+            Self::Ip(address) => Self::Ip(SocketAddr::new(address.ip(), port)),
+            Self::Name { host, .. } => Self::Name { host: host.clone(), port },
         }
     }
 }

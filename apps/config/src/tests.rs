@@ -204,7 +204,7 @@ fn what_is_planned_is_refused_and_not_ignored() {
             "[network]\naddress = \"fd00::1/64\"\ngateway = [\"fe80::1\", ¶\"fe80::2\"]\n",
             "several addresses of one family",
         ),
-        ("[[pool]]\nname = \"p\"\n[pool.health]\n¶port = 81\n", "port"),
+        ("[[pool]]\nname = \"p\"\n[pool.health]\n¶agent = 81\n", "agent"),
         ("[limits]\n¶queue = 3\n", "queue"),
         ("[timeouts]\n¶check = \"2s\"\n", "check"),
     ] {
@@ -471,8 +471,10 @@ fn health_checks_have_defaults_and_ranges() {
         "http = { path = \"/h\", expect = \"200\", host = \"a\" }\ninterval = \"1s\"\ntimeout = \"50ms\"\nrise = 1\nfall = 9\n",
     );
     let health = Config::parse(&text).unwrap_or_else(|error| panic!("{error}")).pools.remove(0).health.expect("checks");
-    let http = HttpCheck { path: "/h".into(), host: Some("a".into()), expect: (200, 200) };
-    let expected = Health { http: Some(http), interval_ns: 1_000_000_000, timeout_ns: 50_000_000, rise: 1, fall: 9 };
+    let (method, headers) = (CheckMethod::Get, Default::default());
+    let http = HttpCheck { method, path: "/h".into(), host: Some("a".into()), headers, expect: (200, 200) };
+    let expected =
+        Health { port: None, http: Some(http), interval_ns: 1_000_000_000, timeout_ns: 50_000_000, rise: 1, fall: 9 };
     assert_eq!(health, expected);
     for (kind, bad) in [
         (ErrorKind::OutOfRange, "interval = ¶\"10ms\"\n"),

@@ -11,12 +11,12 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use weir_config::{Config, Health, Pool, ProxyVersion};
+use weir_config::{CheckMethod, Config, Health, HttpCheck, Pool, ProxyVersion};
 use weir_http1::{HeadLimits, Method, Response};
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Instant, Readiness, Received, Sockets};
@@ -103,12 +103,22 @@ struct Check {
 
 #[derive(Clone, Copy)]
 struct Plan {
-    /// The request and the statuses that are good; without it, being accepted is enough.
-    http: Option<(&'static [u8], (u16, u16))>,
+    /// What is asked; without it, being accepted is enough.
+    http: Option<Question>,
+    /// Where, if not where the server serves.
+    port: Option<u16>,
     interval: Duration,
     timeout: Duration,
     rise: u8,
     fall: u8,
+}
+
+#[derive(Clone, Copy)]
+struct Question {
+    request: &'static [u8],
+    method: Method,
+    /// Lowest and highest status that is good.
+    expect: (u16, u16),
 }
 
 struct UnderWay {
@@ -187,7 +197,7 @@ impl Checker {
         if let Some(under_way) = check.under_way.take() {
             net.abort(under_way.flow);
         }
-        check.address = Some(address);
+        check.address = Some(check.plan.place(address));
         check.against = 0;
         check.due = net.now();
         self.next = self.next.into_iter().chain([check.due]).min();
@@ -208,18 +218,20 @@ impl Check {
         pool.servers.iter().enumerate().map(move |(number, server)| Self {
             pool: index,
             server: number as u16,
-            address: server.address.ip(),
+            address: health.port.map_or(server.address.ip(), |port| server.address.at_port(port).ip()),
             plan: Plan {
                 http: health.http.as_ref().map(|http| {
-                    let host = http.host.as_ref().map_or_else(|| server.address.to_string(), String::clone);
-                    (request(&http.path, &host), http.expect)
+                    let place = health.port.map_or_else(|| server.address.clone(), |port| server.address.at_port(port));
+                    Question::new(http, &http.host.clone().unwrap_or_else(|| place.to_string()))
                 }),
+                port: health.port,
                 interval,
                 timeout: Duration::from_nanos(health.timeout_ns),
                 rise: health.rise,
                 fall: health.fall,
             },
-            proxy_protocol: server.proxy_protocol,
+            // What answers at another port is another service.
+            proxy_protocol: server.proxy_protocol.filter(|_| health.port.is_none()),
             due: now + spread * number as u32,
             generation: 0,
             under_way: None,
@@ -248,12 +260,12 @@ impl Check {
             if !self.proxy_protocol.is_none_or(is_introduced) {
                 return Some(Outcome::Closed);
             }
-            let Some((request, _)) = self.plan.http else { return Some(Outcome::Passed) };
-            if net.send(under_way.flow, Chunk::from_static(request)).is_err() {
+            let Some(question) = self.plan.http else { return Some(Outcome::Passed) };
+            if net.send(under_way.flow, Chunk::from_static(question.request)).is_err() {
                 return Some(Outcome::Closed);
             }
         }
-        let answer = self.plan.http.and_then(|(_, expect)| under_way.read(net, expect));
+        let answer = self.plan.http.and_then(|question| under_way.read(net, question));
         let ended = if under_way.is_established { Outcome::Closed } else { Outcome::NotConnected };
         answer
             .or_else(|| ready.contains(Readiness::CLOSED).then_some(ended))
@@ -284,7 +296,7 @@ impl Check {
 
 impl UnderWay {
     /// Reads the response's head; how the check ended, if it did.
-    fn read(&mut self, net: &mut impl Sockets, expect: (u16, u16)) -> Option<Outcome> {
+    fn read(&mut self, net: &mut impl Sockets, question: Question) -> Option<Outcome> {
         if !self.is_established {
             return None;
         }
@@ -297,16 +309,16 @@ impl UnderWay {
                 Received::Nothing => return None,
                 Received::End | Received::Closed(_) => return Some(Outcome::Closed),
             }
-            if let Some(outcome) = self.parse(expect) {
+            if let Some(outcome) = self.parse(question) {
                 return Some(outcome);
             }
         }
     }
 
-    fn parse(&mut self, (first, last): (u16, u16)) -> Option<Outcome> {
+    fn parse(&mut self, Question { method, expect: (first, last), .. }: Question) -> Option<Outcome> {
         let limits = HeadLimits { head_bytes: HEAD_BYTES_MAX - 1, target_bytes: HEAD_BYTES_MAX / 2, fields: 100 };
         loop {
-            match Response::parse(&self.head, Method::Get, &limits) {
+            match Response::parse(&self.head, method, &limits) {
                 Err(_) => return Some(Outcome::BadResponse),
                 Ok(None) if self.head.len() >= HEAD_BYTES_MAX => return Some(Outcome::BadResponse),
                 Ok(None) => return None,
@@ -321,8 +333,26 @@ impl UnderWay {
     }
 }
 
-/// The same bytes for every check of a server, kept for as long as the image runs.
-fn request(path: &str, host: &str) -> &'static [u8] {
-    let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-check\r\nConnection: close\r\n\r\n");
-    Box::leak(text.into_bytes().into_boxed_slice())
+impl Plan {
+    /// Where a server at this address is asked.
+    fn place(&self, address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(address.ip(), self.port.unwrap_or(address.port()))
+    }
+}
+
+impl Question {
+    /// The same bytes for every check of a server, kept for as long as the image runs.
+    fn new(http: &HttpCheck, host: &str) -> Self {
+        let method = match http.method {
+            CheckMethod::Get => Method::Get,
+            CheckMethod::Head => Method::Head,
+            CheckMethod::Options => Method::Options,
+        };
+        let (name, path) = (http.method.name(), &http.path);
+        let mut text =
+            format!("{name} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-check\r\nConnection: close\r\n");
+        http.headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+        text.push_str("\r\n");
+        Self { request: Box::leak(text.into_bytes().into_boxed_slice()), method, expect: http.expect }
+    }
 }

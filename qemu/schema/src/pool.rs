@@ -1,7 +1,7 @@
 //! `[[pool]]`.
 
 use crate::Default::{Required, Value, Words};
-use crate::Shape::{Boolean, Choice, Duration, Inline, Integer, List, Name, Table, Text};
+use crate::Shape::{Boolean, Choice, Duration, Fields, Inline, Integer, List, Name, Table, Text};
 use crate::{Section, key, section};
 
 pub(crate) static POOL: Section = section(&[
@@ -73,8 +73,9 @@ static HEALTH: Section = section(&[
         "http",
         Inline(&HTTP),
         Words("a connection that is accepted is enough"),
-        "a GET request that has to be answered well",
+        "a request that has to be answered well",
     ),
+    key("port", Integer(1, 65535), Words("the server's"), "where checks go instead; they bring no PROXY header there"),
     key(
         "interval",
         Duration("50ms", "1h"),
@@ -88,6 +89,8 @@ static HEALTH: Section = section(&[
 
 static HTTP: Section = section(&[
     key("path", Text, Required("\"/healthz\""), "its target"),
-    key("host", Text, Words("the server's address"), "value of its `Host`"),
+    key("method", Choice(&["GET", "HEAD", "OPTIONS"]), Value("\"GET\""), "its method"),
+    key("host", Text, Words("the address that is asked"), "value of its `Host`"),
+    key("headers", Fields, Words("none"), "fields that come in addition, at most 1024 bytes"),
     key("expect", Text, Value("\"200-399\""), "the statuses that are good, one or a range"),
 ]);

@@ -49,7 +49,7 @@ pub(super) fn read(item: Option<Item<'_>>) -> Result<FieldRules> {
     Ok(FieldRules { remove, set, add })
 }
 
-fn pairs(section: Option<Section<'_>>) -> Result<Vec<(String, String)>> {
+pub(super) fn pairs(section: Option<Section<'_>>) -> Result<Vec<(String, String)>> {
     let Some(section) = section else { return Ok(Vec::new()) };
     let pair = |(key, item): (&str, Item<'_>)| Ok((name(&item, key)?, item.field_value()?.into()));
     section.into_items().map(pair).collect()

@@ -1,17 +1,22 @@
 //! `[pool.health]`.
 
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::Result;
 use crate::document::{Item, Section};
 use crate::error::ErrorKind;
-use crate::model::{Health, HttpCheck};
+use crate::model::{CheckMethod, Health, HttpCheck};
 
 const MILLISECOND: u64 = 1_000_000;
+/// Bytes of a check's own fields at most: the request has to fit into one packet.
+const HEADER_BYTES_MAX: usize = 1024;
 const HOUR: u64 = 3_600_000 * MILLISECOND;
 
 pub(super) fn read(mut section: Section<'_>) -> Result<Health> {
-    section.not_yet(&["method", "port", "send", "proxy_protocol", "agent"])?;
+    section.not_yet(&["send", "agent"])?;
+    let port = section.take("port").map(|item| item.integer(1..=65535)).transpose()?;
     let http = section.table("http", "http")?.map(http).transpose()?;
     let defaults = Health::default();
     let mut duration = |key, default| match section.take(key) {
@@ -27,11 +32,11 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Health> {
     let rise = count("rise", defaults.rise)?;
     let fall = count("fall", defaults.fall)?;
     section.finish()?;
-    Ok(Health { http, interval_ns, timeout_ns, rise, fall })
+    Ok(Health { port: port.map(|port| port as u16), http, interval_ns, timeout_ns, rise, fall })
 }
 
 fn http(mut section: Section<'_>) -> Result<HttpCheck> {
-    section.not_yet(&["method", "headers", "body"])?;
+    section.not_yet(&["body"])?;
     let path_item = section.require("path", "\"/healthz\"")?;
     let path = path_item.string()?;
     if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
@@ -39,10 +44,28 @@ fn http(mut section: Section<'_>) -> Result<HttpCheck> {
         let help = "a path begins with `/` and has no spaces: \"/healthz\"";
         return Err(path_item.fault(ErrorKind::InvalidValue, message, help));
     }
+    let methods = [CheckMethod::Get, CheckMethod::Head, CheckMethod::Options].map(|method| (method.name(), method));
+    let method = section.take("method").map_or(Ok(CheckMethod::Get), |item| item.choice(&methods, &[]))?;
+    let headers = section.take("headers").map_or(Ok(Vec::new()), |item| headers(&item))?;
     let host = section.take("host").map(|item| item.field_value()).transpose()?;
     let expect = section.take("expect").map_or(Ok((200, 399)), |item| statuses(&item))?;
     section.finish()?;
-    Ok(HttpCheck { path: path.into(), host: host.map(Into::into), expect })
+    Ok(HttpCheck { method, path: path.into(), host: host.map(Into::into), headers, expect })
+}
+
+fn headers(item: &Item<'_>) -> Result<Vec<(String, String)>> {
+    let headers = super::fields::pairs(Some(item.section("headers = { NAME = \"VALUE\" }")?))?;
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    if bytes > HEADER_BYTES_MAX {
+        let message = format!("the fields of a check have {bytes} bytes, the limit is {HEADER_BYTES_MAX}");
+        return Err(item.fault(ErrorKind::TooLarge, message, "leave some of them out"));
+    }
+    match headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        None => Ok(headers),
+        Some(_) => {
+            Err(item.fault(ErrorKind::InvalidValue, "`Host` has a key of its own", "write it as `host = \"…\"`"))
+        }
+    }
 }
 
 /// `"200"` or `"200-399"`.

@@ -63,3 +63,35 @@ fn mistakes_in_pools_have_a_place() {
     let drained = format!("{WEB}{PAGE}¶{POOL}state = \"drain\"\n");
     fails(ErrorKind::EmptyPool, &drained, "weight 0, drain or are in maintenance");
 }
+
+#[test]
+fn a_check_has_a_method_fields_and_a_port() {
+    let with_health = |keys: &str| {
+        format!("{WEB}{PAGE}{}", POOL.replace("[[pool.server]]", &format!("[pool.health]\n{keys}\n[[pool.server]]")))
+    };
+    let keys =
+        "port = 8081\nhttp = { method = \"HEAD\", path = \"/up\", headers = { X-Probe = \"weir\", Accept = \"*/*\" } }";
+    let config = parses(&with_health(keys));
+    let health = config.pools[0].health.as_ref().expect("checks");
+    let http = health.http.as_ref().expect("a request");
+    assert_eq!((health.port, http.method, http.headers.len()), (Some(8081), CheckMethod::Head, 2));
+    let expected = "  checked by HEAD /up with own fields expecting 200-399 at port 8081 each 2s,";
+    assert!(config.explain().contains(expected), "{}", config.explain());
+    for (kind, keys, message) in [
+        (ErrorKind::OutOfRange, "port = ¶0", "1 to 65535"),
+        (ErrorKind::InvalidValue, "http = { path = \"/\", method = ¶\"POST\" }", "does not know"),
+        (ErrorKind::InvalidName, "http = { path = \"/\", headers = { Connection = ¶\"x\" } }", "connections end"),
+        (ErrorKind::InvalidName, "http = { path = \"/\", headers = { \"a b\" = ¶\"x\" } }", "not the name"),
+        (ErrorKind::InvalidValue, "http = { path = \"/\", headers = { X-A = ¶\"a\\r\\nb\" } }", "header field"),
+        (ErrorKind::InvalidValue, "http = { path = \"/\", headers = ¶{ Host = \"a\" } }", "a key of its own"),
+        (ErrorKind::WrongType, "http = { path = \"/\", headers = ¶1 }", "a table"),
+    ] {
+        fails(kind, &with_health(keys), message);
+    }
+    let long = "x".repeat(1100);
+    fails(
+        ErrorKind::TooLarge,
+        &with_health(&format!("http = {{ path = \"/\", headers = ¶{{ X-A = \"{long}\" }} }}")),
+        "1107 bytes",
+    );
+}

@@ -183,3 +183,29 @@ fn without_http_a_connection_is_answer_enough() {
     assert_eq!(world.check(Does::Nothing), [verdict(1, true)]);
     world.finish();
 }
+
+#[test]
+fn a_check_asks_as_it_is_told_to() {
+    let http =
+        "http = { method = \"HEAD\", path = \"/up\", headers = { X-Probe = \"weir\", Accept = \"*/*\" } }\nport = 9090";
+    let config = CHECKED
+        .replace("http = { path = \"/healthz\", expect = \"200-299\" }", http)
+        .replace("address = \"10.0.0.11:8080\"", "address = \"10.0.0.11:8080\"\nproxy_protocol = \"v1\"");
+    let mut world = World::checking(&config);
+    world.service.check_servers(&mut world.net);
+    assert_eq!(world.connecting().1, "10.0.0.11:9090");
+    let server = world.accept();
+    let request = world.got(server);
+    let (head, fields) = request.split_once("Connection: close\r\n").expect("its end");
+    assert_eq!(head, "HEAD /up HTTP/1.1\r\nHost: 10.0.0.11:9090\r\nUser-Agent: weir-check\r\n");
+    let mut fields: Vec<&str> = fields.split("\r\n").collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["", "", "Accept: */*", "X-Probe: weir"]);
+    world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n");
+    assert_eq!(world.checks("passed"), 1, "a response to HEAD has no body");
+    let address = SocketAddr::from(([10, 0, 0, 99], 8080));
+    world.service.apply_address(&mut world.net, crate::Moved { pool: 0, server: 0, address });
+    world.service.check_servers(&mut world.net);
+    assert_eq!(world.connecting().1, "10.0.0.99:9090", "the port stays the check's");
+    world.finish();
+}
