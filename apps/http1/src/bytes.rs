@@ -93,38 +93,40 @@ pub(crate) fn find_control(bytes: &[u8]) -> usize {
     }
 }
 
-/// The token at the front of a field line.
-pub(crate) struct Token {
+/// The name at the front of a field line.
+pub(crate) struct Name {
     pub len: usize,
-    /// Its first eight bytes in lower case, as [`lower_word`] gives them.
+    /// Its first eight bytes in lower case, as [`lower_word`] gives them; what follows a shorter name instead of spaces.
     pub word: u64,
 }
 
-/// The token characters (RFC 9110 5.6.2) at the front.
+/// The field name (RFC 9110 5.1) at the front, if a colon follows it.
 #[inline(always)]
-pub(crate) fn token(bytes: &[u8]) -> Token {
-    let Some(window) = bytes.first_chunk::<WIDTH>() else { return unusual_token(bytes) };
+pub(crate) fn field_name(bytes: &[u8]) -> Option<Name> {
+    let Some(window) = bytes.first_chunk::<WIDTH>() else { return unusual_name(bytes) };
     let vector = u8x16::new(*window);
     let others = !(alphanumeric(vector) | equal(vector, b'-')).to_bitmask() & 0xffff;
     let colons = equal(vector, b':').to_bitmask();
-    // The first character that is none of a usual name is the colon behind it.
+    // The first character that is none of a usual name is the colon behind it, and not the first of the line.
     let stop = others & others.wrapping_neg();
-    if stop & colons == 0 {
-        return unusual_token(bytes);
+    if stop & colons & !1 == 0 {
+        return unusual_name(bytes);
     }
-    let len = first(stop);
     let [a, b, c, d, e, f, g, h, ..] = *window;
-    let word = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    // Keeps the name's bytes; the rest becomes spaces.
-    let name = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
-    Token { len, word: word & name | SPACES }
+    Some(Name { len: first(stop), word: u64::from_le_bytes([a, b, c, d, e, f, g, h]) | SPACES })
 }
 
-/// A name longer than a vector, or with unusual characters, or too close to the end.
+/// A name longer than a vector, or with unusual characters, or too close to the end; or none.
 #[inline(never)]
-fn unusual_token(bytes: &[u8]) -> Token {
-    let len = bytes.iter().take_while(|&&byte| is_token(byte)).count();
-    Token { len, word: lower_word(bytes.get(..len).unwrap_or_default()) }
+fn unusual_name(bytes: &[u8]) -> Option<Name> {
+    let len = token_len(bytes);
+    let (name, rest) = bytes.split_at_checked(len)?;
+    (len > 0 && rest.first() == Some(&b':')).then(|| Name { len, word: lower_word(name) })
+}
+
+/// How many token characters (RFC 9110 5.6.2) stand at the front.
+pub(crate) fn token_len(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|&&byte| is_token(byte)).count()
 }
 
 /// What a target is made of.
@@ -156,7 +158,8 @@ pub(crate) fn usual_host_len(bytes: &[u8], len: usize) -> usize {
     find(bytes, len, |bytes| !(alphanumeric(bytes) | between(bytes, b'-', b'.')).to_bitmask() & 0xffff)
 }
 
-const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+/// Sets the bit that makes letters lower case, and hyphens and digits what they are.
+pub(crate) const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
 
 /// Eight bytes of a name as a number, in lower case: names of at most eight bytes are equal if these are. Shorter ones are
 /// filled with spaces.
@@ -218,12 +221,35 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_measured() {
-        each_place(|bytes, at, _| {
-            let len = bytes[at..].iter().take_while(|&&byte| is_token(byte)).count();
-            let token = token(&bytes[at..]);
-            assert_eq!((token.len, token.word), (len, lower_word(&bytes[at..at + len])), "{}", bytes.escape_ascii());
-        });
+    fn names_end_at_their_colon() {
+        let check = |line: &[u8]| {
+            let len = line.iter().take_while(|&&byte| is_token(byte)).count();
+            let expected = (len > 0 && line.get(len) == Some(&b':')).then_some(len);
+            let found = field_name(line);
+            assert_eq!(found.as_ref().map(|name| name.len), expected, "{}", line.escape_ascii());
+            if let Some(name) = found {
+                let unused = 64 - 8 * name.len.min(8) as u32;
+                assert_eq!(name.word << unused, lower_word(&line[..name.len]) << unused, "{}", line.escape_ascii());
+            }
+        };
+        each_place(|bytes, at, _| check(&bytes[at..]));
+        // A colon behind names of all lengths around the vector's, and each byte in each place of them.
+        for len in 0..=2 * WIDTH + 2 {
+            for after in [0, 1, WIDTH] {
+                let mut line: Vec<u8> = Vec::new();
+                line.resize(len, b'n');
+                line.push(b':');
+                line.resize(len + 1 + after, b'v');
+                check(&line);
+                for place in 0..len {
+                    for byte in 0..=255 {
+                        line[place] = byte;
+                        check(&line);
+                    }
+                    line[place] = b'n';
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Field names that have a meaning for framing, connections or forwarding.
 
-use crate::bytes::{Token, lower_word};
+use crate::bytes::{Name, SPACES, lower_word};
 
 /// A field name that a server or proxy treats in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,34 +48,36 @@ impl FieldName {
     /// few instructions.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        Self::of_token(name, &Token { len: name.len(), word: lower_word(name) })
+        Self::of_line(name, &Name { len: name.len(), word: lower_word(name) })
     }
 
-    /// The same for a name whose first eight bytes are known already.
+    /// The same for the name at the front of a line, whose first eight bytes are known already.
     #[inline(always)]
-    pub(crate) fn of_token(name: &[u8], token: &Token) -> Self {
-        let ends = |end: &[u8], known: Self| {
-            let rest = name.get(8..).unwrap_or_default();
-            if rest.eq_ignore_ascii_case(end) { known } else { Self::Other }
+    pub(crate) fn of_line(line: &[u8], name: &Name) -> Self {
+        // The last eight bytes, which overlap with the first ones unless it has more than sixteen.
+        let ends = |end: &[u8; 8]| {
+            let last = name.len.checked_sub(8).and_then(|place| line.get(place..)?.first_chunk());
+            last.is_some_and(|last| u64::from_le_bytes(*last) | SPACES == word(end))
         };
-        match (token.len, token.word) {
-            (2, TE) => Self::Te,
-            (4, HOST) => Self::Host,
-            (6, EXPECT) => Self::Expect,
-            (7, UPGRADE) => Self::Upgrade,
-            (7, TRAILER) => Self::Trailer,
-            (10, CONNECTION) => ends(b"on", Self::Connection),
-            (10, KEEP_ALIVE) => ends(b"ve", Self::KeepAlive),
-            (13, AUTHORIZATION) => ends(b"ation", Self::Authorization),
-            (14, CONTENT) => ends(b"length", Self::ContentLength),
-            (15, X_FORWARDED) => ends(b"ded-for", Self::XForwardedFor),
-            (16, X_FORWARDED) => match ends(b"ded-host", Self::XForwardedHost) {
-                Self::Other => ends(b"ded-port", Self::XForwardedPort),
-                host => host,
-            },
-            (16, PROXY) => ends(b"nnection", Self::ProxyConnection),
-            (17, X_FORWARDED) => ends(b"ded-proto", Self::XForwardedProto),
-            (17, TRANSFER) => ends(b"-encoding", Self::TransferEncoding),
+        let has_between = |byte: u8| line.get(8).is_some_and(|found| found | 0x20 == byte);
+        // What follows a short name stands in the high bytes.
+        let is = |short: u64| (name.word ^ short) << (64 - 8 * name.len) == 0;
+        match (name.len, name.word) {
+            (2, _) if is(TE) => Self::Te,
+            (4, _) if is(HOST) => Self::Host,
+            (6, _) if is(EXPECT) => Self::Expect,
+            (7, _) if is(UPGRADE) => Self::Upgrade,
+            (7, _) if is(TRAILER) => Self::Trailer,
+            (10, CONNECTION) if ends(b"nnection") => Self::Connection,
+            (10, KEEP_ALIVE) if ends(b"ep-alive") => Self::KeepAlive,
+            (13, AUTHORIZATION) if ends(b"rization") => Self::Authorization,
+            (14, CONTENT) if ends(b"t-length") => Self::ContentLength,
+            (15, X_FORWARDED) if ends(b"rded-for") => Self::XForwardedFor,
+            (16, X_FORWARDED) if ends(b"ded-host") => Self::XForwardedHost,
+            (16, X_FORWARDED) if ends(b"ded-port") => Self::XForwardedPort,
+            (16, PROXY) if ends(b"nnection") => Self::ProxyConnection,
+            (17, X_FORWARDED) if has_between(b'd') && ends(b"ed-proto") => Self::XForwardedProto,
+            (17, TRANSFER) if has_between(b'-') && ends(b"encoding") => Self::TransferEncoding,
             _ => Self::Other,
         }
     }

@@ -1,6 +1,6 @@
 //! The lines of a head, and the fields on them.
 
-use crate::bytes::{find_control, token};
+use crate::bytes::{field_name, find_control};
 use crate::field::{FieldName, trim};
 use crate::reject::Reject;
 
@@ -95,14 +95,14 @@ impl<'b> Field<'b> {
     /// so has no name.
     #[inline(always)]
     pub(crate) fn parse(line: Line<'b>) -> Option<Self> {
-        let token = token(line.rest);
-        // The colon is no control character, so it stands before the line's end.
-        match line.text.split_at_checked(token.len) {
-            Some((name @ [_, ..], [b':', untrimmed @ ..])) => {
-                Some(Self { name, meaning: FieldName::of_token(name, &token), untrimmed })
-            }
-            _ => None,
-        }
+        // The colon is no control character, so name and colon stand before the line's end. Nothing is cut out here that
+        // most fields are never asked for.
+        let name = field_name(line.rest)?;
+        Some(Self {
+            name: line.text.get(..name.len).unwrap_or_default(),
+            meaning: FieldName::of_line(line.rest, &name),
+            untrimmed: line.text.get(name.len + 1..).unwrap_or_default(),
+        })
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Request heads.
 
 use crate::body::Body;
-use crate::bytes::token;
+use crate::bytes::token_len;
 use crate::head::{Fields, HeadLimits, Meaning, Said, Version};
 use crate::lines::{Line, Lines, Next};
 use crate::method::Method;
@@ -198,7 +198,7 @@ impl<'b> RequestLine<'b> {
 
 #[inline(never)]
 fn split_method(line: &[u8]) -> Result<(Method, &[u8], &[u8]), Reject> {
-    match line.split_at_checked(token(line).len) {
+    match line.split_at_checked(token_len(line)) {
         Some((method @ [_, ..], [b' ', rest @ ..])) => Ok((Method::from_token(method), method, rest)),
         _ => Err(Reject::StartLine),
     }

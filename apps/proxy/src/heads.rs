@@ -13,6 +13,9 @@ use crate::way::{Changes, Edits};
 /// 255 bytes among them), framing, Host, and a route's own fields.
 pub(crate) const ADDED_BYTES_MAX: usize = 1024 + 8 * 1024;
 
+/// A response's body that goes into the same buffer as its head, in bytes.
+pub(crate) const SMALL_BODY_BYTES_MAX: usize = 512;
+
 /// Writes a head into one buffer; into several by way of `scratch` when it is longer. None: no buffer is free, or it is
 /// longer than `scratch`.
 #[inline]

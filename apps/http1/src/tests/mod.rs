@@ -2,6 +2,7 @@
 
 mod chunked;
 mod oracle;
+mod places;
 mod request;
 mod response;
 mod rows;

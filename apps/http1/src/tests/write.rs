@@ -1,5 +1,6 @@
 use alloc::string::String;
 
+use crate::bytes::is_token;
 use crate::{DATE_BYTES, FieldName, HeadWriter, Reject, reason_phrase, write_date};
 
 fn written(write: impl FnOnce(&mut HeadWriter<'_>)) -> String {
@@ -65,6 +66,44 @@ fn names_are_known_in_any_case() {
     assert_eq!(FieldName::of(b"x-forwarded-PROTO"), FieldName::XForwardedProto);
     assert_eq!(FieldName::of(b"Transfer_encoding"), FieldName::Other);
     assert_eq!(FieldName::of(b""), FieldName::Other);
+}
+
+/// Names are compared in words: a name that differs in one byte, wherever it stands, is another one.
+#[test]
+fn names_differ_in_every_byte() {
+    let names = [
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Authorization",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+    ];
+    for known in names {
+        let meaning = FieldName::of(known.as_bytes());
+        assert_ne!(meaning, FieldName::Other, "{known}");
+        assert_eq!(FieldName::of(&known.as_bytes()[1..]), FieldName::Other);
+        assert_eq!(FieldName::of([known, "s"].concat().as_bytes()), FieldName::Other);
+        for place in 0..known.len() {
+            for byte in (0..=255).filter(|&byte| is_token(byte)) {
+                let mut name = known.as_bytes().to_vec();
+                name[place] = byte;
+                let is_same = name.eq_ignore_ascii_case(known.as_bytes());
+                let other = names.iter().find(|other| name.eq_ignore_ascii_case(other.as_bytes()));
+                assert_eq!(FieldName::of(&name) == meaning, is_same, "{}", name.escape_ascii());
+                assert!(other.is_some() || FieldName::of(&name) == FieldName::Other, "{}", name.escape_ascii());
+            }
+        }
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ use crate::clients::Clients;
 use crate::counters::{Counters, Incident};
 use crate::exchange::{Exchange, ResponseState};
 use crate::front::{Front, FrontState};
-use crate::heads::ADDED_BYTES_MAX;
+use crate::heads::{ADDED_BYTES_MAX, SMALL_BODY_BYTES_MAX};
 use crate::health::{Checker, Verdict};
 use crate::log::Log;
 use crate::metrics::MetricsSource;
@@ -209,8 +209,9 @@ impl<M: MetricsSource> Service<M> {
         listeners.extend(config.admin.map(|admin| admin_listener(admin.listen, local.text(200, setup.origin))));
         let head_bytes = config.limits.head_bytes as usize;
         let mut scratch = Vec::new();
-        scratch.try_reserve_exact(head_bytes + ADDED_BYTES_MAX)?;
-        scratch.resize(head_bytes + ADDED_BYTES_MAX, 0);
+        let scratch_bytes = head_bytes + ADDED_BYTES_MAX + SMALL_BODY_BYTES_MAX;
+        scratch.try_reserve_exact(scratch_bytes)?;
+        scratch.resize(scratch_bytes, 0);
         let clients = Clients::new(&config.limits.client, setup.cores);
         Ok(Self {
             fronts: Slab::new(setup.connections)?,

@@ -13,7 +13,7 @@ use super::{Service, Step};
 use crate::counters::Incident;
 use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
 use crate::front::{FrontState, connection};
-use crate::heads;
+use crate::heads::{self, SMALL_BODY_BYTES_MAX};
 use crate::log::Entry;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
@@ -189,6 +189,17 @@ impl<M: MetricsSource> Service<M> {
     }
 }
 
+/// The whole body of a response, if it came with the head and is so short that copying it costs less than a second buffer.
+#[inline]
+fn small_body<'b>(response: &Response<'_>, bytes: &'b [u8]) -> &'b [u8] {
+    match response.body {
+        Body::Length(len) if len <= SMALL_BODY_BYTES_MAX as u64 => {
+            bytes.get(response.head_len..response.head_len + len as usize).unwrap_or_default()
+        }
+        _ => b"",
+    }
+}
+
 /// The first `len` bytes of a chunk, and the rest.
 #[inline]
 fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
@@ -239,18 +250,24 @@ impl Client<'_> {
     ) -> Result<Option<u16>, Fault> {
         let collected = HeadBytes::collect(inbox, chunk, context.limits.head_bytes);
         let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(None) };
+        // By reference: a parsed head is larger than what becomes of it.
         let parsed = Response::parse(head.bytes(), exchange.method, context.limits);
-        let Some(response) = parsed.map_err(|_| Fault::BadResponse)? else {
-            return head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer);
+        let response = match &parsed {
+            Ok(Some(response)) => response,
+            Ok(None) => return head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer),
+            Err(_) => return Err(Fault::BadResponse),
         };
-        let (head_len, status) = (response.head_len, response.status);
         if response.is_interim() {
-            self.interim(net, exchange, &response)?;
+            self.interim(net, exchange, response)?;
+            let head_len = response.head_len;
             head.used(inbox, head_len);
             return Ok(None);
         }
-        self.final_head(net, exchange, &response, context.edits)?;
-        head.used(inbox, head_len);
+        let status = response.status;
+        let body = small_body(response, head.bytes());
+        self.final_head(net, exchange, response, body, context.edits)?;
+        let used = response.head_len + body.len();
+        head.used(inbox, used);
         Ok(Some(status))
     }
 
@@ -264,13 +281,15 @@ impl Client<'_> {
         self.send_head(net, head)
     }
 
-    /// The head of the final response: from here on, the client knows what to expect.
+    /// The head of the final response: from here on, the client knows what to expect. With it goes `body`, which is all of
+    /// its body or nothing.
     #[inline]
     fn final_head(
         &mut self,
         net: &mut impl Sockets,
         exchange: &mut Exchange,
         response: &Response<'_>,
+        body: &[u8],
         edits: Option<&Edits>,
     ) -> Result<(), Fault> {
         if response.status == 101 {
@@ -282,11 +301,17 @@ impl Client<'_> {
         // An early response: what is left of the request may never come, and then the connection has no next request.
         exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
         let ending = connection(exchange.is_persistent, exchange.version);
-        let head = heads::write(net, self.scratch, |writer| heads::response(writer, response, framing, ending, edits));
+        let head = heads::write(net, self.scratch, |writer| {
+            heads::response(writer, response, framing, ending, edits);
+            writer.bytes(body);
+        });
         let head = head.ok_or(Fault::NoBuffer)?;
         exchange.head = Head::None;
+        if let Some(entry) = &mut self.entry {
+            entry.add_bytes(body.len());
+        }
         exchange.response = ResponseState::Body {
-            reader: BodyReader::new(response.body),
+            reader: BodyReader::new(if body.is_empty() { response.body } else { Body::None }),
             framing,
             is_back_persistent: response.is_persistent,
         };

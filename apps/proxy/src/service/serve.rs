@@ -64,18 +64,23 @@ impl<M: MetricsSource> Service<M> {
             Ok(None) => return Step::Again,
             Err(_) => return self.drop_front(net, key, true),
         };
-        let head_len = match Request::parse(head.bytes(), &limits) {
+        // By reference: a parsed head is larger than what becomes of it.
+        let parsed = Request::parse(head.bytes(), &limits);
+        let head_len = match &parsed {
             Ok(Some(request)) => {
-                self.dispatch(net, key, &request);
+                self.dispatch(net, key, request);
                 request.head_len
             }
             Ok(None) => return self.wait_for_head(net, key, head),
-            Err(reject) => return self.reject(net, key, reject),
+            Err(reject) => return self.reject(net, key, *reject),
         };
-        if let Some(front) = self.fronts.get_mut(key) {
-            head.used(&mut front.inbox, head_len);
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        head.used(&mut front.inbox, head_len);
+        // The server was sent all of it just now, and cannot have answered yet.
+        match &front.state {
+            FrontState::Exchange(exchange) if exchange.request.is_complete() => Step::Wait,
+            _ => Step::Again,
         }
-        Step::Again
     }
 
     #[cold]
