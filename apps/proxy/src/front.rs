@@ -1,8 +1,7 @@
 //! A connection from a client.
 
 use alloc::boxed::Box;
-use core::fmt::{self, Write};
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
@@ -13,6 +12,7 @@ use crate::log::Entry;
 use crate::proxy_header::Ends;
 use crate::service::Preface;
 use crate::stream::{Inbox, Outbox};
+use crate::text;
 use crate::timer::Timer;
 
 /// One client's connection. Requests are taken one after the other: the next one is looked at when the response to the one
@@ -167,15 +167,7 @@ impl ClientText {
         let mut writer = HeadWriter::new(&mut self.text);
         writer.bytes(FOR);
         match client {
-            Some(IpAddr::V4(address)) => {
-                for (index, octet) in address.octets().into_iter().enumerate() {
-                    if index > 0 {
-                        writer.bytes(b".");
-                    }
-                    writer.decimal(octet.into());
-                }
-            }
-            Some(IpAddr::V6(address)) => write_ipv6(&mut writer, address),
+            Some(address) => text::address(&mut writer, address),
             None => writer.bytes(b"unknown"),
         }
         writer.bytes(PROTO_AND_PORT);
@@ -183,17 +175,4 @@ impl ClientText {
         writer.bytes(HOST);
         self.len = writer.finish().unwrap_or(0) as u8;
     }
-}
-
-/// The address in RFC 5952's form and without brackets, as servers expect it where no port follows.
-fn write_ipv6(writer: &mut HeadWriter<'_>, address: Ipv6Addr) {
-    struct Text<'w, 'b>(&'w mut HeadWriter<'b>);
-    impl Write for Text<'_, '_> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.bytes(text.as_bytes());
-            Ok(())
-        }
-    }
-    // The writer takes everything, and says at the end whether it had room.
-    let _ = write!(Text(writer), "{address}");
 }

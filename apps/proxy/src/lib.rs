@@ -48,6 +48,7 @@ mod router;
 mod service;
 mod slab;
 mod stream;
+mod text;
 mod timer;
 mod token;
 mod upstream;

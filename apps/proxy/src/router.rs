@@ -1,30 +1,41 @@
 //! Which route a request takes: by host (exact, then `*.suffix`, then any), then by the longest path prefix.
 //!
-//! Cost: a listener with one route for everything costs one comparison; otherwise two binary searches per kind of host,
-//! whatever the number of routes.
+//! Cost: a listener with one route for everything costs one comparison; otherwise the host is hashed once for each kind it may
+//! be of, and two binary searches compare words, whatever the number of routes.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use weir_config::{HostMatch, Route};
+
+use crate::upstream::mix;
 
 /// The routes of one listener. `T` is what they lead to.
 pub(crate) struct Router<T> {
     /// What everything leads to, if the only route is for every host and path.
     only: Option<T>,
-    /// Sorted by host.
-    exact: Box<[(String, Paths<T>)]>,
-    /// Sorted by suffix, which begins with a dot.
-    suffixes: Box<[(String, Paths<T>)]>,
+    exact: Hosts<T>,
+    /// Each begins with a dot.
+    suffixes: Hosts<T>,
     any: Paths<T>,
+}
+
+/// Hosts in lower case, sorted by their hashes.
+struct Hosts<T>(Box<[HostRoutes<T>]>);
+
+struct HostRoutes<T> {
+    hash: u64,
+    host: String,
+    paths: Paths<T>,
 }
 
 /// The paths of one host, sorted.
 struct Paths<T>(Box<[PathRoute<T>]>);
 
 struct PathRoute<T> {
+    /// The prefix's [`front`].
+    front: u64,
     prefix: String,
     /// The longest other prefix of this prefix.
     parent: Option<usize>,
@@ -44,13 +55,13 @@ impl<T: Copy> Router<T> {
         for group in sorted.chunk_by(|(a, _), (b, _)| a.host == b.host) {
             let paths = Paths::new(group);
             match group.first().map(|(route, _)| &route.host) {
-                Some(HostMatch::Exact(host)) => exact.push((host.clone(), paths)),
-                Some(HostMatch::Suffix(suffix)) => suffixes.push((suffix.clone(), paths)),
+                Some(HostMatch::Exact(host)) => exact.push(HostRoutes::new(host, paths)),
+                Some(HostMatch::Suffix(suffix)) => suffixes.push(HostRoutes::new(suffix, paths)),
                 Some(HostMatch::Any) => any = paths,
                 None => {}
             }
         }
-        Self { only, exact: exact.into(), suffixes: suffixes.into(), any }
+        Self { only, exact: Hosts::new(exact), suffixes: Hosts::new(suffixes), any }
     }
 
     /// Where a request for `path` goes; `host` gives its host without port, if that matters.
@@ -63,28 +74,64 @@ impl<T: Copy> Router<T> {
     }
 
     fn search(&self, host: &[u8], path: &[u8]) -> Option<T> {
-        let exact = lookup(&self.exact, host).and_then(|paths| paths.find(path));
+        let exact = self.exact.find(host).and_then(|paths| paths.find(path));
         exact.or_else(|| self.search_suffixes(host, path)).or_else(|| self.any.find(path))
     }
 
     /// The longest suffix first.
     fn search_suffixes(&self, host: &[u8], path: &[u8]) -> Option<T> {
-        if self.suffixes.is_empty() {
+        if self.suffixes.0.is_empty() {
             return None;
         }
         let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(index, _)| index);
-        dots.filter(|index| *index > 0).find_map(|index| lookup(&self.suffixes, host.get(index..)?)?.find(path))
+        dots.filter(|index| *index > 0).find_map(|index| self.suffixes.find(host.get(index..)?)?.find(path))
     }
 }
 
-/// Hosts are in lower case in the table and compared without case.
-fn lookup<'t, T>(table: &'t [(String, Paths<T>)], host: &[u8]) -> Option<&'t Paths<T>> {
-    let index = table.binary_search_by(|(known, _)| compare(known.as_bytes(), host)).ok()?;
-    table.get(index).map(|(_, paths)| paths)
+impl<T> HostRoutes<T> {
+    fn new(host: &str, paths: Paths<T>) -> Self {
+        Self { hash: hash(host.as_bytes()), host: host.into(), paths }
+    }
 }
 
-fn compare(known: &[u8], host: &[u8]) -> Ordering {
-    known.iter().copied().cmp(host.iter().map(u8::to_ascii_lowercase))
+impl<T> Hosts<T> {
+    fn new(mut hosts: Vec<HostRoutes<T>>) -> Self {
+        hosts.sort_by_key(|known| known.hash);
+        Self(hosts.into())
+    }
+
+    /// The routes of a host, whatever the case of its letters.
+    fn find(&self, host: &[u8]) -> Option<&Paths<T>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let hash = hash(host);
+        let first = self.0.partition_point(|known| known.hash < hash);
+        let mut same = self.0.get(first..)?.iter().take_while(|known| known.hash == hash);
+        same.find(|known| known.host.as_bytes().eq_ignore_ascii_case(host)).map(|known| &known.paths)
+    }
+}
+
+/// The same for hosts that differ in the case of letters only. Only those of the configuration stand in a table, so that
+/// nobody gains by finding others with the same hash.
+#[inline]
+fn hash(host: &[u8]) -> u64 {
+    let (words, rest) = host.as_chunks::<8>();
+    let last = rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
+    words.fold(host.len() as u64, |hash, word| mix(hash ^ (word | CASE)))
+}
+
+/// The bit that makes letters lower case, in each byte.
+const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+
+/// The first eight bytes as a number that is ordered as they are.
+#[inline]
+fn front(path: &[u8]) -> u64 {
+    match path.first_chunk() {
+        Some(front) => u64::from_be_bytes(*front),
+        None => path.iter().enumerate().fold(0, |front, (place, &byte)| front | u64::from(byte) << (56 - 8 * place)),
+    }
 }
 
 impl<T: Copy> Paths<T> {
@@ -101,14 +148,20 @@ impl<T: Copy> Paths<T> {
                 }
                 parent = candidate.parent;
             }
-            paths.push(PathRoute { prefix: route.path.clone(), parent, target: *target });
+            let front = front(route.path.as_bytes());
+            paths.push(PathRoute { front, prefix: route.path.clone(), parent, target: *target });
         }
         Self(paths.into())
     }
 
     /// The same argument as in `new`: the last prefix that is not greater than the path, or one of its ancestors.
     fn find(&self, path: &[u8]) -> Option<T> {
-        let mut index = self.0.partition_point(|route| route.prefix.as_bytes() <= path).checked_sub(1);
+        let own = front(path);
+        let is_before = |route: &PathRoute<T>| match route.front == own {
+            true => route.prefix.as_bytes() <= path,
+            false => route.front < own,
+        };
+        let mut index = self.0.partition_point(is_before).checked_sub(1);
         while let Some(route) = index.and_then(|index| self.0.get(index)) {
             if covers(&route.prefix, path) {
                 return Some(route.target);
@@ -127,6 +180,8 @@ fn covers(prefix: &str, path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use weir_config::{Action, Page};
 
@@ -178,6 +233,20 @@ mod tests {
             ("other", "*", None),
         ] {
             assert_eq!(router.find(path.as_bytes(), || host.as_bytes()), expected, "{host} {path}");
+        }
+    }
+
+    #[test]
+    fn every_host_of_many_is_found_in_any_case() {
+        let names: Vec<String> = (0..300).map(|n| format!("{}.{n}.example", "h".repeat(n % 19))).collect();
+        let routes: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "/")).collect();
+        let router = router(&routes);
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(router.find(b"/x", || name.as_bytes()), Some(index), "{name}");
+            assert_eq!(router.find(b"/x", || name.to_ascii_uppercase().leak().as_bytes()), Some(index), "{name}");
+            for other in [&name[1..], &name[..name.len() - 1], &[name, "x"].concat()] {
+                assert!(names.iter().any(|n| n == other) || router.find(b"/x", || other.as_bytes()).is_none());
+            }
         }
     }
 

@@ -1,14 +1,12 @@
 //! What becomes of each exchange, for the access log. Without one, all of this is a look at an empty place.
 
-use alloc::boxed::Box;
-
 use weir_http1::Request;
 use weir_socket::{Instant, Sockets};
 
 use super::Service;
 use crate::counters::Incident;
 use crate::front::Front;
-use crate::log::{Ender, Entry, Phase};
+use crate::log::{Ender, Phase};
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
 
@@ -34,17 +32,15 @@ impl<M: MetricsSource> Service<M> {
     /// A request's head is complete, or with none, a tunnel begins.
     #[cold]
     pub(super) fn open_entry(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
-        if self.log.is_none() {
-            return;
-        }
+        let Some(log) = &mut self.log else { return };
         let Some(front) = self.fronts.get_mut(key) else { return };
         let now = net.now();
         let began = front.head_began.take().unwrap_or(now);
-        let mut entry = Entry::new(front.listener, front.peer_address(net), began, now);
+        let mut entry = log.begin(front.listener, front.peer_address(net), began, now);
         if let Some(request) = request {
             entry.ask(request);
         }
-        front.entry = Some(Box::new(entry));
+        front.entry = Some(entry);
     }
 
     /// The exchange is over.
@@ -52,7 +48,7 @@ impl<M: MetricsSource> Service<M> {
     pub(super) fn close_entry(&mut self, key: Key, now: Instant) {
         let entry = self.fronts.get_mut(key).and_then(|front| front.entry.take());
         if let (Some(log), Some(entry)) = (&mut self.log, entry) {
-            log.write(&entry, now);
+            log.finish(entry, now);
         }
     }
 

@@ -1,0 +1,232 @@
+//! One exchange, as the access log will tell of it.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use weir_http1::{HeadWriter, Request};
+use weir_socket::Instant;
+
+use crate::text;
+
+/// What is kept of a request's target, and of its host, in bytes.
+const TARGET_LEN_MAX: usize = 512;
+const HOST_LEN_MAX: usize = 255;
+const METHOD_LEN_MAX: usize = 32;
+
+/// Who ended an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Ender {
+    /// Nobody but its end.
+    Nobody = b'-',
+    /// The client went away.
+    Client = b'C',
+    /// The client took too long.
+    ClientTimeout = b'c',
+    /// A server went away, could not be reached, or talked nonsense.
+    Server = b'S',
+    /// A server took too long.
+    ServerTimeout = b's',
+    /// We refused it.
+    Proxy = b'P',
+    /// We had no room, no buffer or no port for it.
+    Resource = b'R',
+}
+
+/// In which phase an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// When all was done.
+    Done = b'-',
+    /// While the request came in.
+    Request = b'R',
+    /// While it waited for a server with room.
+    Queue = b'Q',
+    /// While a server was connected to.
+    Connect = b'C',
+    /// While the server's head was waited for.
+    Head = b'H',
+    /// While bodies moved.
+    Data = b'D',
+}
+
+/// What is known of one exchange.
+pub(crate) struct Entry {
+    /// Its first byte, if it came before the end of its head.
+    began: Instant,
+    /// Its head was complete.
+    asked: Instant,
+    /// It was given to a server.
+    dispatched: Option<Instant>,
+    /// The server accepted the connection.
+    connected: Option<Instant>,
+    /// The server's head came.
+    answered: Option<Instant>,
+    client: Option<SocketAddr>,
+    pub(super) listener: u16,
+    /// What is asked for, as the line says it.
+    request: Vec<u8>,
+    status: u16,
+    bytes: u64,
+    /// Pool and server.
+    pub(super) server: Option<(u16, u16)>,
+    retries: u8,
+    end: Option<(Ender, Phase)>,
+}
+
+impl Entry {
+    /// An exchange that began to come at `began`, and whose head is complete now. `request` is an empty buffer.
+    pub(super) fn new(
+        listener: u16,
+        client: Option<SocketAddr>,
+        (began, now): (Instant, Instant),
+        request: Vec<u8>,
+    ) -> Self {
+        Self {
+            began,
+            asked: now,
+            dispatched: None,
+            connected: None,
+            answered: None,
+            client,
+            listener,
+            request,
+            status: 0,
+            bytes: 0,
+            server: None,
+            retries: 0,
+            end: None,
+        }
+    }
+
+    /// Another exchange, in the same memory.
+    pub(super) fn begin_again(&mut self, listener: u16, client: Option<SocketAddr>, times: (Instant, Instant)) {
+        let mut buffer = core::mem::take(&mut self.request);
+        buffer.clear();
+        *self = Self::new(listener, client, times, buffer);
+    }
+
+    /// What is asked for.
+    pub(crate) fn ask(&mut self, request: &Request<'_>) {
+        self.add_text(b",\"method\":\"", request.method_text, METHOD_LEN_MAX);
+        self.add_text(b",\"host\":\"", request.host, HOST_LEN_MAX);
+        self.add_text(b",\"target\":\"", request.path_and_query, TARGET_LEN_MAX);
+    }
+
+    #[inline]
+    fn add_text(&mut self, name: &[u8], text: &[u8], max: usize) {
+        let text = text.get(..max).unwrap_or(text);
+        if text.is_empty() {
+            return;
+        }
+        self.request.extend_from_slice(name);
+        if text.iter().fold(true, |is_plain, &byte| is_plain & is_plain_byte(byte)) {
+            self.request.extend_from_slice(text);
+        } else {
+            escape(&mut self.request, text);
+        }
+        self.request.push(b'"');
+    }
+
+    /// It is given to a server; for the first time, or once more.
+    pub(crate) fn dispatch(&mut self, server: (u16, u16), now: Instant) {
+        if self.server.replace(server).is_some() {
+            self.retries += 1;
+        }
+        (self.connected, self.end) = (None, None);
+        self.dispatched.get_or_insert(now);
+    }
+
+    /// The server accepted the connection, or had one open.
+    pub(crate) fn connect(&mut self, now: Instant) {
+        self.connected = Some(now);
+    }
+
+    /// The response's head is known.
+    pub(crate) fn answer(&mut self, status: u16, now: Instant) {
+        self.status = status;
+        self.answered.get_or_insert(now);
+    }
+
+    /// Bytes of the response's body go to the client.
+    #[inline]
+    pub(crate) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Why it ends; the first reason is the one.
+    pub(crate) fn end(&mut self, ender: Ender, phase: Phase) {
+        self.end.get_or_insert((ender, phase));
+    }
+
+    /// The phase it is in.
+    pub(crate) fn phase(&self) -> Phase {
+        match (self.server, self.connected, self.answered) {
+            (None, ..) => Phase::Queue,
+            (_, None, _) => Phase::Connect,
+            (_, _, None) => Phase::Head,
+            _ => Phase::Data,
+        }
+    }
+
+    /// The line from the client's address on; `server` is what it says of pool and server.
+    pub(super) fn write(&self, line: &mut HeadWriter<'_>, now: Instant, server: &[u8]) {
+        match self.client {
+            Some(client) => {
+                line.bytes(b"\"");
+                text::socket_address(line, client);
+                line.bytes(b"\"");
+            }
+            None => line.bytes(b"null"),
+        }
+        line.bytes(&self.request);
+        if self.status != 0 {
+            line.bytes(b",\"status\":");
+            line.decimal(self.status.into());
+        }
+        line.bytes(b",\"bytes\":");
+        line.decimal(self.bytes);
+        line.bytes(server);
+        line.bytes(b",\"queue_us\":");
+        time(line, Some(self.asked), self.dispatched);
+        line.bytes(b",\"connect_us\":");
+        time(line, self.dispatched, self.connected);
+        line.bytes(b",\"response_us\":");
+        time(line, self.connected, self.answered);
+        line.bytes(b",\"active_us\":");
+        time(line, Some(self.asked), Some(now));
+        line.bytes(b",\"total_us\":");
+        time(line, Some(self.began), Some(now));
+        line.bytes(b",\"retries\":");
+        line.decimal(self.retries.into());
+        let (ender, phase) = self.end.unwrap_or((Ender::Nobody, Phase::Done));
+        line.bytes(b",\"end\":\"");
+        line.bytes(&[ender as u8, phase as u8, b'"', b'}']);
+    }
+}
+
+/// Microseconds between two moments; null if there was one of them only.
+fn time(line: &mut HeadWriter<'_>, from: Option<Instant>, to: Option<Instant>) {
+    match from.zip(to) {
+        Some((from, to)) => line.decimal(to.as_nanos().saturating_sub(from.as_nanos()) / 1000),
+        None => line.bytes(b"null"),
+    }
+}
+
+const fn is_plain_byte(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+/// RFC 8259 7; what is not printable ASCII, a bad host for instance, is given by its number.
+#[cold]
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            _ if is_plain_byte(byte) => out.push(byte),
+            _ => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xf)]),
+        }
+    }
+}
