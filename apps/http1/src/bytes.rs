@@ -75,21 +75,21 @@ const fn first(mask: u32) -> usize {
 /// Where the first control character (below 0x20, or 0x7f) is; the length if there is none.
 #[inline(always)]
 pub(crate) fn find_control(bytes: &[u8]) -> usize {
-    let (windows, tail) = bytes.as_chunks::<WIDTH>();
-    for (index, window) in windows.iter().enumerate() {
+    let mut rest = bytes;
+    while let Some((window, next)) = rest.split_first_chunk::<WIDTH>() {
         let mask = controls(u8x16::new(*window));
         if mask != 0 {
-            return index * WIDTH + first(mask);
+            return bytes.len() - rest.len() + first(mask);
         }
+        rest = next;
     }
-    let tail_at = windows.len() * WIDTH;
     match bytes.last_chunk::<WIDTH>() {
         // The last sixteen bytes overlap with windows that were found clean.
-        Some(window) if !tail.is_empty() => {
+        Some(window) if !rest.is_empty() => {
             let mask = controls(u8x16::new(*window));
             if mask == 0 { bytes.len() } else { bytes.len() - WIDTH + first(mask) }
         }
-        _ => tail_at + tail.iter().position(u8::is_ascii_control).unwrap_or(tail.len()),
+        _ => bytes.len() - rest.len() + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len()),
     }
 }
 

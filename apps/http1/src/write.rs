@@ -32,6 +32,9 @@ impl<'b> HeadWriter<'b> {
     /// Appends a decimal number.
     #[inline]
     pub fn decimal(&mut self, value: u64) {
+        if value < 10 {
+            return self.bytes(&[b'0' + value as u8]);
+        }
         self.bytes(itoa::Buffer::new().format(value).as_bytes());
     }
 

@@ -13,6 +13,9 @@ const TARGET_LEN_MAX: usize = 512;
 const HOST_LEN_MAX: usize = 255;
 const METHOD_LEN_MAX: usize = 32;
 
+/// What a usual request takes of a line, in bytes: room for the next one in the same memory.
+const REQUEST_LEN: usize = 256;
+
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -109,22 +112,35 @@ impl Entry {
 
     /// What is asked for.
     pub(crate) fn ask(&mut self, request: &Request<'_>) {
+        self.request.reserve(REQUEST_LEN);
+        // Methods and hosts are checked, and have nothing that a string of JSON cannot.
         self.add_text(b",\"method\":\"", request.method_text, METHOD_LEN_MAX);
         self.add_text(b",\"host\":\"", request.host, HOST_LEN_MAX);
-        self.add_text(b",\"target\":\"", request.path_and_query, TARGET_LEN_MAX);
+        let target = request.path_and_query.get(..TARGET_LEN_MAX).unwrap_or(request.path_and_query);
+        match target.iter().all(|&byte| is_plain(byte)) {
+            true => self.add_text(b",\"target\":\"", target, TARGET_LEN_MAX),
+            false => self.add_escaped(b",\"target\":\"", target),
+        }
     }
 
     #[inline]
     fn add_text(&mut self, name: &[u8], text: &[u8], max: usize) {
-        let text = text.get(..max).unwrap_or(text);
-        if text.is_empty() {
-            return;
+        if !text.is_empty() {
+            self.request.extend_from_slice(name);
+            self.request.extend_from_slice(text.get(..max).unwrap_or(text));
+            self.request.push(b'"');
         }
+    }
+
+    /// RFC 8259 7; a target is printable ASCII.
+    #[cold]
+    fn add_escaped(&mut self, name: &[u8], text: &[u8]) {
         self.request.extend_from_slice(name);
-        if text.iter().fold(true, |is_plain, &byte| is_plain & is_plain_byte(byte)) {
-            self.request.extend_from_slice(text);
-        } else {
-            escape(&mut self.request, text);
+        for &byte in text {
+            if !is_plain(byte) {
+                self.request.push(b'\\');
+            }
+            self.request.push(byte);
         }
         self.request.push(b'"');
     }
@@ -214,19 +230,6 @@ fn time(line: &mut HeadWriter<'_>, from: Option<Instant>, to: Option<Instant>) {
     }
 }
 
-const fn is_plain_byte(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
-}
-
-/// RFC 8259 7; what is not printable ASCII, a bad host for instance, is given by its number.
-#[cold]
-fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            _ if is_plain_byte(byte) => out.push(byte),
-            _ => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xf)]),
-        }
-    }
+const fn is_plain(byte: u8) -> bool {
+    byte != b'"' && byte != b'\\'
 }

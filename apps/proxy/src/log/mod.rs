@@ -47,11 +47,14 @@ pub(crate) struct Log {
     unix_ns_at_origin: u64,
     second: Second,
     /// What lines say of each listener, and at last of the admin port.
-    listeners: Box<[Box<[u8]>]>,
+    listeners: Texts,
     /// What lines say of each pool's servers.
-    servers: Box<[Box<[Box<[u8]>]>]>,
+    servers: Box<[Texts]>,
+    #[expect(clippy::vec_box, reason = "connections hold the boxes")]
     spare: Vec<Box<Entry>>,
 }
+
+type Texts = Box<[Box<[u8]>]>;
 
 impl Log {
     pub(crate) fn new(config: &Config, unix_ns_at_origin: u64) -> Self {
@@ -61,8 +64,8 @@ impl Log {
             let server = |name: &str| format!(",\"pool\":\"{}\",\"server\":\"{name}\"", pool.name).into_bytes();
             pool.servers.iter().map(|known| server(&known.name).into()).collect()
         });
-        let listeners: Box<[Box<[u8]>]> = listeners.chain([listener("admin")]).collect();
-        let servers: Box<[Box<[Box<[u8]>]>]> = servers.collect();
+        let listeners: Texts = listeners.chain([listener("admin")]).collect();
+        let servers: Box<[Texts]> = servers.collect();
         Self {
             buffer: vec![0; BUFFER_LEN].into(),
             ends: Vec::with_capacity(LINES_MAX),
