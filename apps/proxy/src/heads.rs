@@ -130,6 +130,17 @@ pub(crate) fn response(
     writer.bytes(b"\r\n");
 }
 
+/// The whole body of a response, if it came with the head and is so short that copying it costs less than a second buffer.
+#[inline]
+pub(crate) fn small_body<'b>(response: &Response<'_>, bytes: &'b [u8]) -> &'b [u8] {
+    match response.body {
+        Body::Length(len) if len <= SMALL_BODY_BYTES_MAX as u64 => {
+            bytes.get(response.head_len..response.head_len + len as usize).unwrap_or_default()
+        }
+        _ => b"",
+    }
+}
+
 /// A 1xx as the client gets it.
 pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
     if response.content_length.is_some() {

@@ -13,7 +13,7 @@ use super::{Service, Step};
 use crate::counters::Incident;
 use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
 use crate::front::{FrontState, connection};
-use crate::heads::{self, SMALL_BODY_BYTES_MAX};
+use crate::heads;
 use crate::log::Entry;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
@@ -189,17 +189,6 @@ impl<M: MetricsSource> Service<M> {
     }
 }
 
-/// The whole body of a response, if it came with the head and is so short that copying it costs less than a second buffer.
-#[inline]
-fn small_body<'b>(response: &Response<'_>, bytes: &'b [u8]) -> &'b [u8] {
-    match response.body {
-        Body::Length(len) if len <= SMALL_BODY_BYTES_MAX as u64 => {
-            bytes.get(response.head_len..response.head_len + len as usize).unwrap_or_default()
-        }
-        _ => b"",
-    }
-}
-
 /// The first `len` bytes of a chunk, and the rest.
 #[inline]
 fn split(mut chunk: Chunk, len: usize) -> (Chunk, Chunk) {
@@ -264,7 +253,7 @@ impl Client<'_> {
             return Ok(None);
         }
         let status = response.status;
-        let body = small_body(response, head.bytes());
+        let body = heads::small_body(response, head.bytes());
         self.final_head(net, exchange, response, body, context.edits)?;
         let used = response.head_len + body.len();
         head.used(inbox, used);
