@@ -71,7 +71,7 @@ pub fn nginx_with(listen: &str, root: &Path, location: &str) -> Result<Daemon, F
         .stderr(Stdio::piped())
         .spawn()?;
     // The sockets are open when it begins to tell what the system allows it.
-    let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "getrlimit");
+    let said = wait_for_line(child.stderr.take().expect("stderr is a pipe"), "getrlimit", START_LIMIT);
     let daemon = Daemon { child, _folder: Some(folder) };
     said.map(|()| daemon).map_err(|error| format!("nginx: {error}").into())
 }
@@ -92,27 +92,33 @@ sys.stdin.read()
 /// Attaches two more queues to an interface that has several: the host spreads its flows anew, and what comes to these two
 /// is lost.
 pub fn hold_queues(interface: &str) -> Result<Daemon, Failed> {
+    start_python(HOLD_QUEUES, &[interface], START_LIMIT)
+}
+
+/// Starts a program in Python that says `held` when it is ready, and then stays until it is ended.
+pub fn start_python(program: &str, arguments: &[&str], limit: Duration) -> Result<Daemon, Failed> {
     command_line("python3 --version").map_err(|_| CannotTest("there is no python3"))?;
     let mut child = tether::command("python3", None)
-        .args(["-c", HOLD_QUEUES, interface])
+        .args(["-c", program])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let said = wait_for_line(child.stdout.take().expect("stdout is a pipe"), "held");
+    let said = wait_for_line(child.stdout.take().expect("stdout is a pipe"), "held", limit);
     let daemon = Daemon { child, _folder: None };
-    said.map(|()| daemon).map_err(|error| format!("queues: {error}").into())
+    said.map(|()| daemon).map_err(|error| format!("python3: {error}").into())
 }
 
 /// Waits for a line with `text` in it, and reads on behind it, so that the program never waits for a reader.
-fn wait_for_line(source: impl Read + Send + 'static, text: &'static str) -> Result<(), Failed> {
+fn wait_for_line(source: impl Read + Send + 'static, text: &'static str, limit: Duration) -> Result<(), Failed> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(source).lines().map_while(Result::ok) {
             let _ = sender.send(line);
         }
     });
-    let deadline = Instant::now() + START_LIMIT;
+    let deadline = Instant::now() + limit;
     let mut before = Vec::new();
     while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         if line.contains(text) {

@@ -9,6 +9,7 @@ mod balancer;
 mod bench;
 mod boot;
 mod command;
+mod crowd;
 mod daemon;
 mod delivery;
 mod disks;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,
+        crowd::TESTS,
         bench::TESTS,
     ];
     let trials = groups.concat().into_iter().map(|(name, test)| Trial::ignorable_test(name, move || complete(test())));
