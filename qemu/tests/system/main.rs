@@ -8,6 +8,7 @@ mod balance;
 mod balancer;
 mod bench;
 mod boot;
+mod browser;
 mod command;
 mod crowd;
 mod daemon;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         balance::TESTS,
         drill::TESTS,
         peers::TESTS,
+        browser::TESTS,
         names::TESTS,
         plane::TESTS,
         robust::TESTS,

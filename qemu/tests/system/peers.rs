@@ -28,7 +28,7 @@ pub const TESTS: Tests = &[
 ];
 
 /// Whether a program is there.
-fn needs(program: &'static str, why: &'static str) -> Tested {
+pub fn needs(program: &'static str, why: &'static str) -> Tested {
     let found = ["/usr/bin", "/usr/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
     if found { Ok(()) } else { Err(CannotTest(why).into()) }
 }
