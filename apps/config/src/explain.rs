@@ -87,8 +87,10 @@ impl Config {
     fn limits_line(&self) -> String {
         let limits = &self.limits;
         let connections = limits.connections.map_or("computed from memory".to_string(), |n| n.to_string());
+        let idle =
+            limits.idle_server_connections.map_or(String::new(), |n| format!(", {n} idle connections to servers"));
         format!(
-            "limits: connections {connections}, head {}, {} head fields, target {}, body {} at {} a second",
+            "limits: connections {connections}{idle}, head {}, {} head fields, target {}, body {} at {} a second",
             size_text(limits.head_bytes.into()),
             limits.head_fields,
             size_text(limits.target_bytes.into()),

@@ -311,6 +311,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// What a client has to send of a body in a second, in bytes; 0 is no limit.
     pub body_rate_bytes: u32,
+    /// Idle connections to servers that are kept for reuse, in the whole image.
+    pub idle_server_connections: Option<u32>,
     /// What one client address may have.
     pub client: ClientLimits,
 }
@@ -344,6 +346,7 @@ impl Default for Limits {
             target_bytes: 8 << 10,
             body_bytes: 1 << 30,
             body_rate_bytes: 240,
+            idle_server_connections: None,
             client: ClientLimits::default(),
         }
     }

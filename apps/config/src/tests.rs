@@ -59,6 +59,7 @@ fn everything_that_is_honoured_is_understood() {
         head_fields = 50
         target = "4KiB"
         body = "1MiB"
+        idle_server_connections = 64
         [timeouts]
         head = "5s"
         keep_alive = "1m"
@@ -114,9 +115,12 @@ fn everything_that_is_honoured_is_understood() {
         head_fields: 50,
         target_bytes: 4096,
         body_bytes: 1 << 20,
+        idle_server_connections: Some(64),
         ..Limits::default()
     };
     assert_eq!(config.limits, limits);
+    let said = "limits: connections 5000, 64 idle connections to servers, head 8KiB,";
+    assert!(config.explain().contains(said), "{}", config.explain());
     assert_eq!(config.timeouts.head_ns, 5_000_000_000);
     assert_eq!((config.timeouts.connect_ns, config.timeouts.drain_ns), (250_000_000, 300_000_000_000));
     assert_eq!(config.log.syslog, "192.0.2.5:514".parse().ok());
@@ -231,6 +235,7 @@ fn types_and_ranges() {
     fails(ErrorKind::OutOfRange, "[network]\nmtu = ¶9000\n", "576 to 1500");
     fails(ErrorKind::OutOfRange, "[network]\nmtu = ¶-1\n", "576 to 1500");
     fails(ErrorKind::OutOfRange, "[limits]\nconnections = ¶0\n", "connections");
+    fails(ErrorKind::OutOfRange, "[limits]\nidle_server_connections = ¶16000001\n", "0 to 16000000");
     fails(ErrorKind::OutOfRange, "[limits]\nhead = ¶\"100B\"\n", "1KiB to 256KiB");
     fails(ErrorKind::OutOfRange, "[timeouts]\nconnect = ¶\"0s\"\n", "10ms to 24h");
     fails(ErrorKind::OutOfRange, &POOL.replace("address", "weight = ¶257\naddress"), "0 to 256");

@@ -113,11 +113,13 @@ pub(crate) enum Incident {
     Ejected,
     /// An idle connection was found dead before it was used.
     StaleConnection,
+    /// A connection to a server was not kept for reuse, because as many as may be were idle.
+    IdleLimit,
     /// No buffer was free for a response or a head.
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 36] = [
+const INCIDENTS: [(Incident, &str); 37] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::ClientConnections, "client_connections"),
     (Incident::ClientConnectionRate, "client_connection_rate"),
@@ -153,6 +155,7 @@ const INCIDENTS: [(Incident, &str); 36] = [
     (Incident::Redispatch, "redispatch"),
     (Incident::Ejected, "ejected"),
     (Incident::StaleConnection, "stale_connection"),
+    (Incident::IdleLimit, "idle_limit"),
     (Incident::NoBuffer, "no_buffer"),
 ];
 

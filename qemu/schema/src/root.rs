@@ -55,6 +55,13 @@ static ERROR_PAGE: Section = section(&[
 
 static LIMITS: Section = section(&[
     key("connections", Integer(1, 16_000_000), Words("computed from memory"), "client connections of the whole image"),
+    key(
+        "idle_server_connections",
+        Integer(0, 16_000_000),
+        Words("as many as client connections"),
+        "idle connections to servers that are kept for reuse; each core keeps its share, rounded up, and closes further ones \
+         (`weir_incidents_total{reason=\"idle_limit\"}`)",
+    ),
     key("head", Size("1KiB", "256KiB"), Value("\"16KiB\""), "size of a request or response head (431, 502)"),
     key("head_fields", Integer(1, 128), Value("100"), "fields of a head"),
     key("target", Size("16B", "64KiB"), Value("\"8KiB\""), "size of a request target (414)"),

@@ -120,6 +120,8 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
     if let Some(item) = section.take("body_rate") {
         limits.body_rate_bytes = item.size_bytes(0..=1 << 30)? as u32;
     }
+    let idle = section.take("idle_server_connections").map(|item| item.integer(0..=16_000_000)).transpose()?;
+    limits.idle_server_connections = idle.map(|max| max as u32);
     limits.client = client_limits(&mut section)?;
     if limits.target_bytes >= limits.head_bytes {
         return Err(section.fault(

@@ -105,6 +105,8 @@ pub struct Service<M> {
     /// What is beyond a client's limits is only counted.
     is_dry_run: bool,
     times: Times,
+    /// Connections to servers that this core keeps for reuse at most.
+    idle_max: u64,
     /// Since when the machine is to leave.
     left_at: Option<Instant>,
     /// Where heads are written that do not fit into one buffer.
@@ -239,6 +241,7 @@ impl<M: MetricsSource> Service<M> {
             is_watchful: config.log.access.is_on() || config.limits.client.request_rate.is_some(),
             is_dry_run: config.limits.client.dry_run,
             times: Times::new(&config.timeouts),
+            idle_max: idle_max(config, setup.connections, setup.cores),
             left_at: None,
             scratch: scratch.into(),
             counters: Counters::new(config),
@@ -376,6 +379,12 @@ impl<M: MetricsSource> Service<M> {
             }
         }
     }
+}
+
+/// This core's share of the idle connections to servers: never more than it may have of clients.
+fn idle_max(config: &Config, connections: usize, cores: usize) -> u64 {
+    let share = |max: u32| u64::from(max.div_ceil(cores.max(1) as u32));
+    config.limits.idle_server_connections.map_or(u64::MAX, share).min(connections as u64)
 }
 
 impl Times {

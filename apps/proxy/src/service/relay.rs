@@ -174,7 +174,7 @@ impl<M: MetricsSource> Service<M> {
             self.counters.incident(Incident::ExcessBytes);
         }
         let is_clean = back.inbox.is_empty() && back.outbox.is_empty();
-        let has_room = self.counters.idle_backs < self.fronts.capacity() as u64;
+        let has_room = self.counters.idle_backs < self.idle_max;
         let mut upstream = self.upstreams.get_mut(usize::from(pool));
         let is_shared = upstream.as_mut().is_some_and(|upstream| upstream.mark_good(back.server));
         match upstream {
@@ -184,7 +184,12 @@ impl<M: MetricsSource> Service<M> {
                 back.timer.set(net, back.flow, net.now() + self.times.backend_idle);
                 self.backs.put_idle(&mut self.counters, upstream, key, net.now());
             }
-            _ => self.backs.close(net, &mut self.counters, &mut self.upstreams, key, !is_clean),
+            _ => {
+                if is_persistent && is_clean && !has_room {
+                    self.counters.incident(Incident::IdleLimit);
+                }
+                self.backs.close(net, &mut self.counters, &mut self.upstreams, key, !is_clean);
+            }
         }
     }
 }

@@ -86,3 +86,24 @@ fn behind_a_proxy_its_clients_are_told_apart() {
     world.end(second);
     world.finish();
 }
+
+#[test]
+fn so_many_idle_connections_to_servers_are_kept() {
+    for (max, cores, kept) in [("0", 1, 0), ("1", 1, 1), ("3", 2, 2)] {
+        let config = CONFIG.replace("[limits]", &format!("[limits]\nidle_server_connections = {max}"));
+        let mut world = World::as_core(&config, 16, (0, cores));
+        let pairs: Vec<_> = (0..3)
+            .map(|_| {
+                let client = world.client(ONE, GET);
+                (client, world.accept())
+            })
+            .collect();
+        for (client, server) in pairs {
+            world.send(server, OK);
+            assert_eq!(world.statuses(client), [200]);
+        }
+        assert_eq!(world.gauge("weir_server_connections_idle"), kept);
+        assert_eq!((world.gauge("weir_server_connections"), world.incidents("idle_limit")), (kept, 3 - kept));
+        world.finish();
+    }
+}
