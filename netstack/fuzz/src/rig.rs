@@ -88,11 +88,11 @@ impl Wire {
     }
 
     fn look(&mut self, segment: &Outbound, bytes: &[u8]) {
-        let (source, destination) = (segment.source.into(), segment.destination.into());
+        let (source, destination) = (segment.source.to_ip().into(), segment.destination.to_ip().into());
         let packet = TcpPacket::new_checked(bytes).expect("a whole TCP header");
         let parsed = TcpRepr::parse(&packet, &source, &destination, &ChecksumCapabilities::default());
         let parsed = parsed.expect("a segment that smoltcp understands");
-        let key = (parsed.src_port, parsed.dst_port, segment.source.is_ipv6());
+        let key = (parsed.src_port, parsed.dst_port, !segment.source.is_v4());
         let known = self.known.entry(key).or_default();
         known.snd_nxt = (parsed.seq_number + parsed.segment_len()).0.cast_unsigned();
         if let Some(ack) = parsed.ack_number {
@@ -141,8 +141,8 @@ impl Link for Wire {
         let header_len = bytes.len();
         payload.for_each(|chunk| bytes.extend_from_slice(&chunk));
         assert_eq!(bytes.len() - header_len, segment.payload_len, "the payload is not as long as was said");
-        let ip_len = if segment.source.is_ipv6() { 40 } else { 20 };
-        let mtu = usize::from(mtu(segment.source.is_ipv6()));
+        let ip_len = if !segment.source.is_v4() { 40 } else { 20 };
+        let mtu = usize::from(mtu(!segment.source.is_v4()));
         assert!(bytes.len() + ip_len <= mtu, "{} bytes are too many for the path", bytes.len());
         if self.is_deaf {
             return Err(EmitError::NoNeighbour);
@@ -223,8 +223,8 @@ impl Rig {
         }
         let Some(packet) = packet.or_else(|| self.pool.allocate()) else { return };
         self.engine.handle_segment(Inbound {
-            source: line.remote.ip(),
-            destination: line.local.ip(),
+            source: line.remote.ip().into(),
+            destination: line.local.ip().into(),
             next_hop: NextHop(1),
             ecn,
             checksum: ChecksumStatus::Verified,

@@ -113,8 +113,8 @@ impl Host {
         }
         let Some(packet) = packet else { return };
         self.engine.handle_segment(Inbound {
-            source: *source,
-            destination: *destination,
+            source: (*source).into(),
+            destination: (*destination).into(),
             next_hop: NextHop(1),
             ecn: *ecn,
             checksum: ChecksumStatus::Unverified,

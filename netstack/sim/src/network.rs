@@ -98,11 +98,11 @@ impl Network {
     fn send(&mut self, from: usize, outbound: &Outbound, bytes: Vec<u8>) {
         self.segments += 1;
         self.note(from, &bytes);
-        let ip_len = bytes.len() + if outbound.source.is_ipv4() { 20 } else { 40 };
+        let ip_len = bytes.len() + if outbound.source.is_v4() { 20 } else { 40 };
         let Conditions { path_mtu, mark_ppm, .. } = self.conditions;
         if ip_len > usize::from(path_mtu) {
             let (quote, mtu) = (bytes[..8].to_vec(), path_mtu);
-            let (source, destination) = (outbound.source, outbound.destination);
+            let (source, destination) = (outbound.source.to_ip(), outbound.destination.to_ip());
             return self.schedule(from, Delivery::TooBig { to: from, quote, source, destination, mtu });
         }
         if self.random.chance_ppm(self.conditions.loss_ppm) || !self.passes_bottleneck(from, ip_len) {
@@ -113,7 +113,7 @@ impl Network {
         if ecn != Ecn::NotCapable && self.random.chance_ppm(mark_ppm) {
             ecn = Ecn::CongestionExperienced;
         }
-        let (source, destination) = (outbound.source, outbound.destination);
+        let (source, destination) = (outbound.source.to_ip(), outbound.destination.to_ip());
         let mut delivery = Delivery::Segment { to: 1 - from, source, destination, ecn, bytes };
         if self.random.chance_ppm(self.conditions.duplicate_ppm) {
             self.schedule(from, delivery.clone());
@@ -193,7 +193,8 @@ impl Link for Port<'_> {
         let header_len = bytes.len();
         payload.for_each(|piece| bytes.extend_from_slice(&piece));
         assert_eq!(bytes.len() - header_len, segment.payload_len, "the payload's length is told");
-        let (source, destination) = (IpAddress::from(segment.source), IpAddress::from(segment.destination));
+        let (source, destination) =
+            (IpAddress::from(segment.source.to_ip()), IpAddress::from(segment.destination.to_ip()));
         let Some(mss) = segment.segmentation else {
             let mut packet = TcpPacket::new_unchecked(&mut bytes[..]);
             if self.transmit_checksum() {

@@ -2,11 +2,9 @@
 //!
 //! The flow at the other end lives in the same engine, so a segment needs no IP header: its addresses travel beside it.
 
-use core::net::IpAddr;
-
 use weir_packet::frame::ChecksumStatus;
 use weir_packet::{Chunk, Packet, RangeError};
-use weir_tcp::{Ecn, EmitError, Inbound, NextHop, Outbound};
+use weir_tcp::{Address, Ecn, EmitError, Inbound, NextHop, Outbound};
 
 use crate::counters::{DropReason, Event};
 use crate::network::Network;
@@ -19,8 +17,8 @@ pub(crate) const NEXT_HOP: NextHop = NextHop(u32::MAX - 1);
 
 /// A segment to ourselves.
 pub(crate) struct Looped {
-    source: IpAddr,
-    destination: IpAddr,
+    source: Address,
+    destination: Address,
     ecn: Ecn,
     packet: Packet,
 }

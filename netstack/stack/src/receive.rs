@@ -168,6 +168,7 @@ impl Shard {
         packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;
         trim(&mut packet, len);
         self.network.count(Event::SegmentLocal);
+        let (source, destination) = (source.into(), destination.into());
         self.engine.handle_segment(Inbound { source, destination, next_hop, ecn, checksum, packet });
         Ok(())
     }

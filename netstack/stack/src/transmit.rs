@@ -117,7 +117,7 @@ impl Network {
         if segment.next_hop == loopback::NEXT_HOP {
             return Hop::Loopback;
         }
-        self.find_hop(segment.destination)
+        self.find_hop(segment.destination.to_ip())
     }
 
     #[cold]
@@ -138,29 +138,26 @@ impl Network {
     fn put_headers(&mut self, mac: Mac, segment: &Outbound, head: &mut Packet) -> Result<Offload, RangeError> {
         let tcp_header_len = head.len();
         let payload_len = tcp_header_len + segment.payload_len;
-        let network_header_len = match (segment.source, segment.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                self.identification = self.identification.wrapping_add(1);
-                let link = self.link_header(mac, ethernet::IPV4);
-                let header =
-                    ipv4::Header { source, destination, protocol: protocol::TCP, ecn: segment.ecn.bits(), payload_len };
-                header.put(link, self.identification, head)?;
-                ipv4::HEADER_BYTES
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let link = self.link_header(mac, ethernet::IPV6);
-                let header =
-                    ipv6::Header { source, destination, protocol: protocol::TCP, ecn: segment.ecn.bits(), payload_len };
-                header.put(link, head)?;
-                ipv6::HEADER_BYTES
-            }
-            // A flow has two ends of one family.
-            _ => return Err(RangeError),
+        let ecn = segment.ecn.bits();
+        let is_v4 = segment.destination.is_v4();
+        // A flow has two ends of one family.
+        let network_header_len = if is_v4 {
+            self.identification = self.identification.wrapping_add(1);
+            let link = self.link_header(mac, ethernet::IPV4);
+            let (source, destination) = (segment.source.last_v4(), segment.destination.last_v4());
+            let header = ipv4::Header { source, destination, protocol: protocol::TCP, ecn, payload_len };
+            header.put(link, self.identification, head)?;
+            ipv4::HEADER_BYTES
+        } else {
+            let link = self.link_header(mac, ethernet::IPV6);
+            let (source, destination) = (segment.source.to_v6(), segment.destination.to_v6());
+            let header = ipv6::Header { source, destination, protocol: protocol::TCP, ecn, payload_len };
+            header.put(link, head)?;
+            ipv6::HEADER_BYTES
         };
         let start = (ethernet::HEADER_BYTES + network_header_len) as u16;
         let checksum = ChecksumOffload { start, offset: TCP_CHECKSUM_OFFSET };
-        let segmentation =
-            |mss| Segmentation { ipv6: segment.destination.is_ipv6(), mss, header_len: start + tcp_header_len as u16 };
+        let segmentation = |mss| Segmentation { ipv6: !is_v4, mss, header_len: start + tcp_header_len as u16 };
         Ok(Offload {
             checksum: self.device.transmit_checksum.then_some(checksum),
             segmentation: segment.segmentation.map(segmentation),

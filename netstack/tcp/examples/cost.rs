@@ -113,7 +113,7 @@ impl Client {
         packet.extend_from_slice(payload).expect("fits");
         self.sequence += payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0);
         Inbound {
-            source: self.address.ip(),
+            source: self.address.ip().into(),
             destination: SERVER.into(),
             next_hop: NextHop(1),
             ecn: Ecn::NotCapable,

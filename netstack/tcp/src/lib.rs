@@ -41,3 +41,4 @@ pub use counters::{Counter, Counters, FlowState, Gauges};
 pub use engine::Engine;
 pub use link::{Ecn, EmitError, IcmpError, IcmpErrorKind, Inbound, Link, NextHop, Outbound, Unreachable};
 pub use transitions::{TRANSITIONS, Transitions};
+pub use tuple::Address;

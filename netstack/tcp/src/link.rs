@@ -6,13 +6,15 @@ use core::net::{IpAddr, SocketAddr};
 use weir_packet::frame::ChecksumStatus;
 use weir_packet::{Chunk, Packet};
 
+use crate::tuple::Address;
+
 /// A received TCP segment.
 #[derive(Debug)]
 pub struct Inbound {
     /// Source address of the IP header.
-    pub source: IpAddr,
+    pub source: Address,
     /// Destination address of the IP header.
-    pub destination: IpAddr,
+    pub destination: Address,
     /// How to answer: the neighbour that the frame came from.
     pub next_hop: NextHop,
     /// The IP header's ECN field.
@@ -110,9 +112,9 @@ pub enum Unreachable {
 #[derive(Debug, Clone, Copy)]
 pub struct Outbound {
     /// Source address.
-    pub source: IpAddr,
+    pub source: Address,
     /// Destination address.
-    pub destination: IpAddr,
+    pub destination: Address,
     /// What [`Inbound`] said last, or [`NextHop::UNKNOWN`].
     pub next_hop: NextHop,
     /// For the IP header.

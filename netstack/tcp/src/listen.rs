@@ -37,7 +37,7 @@ impl Listeners {
     }
 
     pub fn insert(&mut self, local: SocketAddr, token: Token) -> Result<ListenerId, ListenError> {
-        let address = Address::from(local.ip());
+        let address = Address::of_application(local.ip());
         if local.port() == 0 || local.ip().is_multicast() {
             return Err(ListenError::InvalidAddress);
         }
@@ -92,11 +92,11 @@ impl Listeners {
     #[inline]
     pub fn find(&self, tuple: &Tuple) -> Option<ListenerId> {
         let (exact, any) = (tuple.local.to_bits(), tuple.local.any().to_bits());
-        let first = self.index.partition_point(|&(port, ..)| port < tuple.local_port);
+        let first = self.index.partition_point(|&(port, ..)| port < tuple.local_port());
         let mut found = None;
         // As many as we have addresses, at most.
         for &(port, address, place) in self.index.get(first..)? {
-            if port != tuple.local_port {
+            if port != tuple.local_port() {
                 break;
             }
             if address == exact {

@@ -227,10 +227,9 @@ fn emit_head<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     if let Some(field) = head.get_mut(16..18) {
         field.copy_from_slice(&checksum);
     }
-    let (source, destination) = route.tuple.to_ips();
     let segment = Outbound {
-        source,
-        destination,
+        source: route.tuple.local,
+        destination: route.tuple.remote,
         next_hop: route.next_hop,
         ecn,
         payload_len: payload_len as usize,
@@ -299,7 +298,7 @@ fn write_options(head: &mut Packet, tuple: &Tuple, header: &Header, mss: u16) ->
 #[inline(always)]
 fn write_fixed(bytes: &mut [u8; HEADER_BYTES], tuple: &Tuple, header: &PlainHeader, len: usize) {
     let words = [
-        u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port),
+        tuple.header_word(),
         header.seq.0,
         header.ack.0,
         (len as u32 / 4) << 28 | u32::from(header.flags.0) << 16 | u32::from(header.window),

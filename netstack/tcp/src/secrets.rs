@@ -53,7 +53,7 @@ impl Secrets {
     pub fn hash(&self, tuple: &Tuple, word: u64) -> u64 {
         let [a, b, c, d] = self.seed;
         let hasher = SipHasher13::new_with_keys(a.rotate_left(17) ^ c, b.rotate_left(41) ^ d);
-        let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
+        let ports = u64::from(tuple.header_word());
         let ([l0, l1], [r0, r1]) = (tuple.local.halves(), tuple.remote.halves());
         // All at once: the hasher takes what comes piece by piece apart.
         let mut message = [0; 6 * size_of::<u64>()];

@@ -35,7 +35,7 @@ impl Record {
 
     /// No flow has port 0.
     fn is_gone(&self) -> bool {
-        self.tuple.local_port == 0
+        self.tuple.local_port() == 0
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn record(port: u16) -> Record {
-        let tuple = Tuple { local_port: port, remote_port: 1, ..Tuple::default() };
+        let tuple = Tuple::new(([192, 0, 2, 1], port).into(), ([192, 0, 2, 2], 1).into());
         Record::new(tuple, SeqNumber(1), SeqNumber(2), Some(7))
     }
 
@@ -175,13 +175,13 @@ mod tests {
         while waits.next_deadline() != NEVER {
             now = now.max(waits.next_deadline());
             while let Some((_, gone)) = waits.pop(Some(now)) {
-                let port = u64::from(gone.tuple.local_port);
+                let port = u64::from(gone.tuple.local_port());
                 assert_eq!(Some(port), expected.next());
                 assert!(now >= ms(port * 10 + 60_000) && now <= ms(port * 10 + 60_300), "{port} at {now:?}");
             }
         }
         assert_eq!((expected.next(), waits.len()), (None, 0));
         assert!(waits.push(record(9), now).is_some());
-        assert_eq!(waits.pop(None).unwrap().1.tuple.local_port, 9);
+        assert_eq!(waits.pop(None).unwrap().1.tuple.local_port(), 9);
     }
 }

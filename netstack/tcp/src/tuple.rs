@@ -3,12 +3,16 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::link::Inbound;
-use crate::segment::HEADER_BYTES;
+use crate::segment::{HEADER_BYTES, word};
 
-/// An address of either family in 16 bytes; IPv4 in its mapped form (`::ffff:a.b.c.d`), which never comes from the wire
-/// (the engine drops it as a martian). Words are in memory order, as on the wire.
+/// An IP address of either family in 16 bytes, as segments come and go with it.
+///
+/// An address of IPv4 is kept in its mapped form (`::ffff:a.b.c.d`). An IPv6 address of that form would be taken for it: made
+/// from [`Ipv6Addr`], it becomes the unspecified address of IPv4, from which nothing is taken.
+// Two registers in memory order, as on the wire; aligned as four words, so that a record of them has no gaps.
 #[derive(Debug, Clone, Copy, Eq, Default)]
-pub(crate) struct Address([u32; 4]);
+#[repr(Rust, packed(4))]
+pub struct Address([u64; 2]);
 
 /// In registers: what is derived compares memory, and a segment's addresses would be written there for it.
 impl PartialEq for Address {
@@ -20,55 +24,105 @@ impl PartialEq for Address {
 }
 
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+/// The unspecified address of IPv4, `0.0.0.0`.
+const ANY_V4: Address = Address::of_words([0, 0, MAPPED, 0]);
 
 impl Address {
+    /// Whether it is one of IPv4.
     #[inline(always)]
+    #[must_use]
     pub fn is_v4(self) -> bool {
-        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
+        let [a, b] = self.halves();
+        a == 0 && b as u32 == MAPPED
     }
 
-    /// The IPv4 address, which it must be.
+    /// The address, when it is one of IPv4.
     #[inline(always)]
-    fn to_v4(self) -> Ipv4Addr {
-        Ipv4Addr::from(self.0[3].to_ne_bytes())
+    #[must_use]
+    pub fn to_v4(self) -> Option<Ipv4Addr> {
+        self.is_v4().then(|| self.last_v4())
+    }
+
+    /// Its last four bytes: the address, when it is known to be one of IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub fn last_v4(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.words()[3].to_ne_bytes())
+    }
+
+    /// Its sixteen bytes as those of an IPv6 address.
+    #[inline(always)]
+    #[must_use]
+    pub fn to_v6(self) -> Ipv6Addr {
+        let mut octets = [0; 16];
+        for (part, word) in octets.chunks_exact_mut(4).zip(self.words()) {
+            part.copy_from_slice(&word.to_ne_bytes());
+        }
+        Ipv6Addr::from(octets)
+    }
+
+    /// The address in the form of the standard library.
+    #[inline(always)]
+    #[must_use]
+    pub fn to_ip(self) -> IpAddr {
+        self.to_v4().map_or_else(|| IpAddr::V6(self.to_v6()), IpAddr::V4)
+    }
+
+    /// An address that the application names: there an IPv6 address may stand for one of IPv4.
+    pub(crate) fn of_application(ip: IpAddr) -> Self {
+        ip.to_canonical().into()
     }
 
     /// The unspecified address of the same family.
     #[inline(always)]
-    pub fn any(self) -> Self {
-        if self.is_v4() { Self([0, 0, MAPPED, 0]) } else { Self([0; 4]) }
-    }
-
-    #[inline(always)]
-    pub fn to_ip(self) -> IpAddr {
-        if self.is_v4() {
-            IpAddr::V4(self.to_v4())
-        } else {
-            let mut octets = [0; 16];
-            for (part, word) in octets.chunks_exact_mut(4).zip(self.0) {
-                part.copy_from_slice(&word.to_ne_bytes());
-            }
-            IpAddr::V6(Ipv6Addr::from(octets))
-        }
+    pub(crate) fn any(self) -> Self {
+        if self.is_v4() { ANY_V4 } else { Self::default() }
     }
 
     /// The ones' complement sum of the address, not folded. The marker of a mapped address adds 0xffff, which is nothing.
     #[inline(always)]
     fn sum(self) -> u64 {
-        self.0.iter().map(|&word| u64::from(word)).sum()
+        self.words().into_iter().map(u64::from).sum()
     }
 
     /// For an ordered table of addresses.
     #[inline(always)]
-    pub fn to_bits(self) -> u128 {
+    pub(crate) fn to_bits(self) -> u128 {
         let [a, b] = self.halves().map(u128::from);
         a | b << 64
     }
 
     #[inline(always)]
-    pub fn halves(self) -> [u64; 2] {
-        let [a, b, c, d] = self.0.map(u64::from);
-        [a | b << 32, c | d << 32]
+    pub(crate) fn halves(self) -> [u64; 2] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u32; 4] {
+        let [a, b] = self.0;
+        [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
+    }
+
+    #[inline(always)]
+    const fn of_words([a, b, c, d]: [u32; 4]) -> Self {
+        Self([a as u64 | (b as u64) << 32, c as u64 | (d as u64) << 32])
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    #[inline(always)]
+    fn from(v4: Ipv4Addr) -> Self {
+        Self::of_words([0, 0, MAPPED, u32::from_ne_bytes(v4.octets())])
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    #[inline(always)]
+    fn from(v6: Ipv6Addr) -> Self {
+        let o = v6.octets();
+        let word = |i: usize| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]);
+        let address = Self::of_words([word(0), word(4), word(8), word(12)]);
+        if address.is_v4() { ANY_V4 } else { address }
     }
 }
 
@@ -76,12 +130,8 @@ impl From<IpAddr> for Address {
     #[inline(always)]
     fn from(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(v4) => Self([0, 0, MAPPED, u32::from_ne_bytes(v4.octets())]),
-            IpAddr::V6(v6) => {
-                let o = v6.octets();
-                let word = |i: usize| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]);
-                Self([word(0), word(4), word(8), word(12)])
-            }
+            IpAddr::V4(v4) => v4.into(),
+            IpAddr::V6(v6) => v6.into(),
         }
     }
 }
@@ -91,50 +141,48 @@ impl From<IpAddr> for Address {
 pub(crate) struct Tuple {
     pub local: Address,
     pub remote: Address,
-    pub local_port: u16,
-    pub remote_port: u16,
+    /// The remote port above the local one: the first word of the headers that arrive.
+    ports: u32,
 }
 
 const _: () = assert!(size_of::<Tuple>() == 36);
 
 impl Tuple {
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
-        Self {
-            local: local.ip().into(),
-            remote: remote.ip().into(),
-            local_port: local.port(),
-            remote_port: remote.port(),
-        }
+        let (local_ip, remote_ip) = (Address::of_application(local.ip()), Address::of_application(remote.ip()));
+        Self { local: local_ip, remote: remote_ip, ports: u32::from(remote.port()) << 16 | u32::from(local.port()) }
     }
 
-    /// The endpoints of a received segment. None when a port is 0, or the source is an IPv6 address that stands for one of
-    /// IPv4 and can be nobody's.
+    /// The endpoints of a received segment. None when a port is 0, or the source can be nobody's.
     #[inline(always)]
     pub fn of_received(inbound: &Inbound, header: &[u8; HEADER_BYTES]) -> Option<Self> {
-        let local_port = u16::from_be_bytes([header[2], header[3]]);
-        let remote_port = u16::from_be_bytes([header[0], header[1]]);
-        let (local, remote) = (inbound.destination.into(), Address::from(inbound.source));
-        let is_mapped = inbound.source.is_ipv6() && remote.is_v4();
-        let is_martian = local_port == 0 || remote_port == 0 || is_mapped;
-        (!is_martian).then_some(Self { local, remote, local_port, remote_port })
+        let tuple = Self { local: inbound.destination, remote: inbound.source, ports: word(header, 0) };
+        let is_martian = tuple.local_port() == 0 || tuple.remote_port() == 0 || tuple.remote == ANY_V4;
+        (!is_martian).then_some(tuple)
+    }
+
+    #[inline(always)]
+    pub fn local_port(&self) -> u16 {
+        self.ports as u16
+    }
+
+    #[inline(always)]
+    pub fn remote_port(&self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    /// The first word of the headers that we send.
+    #[inline(always)]
+    pub fn header_word(&self) -> u32 {
+        self.ports.rotate_left(16)
     }
 
     pub fn local(&self) -> SocketAddr {
-        SocketAddr::new(self.local.to_ip(), self.local_port)
+        SocketAddr::new(self.local.to_ip(), self.local_port())
     }
 
     pub fn remote(&self) -> SocketAddr {
-        SocketAddr::new(self.remote.to_ip(), self.remote_port)
-    }
-
-    /// Both addresses: local, remote. They are of one family.
-    #[inline(always)]
-    pub fn to_ips(self) -> (IpAddr, IpAddr) {
-        if self.remote.is_v4() {
-            (self.local.to_v4().into(), self.remote.to_v4().into())
-        } else {
-            (self.local.to_ip(), self.remote.to_ip())
-        }
+        SocketAddr::new(self.remote.to_ip(), self.remote_port())
     }
 
     /// A keyed multiply-and-fold hash: three wide multiplications.
@@ -146,10 +194,9 @@ impl Tuple {
     /// (sequence numbers, timestamps, cookies) comes from SipHash instead.
     #[inline(always)]
     pub fn hash(&self, key: &[u64; 4]) -> u32 {
-        let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
         let ([l0, l1], [r0, r1]) = (self.local.halves(), self.remote.halves());
         let addresses = fold(l0 ^ key[0], l1 ^ key[1]) ^ fold(r0 ^ key[2], r1 ^ key[3]);
-        let mixed = fold(addresses ^ ports, key[1] | 1);
+        let mixed = fold(addresses ^ u64::from(self.ports), key[1] | 1);
         (mixed ^ mixed >> 32) as u32
     }
 

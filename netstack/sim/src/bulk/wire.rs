@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use weir_packet::{Chunk, Packet};
-use weir_tcp::{Ecn, EmitError, Link, Outbound};
+use weir_tcp::{Address, Ecn, EmitError, Link, Outbound};
 
 use crate::random::Random;
 
@@ -45,7 +45,7 @@ pub enum Loss {
 #[derive(Debug, Default)]
 pub(super) struct Segment {
     at_ns: u64,
-    pub source: Option<(IpAddr, IpAddr)>,
+    pub source: Option<(Address, Address)>,
     pub ecn: Ecn,
     /// From the TCP header on.
     pub bytes: Vec<u8>,

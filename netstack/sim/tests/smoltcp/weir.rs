@@ -48,7 +48,7 @@ impl Link for Port<'_> {
     ) -> Result<(), EmitError> {
         let mut bytes = head.to_vec();
         payload.for_each(|piece| bytes.extend_from_slice(&piece));
-        let (source, destination) = (segment.source.into(), segment.destination.into());
+        let (source, destination) = (segment.source.to_ip().into(), segment.destination.to_ip().into());
         let header = IpRepr::new(source, destination, IpProtocol::Tcp, bytes.len(), 64);
         let mut packet = vec![0; header.header_len()];
         header.emit(&mut packet, &ChecksumCapabilities::default());
@@ -92,6 +92,7 @@ impl Weir {
             let mut packet = self.pool.allocate().ok_or("no buffer")?;
             packet.extend_from_slice(segment).map_err(|_| "a segment longer than a buffer")?;
             let (next_hop, ecn, checksum) = (NextHop(1), Ecn::NotCapable, ChecksumStatus::Unverified);
+            let (source, destination) = (source.into(), destination.into());
             self.engine.handle_segment(Inbound { source, destination, next_hop, ecn, checksum, packet });
         }
         self.engine.handle_timers();

@@ -98,7 +98,8 @@ impl Link for Wire {
         }
         assert_eq!(counted, pieces, "the iterator knows its length");
         assert_eq!(bytes.len() - header_len, segment.payload_len);
-        let (source, destination) = (IpAddress::from(segment.source), IpAddress::from(segment.destination));
+        let (source, destination) =
+            (IpAddress::from(segment.source.to_ip()), IpAddress::from(segment.destination.to_ip()));
         assert!(TcpPacket::new_checked(&bytes).unwrap().verify_checksum(&source, &destination));
         self.sent.push_back((segment, bytes));
         Ok(())
@@ -261,8 +262,8 @@ impl Dialogue {
         }
         let packet = packet.unwrap_or_else(|| self.pool.allocate().expect("a buffer"));
         self.engine.handle_segment(Inbound {
-            source: self.remote.ip(),
-            destination: self.local.ip(),
+            source: self.remote.ip().into(),
+            destination: self.local.ip().into(),
             next_hop: NextHop(5),
             ecn: self.ecn,
             checksum: ChecksumStatus::Unverified,
@@ -334,7 +335,7 @@ impl Dialogue {
     }
 
     fn decode(&mut self, segment: &Outbound, bytes: &[u8]) -> Script {
-        assert_eq!((segment.source, segment.destination), (self.local.ip(), self.remote.ip()));
+        assert_eq!((segment.source.to_ip(), segment.destination.to_ip()), (self.local.ip(), self.remote.ip()));
         let packet = TcpPacket::new_checked(bytes).unwrap();
         assert_eq!((packet.src_port(), packet.dst_port()), (self.local.port(), self.remote.port()));
         let seq = packet.seq_number().0 as u32;

@@ -182,7 +182,7 @@ fn new_flows_are_refused_by_name_and_admitted_later() {
     drop(hoard);
     read_all(&mut d, &mut peers);
     d.after_ms(1_000);
-    let again = d.link.sent.iter().position(|(outbound, _)| outbound.destination == d.remote.ip()).unwrap();
+    let again = d.link.sent.iter().position(|(outbound, _)| outbound.destination == d.remote.ip().into()).unwrap();
     let syn_ack = d.link.sent.remove(again).unwrap();
     d.link.sent.clear();
     d.link.sent.push_back(syn_ack);
