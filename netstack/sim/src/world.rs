@@ -46,6 +46,8 @@ pub struct Report {
     pub received: [u64; 2],
     /// Transitions between states that happened in either engine, by their names.
     pub transitions: BTreeSet<(&'static str, &'static str)>,
+    /// What the engines of host 0 and host 1 counted.
+    pub counters: [Vec<(&'static str, u64)>; 2],
 }
 
 /// What is wrong with a world.
@@ -209,6 +211,7 @@ impl World {
             done_ns: self.done_ns,
             received: [received(&self.hosts[0]), received(&self.hosts[1])],
             transitions: self.hosts.iter().flat_map(|host| host.engine.transitions().names()).collect(),
+            counters: [0, 1].map(|side| self.hosts[side].engine.counters().iter().collect()),
         }
     }
 

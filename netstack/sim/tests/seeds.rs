@@ -50,6 +50,18 @@ fn one_seed() {
     }
 }
 
+/// The engine's short cuts for expected segments and short answers are only that: without them, a world is the same byte for
+/// byte and moment for moment.
+#[test]
+fn a_world_without_short_cuts_is_the_same() {
+    for seed in (0..number("SEEDS").unwrap_or(SEEDS)).step_by(5) {
+        let mut scenario = Scenario::of_seed(seed);
+        scenario.configs.iter_mut().for_each(|config| config.short_cuts = false);
+        let without = World::new(scenario).run().map_err(|failure| failure.to_string());
+        assert_eq!(run(seed, false), without, "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     for seed in [1, 2, 3, 17, 99] {

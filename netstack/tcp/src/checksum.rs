@@ -11,9 +11,8 @@ pub(crate) struct Checksum {
 impl Checksum {
     /// Begins with the flow's part of the pseudo-header ([`crate::tuple::Tuple::address_sum`]) and the TCP length.
     #[inline(always)]
-    pub fn pseudo_header(address_sum: u32, tcp_len: usize) -> Self {
-        // 65,535 bytes is the most; the sum of larger (segmented) ones is 16 bits of the length, as devices expect.
-        Self { sum: u64::from(address_sum) + u64::from((tcp_len as u16).to_be()), odd: false }
+    pub fn pseudo_header(address_sum: u16, tcp_len: usize) -> Self {
+        Self { sum: u64::from(pseudo_sum(address_sum, tcp_len)), odd: false }
     }
 
     #[inline]
@@ -31,12 +30,6 @@ impl Checksum {
         self.odd ^= bytes.len() % 2 == 1;
     }
 
-    /// The folded sum, not complemented, as bytes to be stored.
-    #[inline(always)]
-    pub fn partial(self) -> [u8; 2] {
-        fold(self.sum).to_ne_bytes()
-    }
-
     /// The checksum as bytes to be stored.
     #[inline(always)]
     pub fn finish(self) -> [u8; 2] {
@@ -50,8 +43,21 @@ impl Checksum {
     }
 }
 
+/// The sum of the pseudo-header as a device wants it that completes the checksum: not complemented.
 #[inline(always)]
-fn fold(sum: u64) -> u16 {
+pub(crate) fn partial(address_sum: u16, tcp_len: usize) -> [u8; 2] {
+    let sum = pseudo_sum(address_sum, tcp_len);
+    ((sum & 0xffff) as u16 + (sum >> 16) as u16).to_ne_bytes()
+}
+
+/// Two words. 65,535 bytes is the most; the sum of larger (segmented) ones is 16 bits of the length, as devices expect.
+#[inline(always)]
+fn pseudo_sum(address_sum: u16, tcp_len: usize) -> u32 {
+    u32::from(address_sum) + u32::from((tcp_len as u16).to_be())
+}
+
+#[inline(always)]
+pub(crate) fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);

@@ -2,7 +2,7 @@
 
 use weir_packet::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Packet, RangeError};
 
-use crate::checksum::Checksum;
+use crate::checksum::{self, Checksum};
 use crate::counters::Counter;
 use crate::flow::send_queue::{Chunks, Cursor, Pieces, copy_out};
 use crate::link::{Ecn, EmitError, Link, NextHop, Outbound};
@@ -28,7 +28,7 @@ pub(crate) const MTU_LEAST_V4: u16 = 68;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Route<'a> {
     pub tuple: &'a Tuple,
-    pub address_sum: u32,
+    pub address_sum: u16,
     pub next_hop: NextHop,
 }
 
@@ -216,10 +216,11 @@ fn emit_head<L: Link, P: ExactSizeIterator<Item = Chunk> + Clone + PayloadLen>(
     (payload, mss): (P, u32),
 ) -> Result<(), Blocked> {
     let payload_len = payload.payload_len();
-    let mut checksum = Checksum::pseudo_header(route.address_sum, head.len() + payload_len as usize);
+    let tcp_len = head.len() + payload_len as usize;
     let checksum = if link.transmit_checksum() {
-        checksum.partial()
+        checksum::partial(route.address_sum, tcp_len)
     } else {
+        let mut checksum = Checksum::pseudo_header(route.address_sum, tcp_len);
         checksum.add(&head);
         payload.clone().for_each(|piece| checksum.add(&piece));
         checksum.finish()

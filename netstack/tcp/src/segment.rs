@@ -202,7 +202,7 @@ impl Segment {
 }
 
 /// Verifies the checksum over all buffers of the segment.
-pub(crate) fn is_intact(address_sum: u32, packet: &mut Packet) -> bool {
+pub(crate) fn is_intact(address_sum: u16, packet: &mut Packet) -> bool {
     let mut checksum = Checksum::pseudo_header(address_sum, packet.frame_len());
     checksum.add(packet);
     let mut rest = packet.take_rest();

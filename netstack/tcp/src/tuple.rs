@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::checksum::fold;
 use crate::link::Inbound;
 use crate::segment::{HEADER_BYTES, word};
 
@@ -195,24 +196,21 @@ impl Tuple {
     #[inline(always)]
     pub fn hash(&self, key: &[u64; 4]) -> u32 {
         let ([l0, l1], [r0, r1]) = (self.local.halves(), self.remote.halves());
-        let addresses = fold(l0 ^ key[0], l1 ^ key[1]) ^ fold(r0 ^ key[2], r1 ^ key[3]);
-        let mixed = fold(addresses ^ u64::from(self.ports), key[1] | 1);
+        let addresses = multiply_and_fold(l0 ^ key[0], l1 ^ key[1]) ^ multiply_and_fold(r0 ^ key[2], r1 ^ key[3]);
+        let mixed = multiply_and_fold(addresses ^ u64::from(self.ports), key[1] | 1);
         (mixed ^ mixed >> 32) as u32
     }
 
-    /// The part of the pseudo-header's sum that is the same for every segment of the flow (RFC 9293, 3.1), folded to 32
-    /// bits.
+    /// The part of the pseudo-header's sum that is the same for every segment of the flow (RFC 9293, 3.1).
     #[inline(always)]
-    pub fn address_sum(&self) -> u32 {
+    pub fn address_sum(&self) -> u16 {
         const PROTOCOL: u64 = (6_u16).to_be() as u64;
-        let sum = self.local.sum() + self.remote.sum() + PROTOCOL;
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
-        ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+        fold(self.local.sum() + self.remote.sum() + PROTOCOL)
     }
 }
 
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+fn multiply_and_fold(a: u64, b: u64) -> u64 {
     let wide = u128::from(a) * u128::from(b);
     wide as u64 ^ (wide >> 64) as u64
 }

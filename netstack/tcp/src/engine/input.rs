@@ -56,7 +56,7 @@ impl Engine {
         if slot.common.tuple != origin.tuple || !open.predicts(&plain) || origin.ecn == Ecn::CongestionExperienced {
             return Err(packet);
         }
-        if self.shared.pressure >= Pressure::Critical {
+        if self.shared.pressure >= self.shared.limits.prediction_pressure {
             return Err(packet);
         }
         if origin.checksum == ChecksumStatus::Unverified && !is_intact(slot.common.address_sum, &mut packet) {

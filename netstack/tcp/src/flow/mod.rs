@@ -104,7 +104,8 @@ pub(crate) struct Common {
     pub tuple: Tuple,
     /// The tuple's hash in the flow table.
     pub hash: u32,
-    pub address_sum: u32,
+    /// See [`Tuple::address_sum`].
+    pub address_sum: u16,
     pub next_hop: NextHop,
     pub token: Token,
     pub timers: Timers,

@@ -48,18 +48,22 @@ impl Rack {
     /// is known, to tell a delivered retransmission from its delivered original.
     #[inline]
     pub fn delivered(&mut self, record: &Record, now: Instant, rtt: &RttEstimator, is_echo_older: bool) {
-        let end = record.end();
         let rtt_ns = now.since_ns(record.sent_at);
         if record.retransmitted && (is_echo_older || rtt_ns < rtt.min_ns().unwrap_or(0)) {
             return;
         }
-        if end > self.fack {
-            self.fack = end;
-        } else if end < self.fack && !record.retransmitted {
+        if record.end() < self.fack && !record.retransmitted {
             self.reordering_seen = true;
         }
+        self.delivered_in_order(record, Span::from_ns(rtt_ns));
+    }
+
+    /// As [`Self::delivered`], for the last of all segments, that was sent once and took `rtt`.
+    #[inline(always)]
+    pub fn delivered_in_order(&mut self, record: &Record, rtt: Span) {
+        self.fack = self.fack.max(record.end());
         if record.transmission > self.latest {
-            (self.latest, self.rtt) = (record.transmission, Span::from_ns(rtt_ns));
+            (self.latest, self.rtt) = (record.transmission, rtt);
         }
     }
 

@@ -52,8 +52,7 @@ impl Default for RttEstimator {
 impl RttEstimator {
     /// Takes a measurement of a segment that was sent once (Karn's algorithm), made at `now`. Section 2, (2.2) and (2.3).
     #[inline(always)]
-    pub fn sample(&mut self, rtt_ns: u64, now: Instant) {
-        let rtt = Span::from_ns(rtt_ns);
+    pub fn sample(&mut self, rtt: Span, now: Instant) {
         // In units of a span: nothing is saturated or shifted on the way.
         let (units, mut srtt, mut rttvar) = (rtt.units(), self.srtt.units(), self.rttvar.units());
         if srtt == 0 {
@@ -121,9 +120,9 @@ mod tests {
     fn rfc_6298_2_first_and_later_measurements() {
         let mut rtt = RttEstimator::default();
         assert_eq!(rtt.rto_ns(), SECOND_NS);
-        rtt.sample(400 * MILLISECOND_NS, Instant::default());
+        rtt.sample(Span::from_ns(400 * MILLISECOND_NS), Instant::default());
         assert_eq!(rtt.rto_ns(), (400 + 4 * 200) * MILLISECOND_NS);
-        rtt.sample(480 * MILLISECOND_NS, Instant::default());
+        rtt.sample(Span::from_ns(480 * MILLISECOND_NS), Instant::default());
         // RTTVAR = 3/4 * 200 + 1/4 * 80, SRTT = 7/8 * 400 + 1/8 * 480
         assert_eq!(rtt.rto_ns(), (410 + 4 * 170) * MILLISECOND_NS);
         assert_eq!(rtt.min_ns(), Some(400 * MILLISECOND_NS));
@@ -136,7 +135,7 @@ mod tests {
             rtt.back_off();
             assert_eq!(rtt.rto_ns(), expected * SECOND_NS);
         }
-        rtt.sample(MILLISECOND_NS, Instant::default());
+        rtt.sample(Span::from_ns(MILLISECOND_NS), Instant::default());
         assert_eq!(rtt.rto_ns(), MILLISECOND_NS + MARGIN_MIN_NS);
     }
 }

@@ -14,7 +14,7 @@ use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
-use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds, Stamp};
+use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds, Span, Stamp};
 
 /// RFC 5681, 2: duplicates after which a peer without SACK is believed to miss a segment.
 const DUP_ACKS: u32 = 3;
@@ -74,30 +74,6 @@ impl Open {
         is_calm & (self.sent.sacked_bytes() | self.recovery.dup_acks() == 0)
     }
 
-    /// The most usual case: the acknowledgement is of all that was sent, and that was one segment, sent once. What
-    /// [`Self::advance_una`] does comes down to this then. False, and nothing is done, when it is another case.
-    #[inline(always)]
-    pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
-        let has_duties = self.refused | (self.fin != Fin::None) | self.tail_probe.is_some() | (self.snd.search != NONE);
-        let Some(index) = self.sent.sole() else { return false };
-        let record = &shared.records[index];
-        let len = record.len;
-        if has_duties || record.end() != ack || record.retransmitted || !self.queue.is_sent_whole(len) {
-            return false;
-        }
-        let (rtt_ns, in_flight) = (shared.now.since_ns(record.sent_at), len);
-        self.rack.delivered(record, shared.now, &self.rtt, false);
-        self.rtt.sample(rtt_ns, shared.now);
-        self.sent.take_sole(&mut shared.records, index);
-        self.queue.clear(&mut shared.chunks);
-        shared.gauges.send_queued -= u64::from(len);
-        self.snd.una = ack;
-        self.stalled_since = Stamp::new(shared.now);
-        self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, in_flight, shared);
-        common.timers.loss = NEVER;
-        true
-    }
-
     /// The usual case: `una` advances, and what was sent is in good order.
     #[inline(never)]
     pub(super) fn advance_una(
@@ -118,7 +94,10 @@ impl Open {
         let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
         if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
             self.update_window(segment.seq, segment.ack, segment.window);
-            return self.advance_una(segment.ack, segment.options.timestamp, common, shared);
+            if !shared.config.short_cuts || !self.settle_answer(segment.ack, common, shared) {
+                self.advance_una(segment.ack, segment.options.timestamp, common, shared);
+            }
+            return;
         }
         self.process_any_ack(segment, common, shared);
     }
@@ -203,7 +182,7 @@ impl Open {
         }
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {
-            self.rtt.sample(rtt_ns, shared.now);
+            self.rtt.sample(Span::from_ns(rtt_ns), shared.now);
         }
         if progress {
             self.release_acknowledged(ack, common, shared);
@@ -349,7 +328,7 @@ impl Open {
 
     /// Lets `cwnd` grow, if it was used (RFC 9438, 5.8; RFC 7661): wholly, or half of it in slow start.
     #[inline(always)]
-    fn grow_window(&mut self, delivered: Delivered, in_flight: u32, shared: &Shared) {
+    pub(super) fn grow_window(&mut self, delivered: Delivered, in_flight: u32, shared: &Shared) {
         let in_slow_start = self.congestion.cwnd < self.congestion.ssthresh;
         let is_used = self.cwnd_limited || (in_slow_start && self.congestion.cwnd < in_flight.saturating_mul(2));
         let Delivered { bytes, rtt_ns } = delivered;

@@ -1,14 +1,13 @@
-//! A segment arrives for a synchronised flow: RFC 9293, 3.10.7.4, its steps in its order; before
-//! them, the short cut for the segment that everybody expects.
+//! A segment arrives for a synchronised flow: RFC 9293, 3.10.7.4, its steps in its order. What they come down to for the segment
+//! that everybody expects is in `predicted`.
 
-use weir_packet::Packet;
 use weir_socket::CloseReason;
 
 use super::{Acknowledge, Common, Open, Outcome};
 use crate::counters::{Counter, FlowState};
 use crate::link::Ecn;
 use crate::options::Timestamp;
-use crate::segment::{Flags, Plain, Segment};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::{LongStamp, SECOND_NS, Stamp};
@@ -26,45 +25,6 @@ pub(super) enum Step {
 }
 
 impl Open {
-    /// Whether a plain segment is the one that is expected: in ESTABLISHED, the next bytes in order or an acknowledgement of
-    /// what is on its way, nothing out of order on either side, and a timestamp that goes forward.
-    #[inline(always)]
-    pub fn predicts(&self, plain: &Plain) -> bool {
-        let timestamp_fits = match plain.timestamp {
-            Some(timestamp) => self.negotiated.timestamps && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31,
-            None => !self.negotiated.timestamps,
-        };
-        self.state == FlowState::Established
-            && plain.seq == self.rcv.nxt
-            && plain.len <= self.rcv.edge - self.rcv.nxt
-            && plain.ack - self.snd.una <= self.snd.nxt - self.snd.una
-            && timestamp_fits
-            && self.sends_in_good_order()
-            && self.reassembly.is_empty()
-            && self.rcv.fin.is_none()
-            && !self.orphaned
-            // A segment without payload and progress may be a duplicate acknowledgement or a window update.
-            && (plain.len > 0 || plain.ack != self.snd.una)
-    }
-
-    /// What remains of the steps for such a segment; `payload` is what follows its header.
-    #[inline(always)]
-    pub fn handle_predicted(&mut self, plain: &Plain, payload: Packet, common: &mut Common, shared: &mut Shared) {
-        self.heard_at = Stamp::new(shared.now);
-        self.note_timestamp(plain.seq, plain.timestamp, shared);
-        self.update_window(plain.seq, plain.ack, plain.window);
-        if plain.ack != self.snd.una {
-            if !self.settle_answer(plain.ack, common, shared) {
-                self.advance_una(plain.ack, plain.timestamp, common, shared);
-            }
-        } else if self.queue.unsent_len() > 0 {
-            common.output = true;
-        }
-        if plain.len > 0 {
-            self.accept_next(payload, plain.len, common, shared);
-        }
-    }
-
     /// Any segment.
     pub fn handle_segment(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
         self.heard_at = Stamp::new(shared.now);
@@ -149,7 +109,6 @@ impl Open {
     }
 
     /// RFC 7323, 4.3: the timestamp to echo.
-    #[inline(always)]
     fn note_timestamp(&mut self, seq: SeqNumber, timestamp: Option<Timestamp>, shared: &Shared) {
         if let Some(timestamp) = timestamp
             && self.negotiated.timestamps

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`Open`] holds the variables of RFC 9293, 3.3.1, in two structs so that they read as there: `snd.una`, `rcv.nxt`. What
-//! happens to them is in `input` (a segment arrives, 3.10.7.4), `ack` (its acknowledgement), `text` (its payload, and what we
+//! happens to them is in `input` (a segment arrives, 3.10.7.4; `predicted`, when it is the expected one), `ack` (its acknowledgement), `text` (its payload, and what we
 //! acknowledge), `output` (what is sent), `timers`.
 
 mod ack;
@@ -19,6 +19,7 @@ mod f_rto;
 mod input;
 mod output;
 pub(crate) mod path;
+mod predicted;
 mod text;
 mod timers;
 
@@ -41,7 +42,7 @@ use crate::options::TIMESTAMP_BYTES;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
-use crate::time::{AGE_MAX_NS, LongStamp, Stamp};
+use crate::time::{AGE_MAX_NS, LongStamp, Span, Stamp};
 use crate::time_wait;
 
 /// A flow whose handshake is complete.
@@ -202,7 +203,7 @@ impl Open {
         let mss = u32::from(handshake.peer_mss).min(1_460) - timestamp_bytes;
         let mut rtt = RttEstimator::default();
         match opened.round_trip_ns {
-            Some(round_trip_ns) => rtt.sample(round_trip_ns, shared.now),
+            Some(round_trip_ns) => rtt.sample(Span::from_ns(round_trip_ns), shared.now),
             None if opened.retransmitted => rtt.handshake_was_retransmitted(),
             None => {}
         }

@@ -40,11 +40,48 @@ impl Open {
     ) -> Result<bool, Blocked> {
         common.output = false;
         let unsent = self.queue.unsent_len();
-        if !self.is_short_answer(unsent) || !shared.records.has_room() {
-            return self.transmit_any(common, shared, link);
+        if !self.is_short_answer(unsent, shared) {
+            return self.transmit_unusual(common, shared, link);
         }
-        self.restart_after_idle(0, shared);
-        self.send_new(unsent, false, common, shared, link)?;
+        self.transmit_short(unsent, false, common, shared, link)
+    }
+
+    /// As [`Self::transmit`], for a flow whose path is not known yet or that has something else to send: as a rule its first
+    /// answer, or its FIN.
+    #[inline(never)]
+    fn transmit_unusual<L: Link>(
+        &mut self,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        if self.snd.path_mtu == 0 {
+            self.ask_path(common, shared, link);
+        }
+        let unsent = self.queue.unsent_len();
+        if self.is_short_answer(unsent, shared) {
+            self.transmit_short(unsent, false, common, shared, link)
+        } else if self.is_last_word(unsent, shared) {
+            self.transmit_short(0, true, common, shared, link)
+        } else {
+            self.transmit_any(common, shared, link)
+        }
+    }
+
+    /// Sends a short answer, or a FIN alone, and what else there is.
+    #[inline(always)]
+    fn transmit_short<L: Link>(
+        &mut self,
+        len: u32,
+        fin: bool,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        if !fin {
+            self.restart_after_idle(0, shared);
+        }
+        self.send_new(len, fin, common, shared, link)?;
         if self.acknowledge == Acknowledge::Now || self.queue.unsent_len() > 0 {
             return self.transmit_any(common, shared, link);
         }
@@ -54,11 +91,19 @@ impl Open {
     /// Whether all that is to be sent are a few bytes, on a flow where nothing is on its way and nothing else is to be done: then
     /// neither windows nor Nagle nor anything that was lost can be in their way.
     #[inline(always)]
-    fn is_short_answer(&self, len: u32) -> bool {
+    fn is_short_answer(&self, len: u32, shared: &Shared) -> bool {
         let is_alone = (self.snd.nxt.0 ^ self.snd.una.0) | (self.snd.search ^ NONE) == 0;
         let is_quiet = (self.fin == Fin::None) & self.probe.is_none() & (self.snd.path_mtu != 0);
-        let limit = COPY_BYTES.min(self.snd.mss).min(self.snd.wnd).min(self.congestion.cwnd);
+        let limit = shared.limits.short_answer_max.min(self.snd.mss).min(self.snd.wnd).min(self.congestion.cwnd);
         is_alone && is_quiet && len.wrapping_sub(1) < limit
+    }
+
+    /// Whether all that is to be sent is the FIN, and nothing is in its way.
+    #[inline(always)]
+    fn is_last_word(&self, unsent: u32, shared: &Shared) -> bool {
+        let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & (shared.limits.short_answer_max > 0);
+        let is_rest = (self.fin == Fin::Queued) & (unsent | self.sent.lost_bytes() == 0);
+        is_quiet && is_rest && self.window_room() > 0
     }
 
     /// Anything that is due.
@@ -69,9 +114,6 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<bool, Blocked> {
-        if self.snd.path_mtu == 0 {
-            self.ask_path(common, shared, link);
-        }
         let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
         let mut left = QUANTUM_BYTES;
         if self.snd.search != NONE {
