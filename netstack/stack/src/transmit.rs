@@ -134,7 +134,7 @@ impl Network {
     }
 
     /// Puts IP's and Ethernet's headers in front of a segment, and says what the device has to complete.
-    #[inline]
+    #[inline(always)]
     fn put_headers(&mut self, mac: Mac, segment: &Outbound, head: &mut Packet) -> Result<Offload, RangeError> {
         let tcp_header_len = head.len();
         let payload_len = tcp_header_len + segment.payload_len;

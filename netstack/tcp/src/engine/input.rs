@@ -30,7 +30,10 @@ pub(super) const REUSE_DISTANCE: u32 = 1 << 16;
 
 impl Engine {
     /// Takes a received segment (RFC 9293, 3.10.7).
-    #[inline]
+    ///
+    /// Inlined up to what is done with the expected segment, and with any other: what the caller knows, such as the family of the
+    /// addresses, is not asked again.
+    #[inline(always)]
     pub fn handle_segment(&mut self, inbound: Inbound) {
         self.shared.count(Counter::SegmentsIn);
         let Some(fixed) = inbound.packet.first_chunk() else { return self.count_malformed(SegmentError::Truncated) };

@@ -39,7 +39,7 @@ impl Open {
     }
 
     /// What remains of the steps for such a segment; `payload` is what follows its header.
-    #[inline(always)]
+    #[inline(never)]
     pub fn handle_predicted(&mut self, plain: &Plain, payload: Packet, common: &mut Common, shared: &mut Shared) {
         self.heard_at = Stamp::new(shared.now);
         // That the timestamp goes forward, or is none, was predicted; what remains is RFC 7323, 4.3.
