@@ -34,8 +34,9 @@ impl Open {
             && self.reassembly.is_empty()
             && self.rcv.fin.is_none()
             && !self.orphaned
-            // A segment without payload and progress may be a duplicate acknowledgement or a window update.
-            && (plain.len > 0 || plain.ack != self.snd.una)
+            // Without progress, a segment without payload may be a duplicate acknowledgement or a window update, and any may begin
+            // a recovery of what a smaller path has lost.
+            && (plain.ack != self.snd.una || (plain.len > 0 && self.sent.lost_bytes() == 0))
     }
 
     /// What remains of the steps for such a segment; `payload` is what follows its header.
