@@ -170,7 +170,7 @@ fn servers(tap: &Tap) -> Tested {
         ("/silent", Some(504), "first_byte_timeout"),
         ("/head-gone", Some(502), "server_gone"),
         ("/head-reset", Some(502), "server_gone"),
-        ("/head-silent", Some(504), ""),
+        ("/head-silent", Some(504), "first_byte_timeout"),
         ("/body-gone", None, "server_gone"),
         ("/body-reset", None, "server_gone"),
         ("/body-silent", None, "server_timeout"),
