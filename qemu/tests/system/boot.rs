@@ -24,6 +24,7 @@ pub const TESTS: Tests = &[
     ("boot::power_button_switches_off", power_button_switches_off),
     ("boot::power_button_lets_requests_end", power_button_lets_requests_end),
     ("boot::a_second_press_does_not_wait", a_second_press_does_not_wait),
+    ("boot::the_health_page_fails_before_the_machine_leaves", the_health_page_fails_before_the_machine_leaves),
     ("boot::no_network_device_is_said", no_network_device_is_said),
     ("boot::no_dhcp_answer_is_said", no_dhcp_answer_is_said),
     ("boot::page_fault_is_reported", page_fault_is_reported),
@@ -127,6 +128,27 @@ fn a_second_press_does_not_wait() -> Tested {
     guest.wait_for(&["power button: ", "connections may end"], LINE_LIMIT)?;
     guest.vm.order(Order::PowerDown);
     guest.wait_for(&["switching off: the power button was pressed again"], LINE_LIMIT)?;
+    ends_well(guest)
+}
+
+/// On two cores, with a notice: the page fails at once on both, and everything else goes on until the notice is over.
+fn the_health_page_fails_before_the_machine_leaves() -> Tested {
+    let tap = Tap::new(2)?;
+    let listener = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[listener.health]\nnotice = \"5s\"\n";
+    let config = tap.config() + listener + "[[listener.route]]\npage = \"demo\"\n";
+    let mut guest = Guest::boot(Spec { config, cores: 2, nic: tap.nic(), ..Spec::default() })?;
+    let answer = http::get(tap.at(80), "/healthz")?;
+    ensure(answer.status == 200, || answer.head)?;
+    guest.vm.order(Order::PowerDown);
+    guest.wait_for(&["power button: ", "connections may end, within 35s"], LINE_LIMIT)?;
+    // Each core learns of it by itself.
+    let deadline = Instant::now() + LINE_LIMIT;
+    while http::get(tap.at(80), "/healthz")?.status != 503 {
+        ensure(Instant::now() < deadline, || "the page is still good".into())?;
+    }
+    let answer = http::get(tap.at(80), "/")?;
+    ensure(answer.status == 200, || answer.head)?;
+    guest.wait_for(&["switching off: all connections have ended"], LINE_LIMIT)?;
     ends_well(guest)
 }
 
