@@ -1,6 +1,7 @@
 //! Immutable, shared bytes.
 
 use core::fmt;
+use core::mem;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
@@ -70,11 +71,37 @@ impl Chunk {
         self.data.as_ptr().addr() as u64
     }
 
+    /// Gives the view up, and keeps its buffer from being used again.
+    #[inline]
+    #[must_use]
+    pub fn into_hold(self) -> Hold {
+        let slot = self.slot;
+        mem::forget(self);
+        Hold { slot }
+    }
+
     /// Whether the chunk holds a buffer of a pool (and not static bytes).
     #[inline]
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.slot.is_some()
+    }
+}
+
+/// What is left of a [`Chunk`] that a device reads: its buffer does not go back to the pool while this lives. The default
+/// holds nothing.
+#[derive(Default)]
+pub struct Hold {
+    slot: Option<NonNull<Slot>>,
+}
+
+impl Drop for Hold {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            // SAFETY: the reference that the chunk gave to this hold ends here.
+            unsafe { slot::release(slot) };
+        }
     }
 }
 

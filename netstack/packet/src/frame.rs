@@ -91,7 +91,7 @@ pub trait Transmit {
     /// What the device can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Descriptors that are free: a frame takes one for its head and one for each payload chunk.
+    /// Pieces that a frame may have now: its head is one, and each payload chunk.
     fn room(&self) -> usize;
 
     /// Queues one frame: `head` begins with the Ethernet header and has at least 12 bytes of headroom left for the device's

@@ -4,6 +4,7 @@
 //! - [`Packet`]: one buffer, owned and writable; several may be chained to one frame.
 //! - [`Chunk`]: an immutable, reference-counted view of received or to-be-sent bytes. A proxy moves chunks from one
 //!   flow to another; no byte is copied.
+//! - [`Hold`]: what a driver keeps of a chunk while a device reads it.
 //! - [`frame`]: frames as a network device gives and takes them, with their offloads.
 //! - [`handoff`]: single-producer single-consumer rings, the only way from core to core.
 //!
@@ -30,7 +31,7 @@ mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use chunk::Chunk;
+pub use chunk::{Chunk, Hold};
 pub use gather::Gather;
 pub use packet::{Packet, Parts, RangeError};
 pub use pool::{Pool, PoolError};

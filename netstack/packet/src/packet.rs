@@ -3,7 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
-use core::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut, Range};
 use core::ptr::NonNull;
 
 use crate::BUFFER_BYTES;
@@ -51,6 +51,44 @@ impl Packet {
         let start = usize::from(self.header().start.get()).checked_sub(len).ok_or(RangeError)?;
         self.header().start.set(start as u16);
         self.get_mut(..len).ok_or(RangeError)
+    }
+
+    /// Puts `bytes` in front of the data.
+    ///
+    /// # Errors
+    /// There is less headroom than that; the packet is unchanged.
+    #[inline]
+    pub fn prepend_array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), RangeError> {
+        let header = self.header();
+        let start = usize::from(header.start.get()).checked_sub(N).ok_or(RangeError)?;
+        header.start.set(start as u16);
+        // SAFETY: the N bytes lie behind `start` and before the old beginning of the data, so within the slot, which this
+        // packet alone refers to.
+        unsafe { slot::data(self.slot).add(start).cast::<[u8; N]>().write(bytes) };
+        Ok(())
+    }
+
+    /// All bytes of the buffer, whether they belong to the data or not: what a device wrote into it.
+    #[inline]
+    #[must_use]
+    pub fn buffer(&self) -> &[u8; BUFFER_BYTES] {
+        // SAFETY: a slot has so many bytes of data, which the pool zeroed once; nobody writes while `self` is borrowed.
+        unsafe { slot::data(self.slot).cast().as_ref() }
+    }
+
+    /// Makes `range` of the buffer the data.
+    ///
+    /// # Errors
+    /// The range is not within the buffer; the packet is unchanged.
+    #[inline]
+    pub fn set_range(&mut self, range: Range<usize>) -> Result<(), RangeError> {
+        if range.start > range.end || range.end > BUFFER_BYTES {
+            return Err(RangeError);
+        }
+        let header = self.header();
+        header.start.set(range.start as u16);
+        header.end.set(range.end as u16);
+        Ok(())
     }
 
     /// Takes `len` bytes off the front.
@@ -193,12 +231,19 @@ impl Packet {
     #[must_use]
     pub fn freeze(mut self) -> Chunk {
         debug_assert!(!self.is_chain(), "a chain is frozen buffer by buffer");
-        drop(self.take_rest());
+        if self.is_chain() {
+            self.drop_rest();
+        }
         let (data, len) = (NonNull::from(&mut *self).cast::<u8>(), self.len());
         let slot = self.slot;
         mem::forget(self);
         // SAFETY: the packet's reference passes to the chunk, and the range is the packet's own.
         unsafe { Chunk::from_slot(slot, data, len) }
+    }
+
+    #[cold]
+    fn drop_rest(&mut self) {
+        drop(self.take_rest());
     }
 
     /// The pool that the packet belongs to.

@@ -1,10 +1,11 @@
 //! Buffers go out, are shared, chained and split, and all come home.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use std::thread;
 
 use crate::handoff::{Foreign, ring};
-use crate::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Pool, PoolError, RangeError};
+use crate::{BUFFER_BYTES, Chunk, HEADROOM_BYTES, Hold, Pool, PoolError, RangeError};
 
 extern crate std;
 
@@ -203,4 +204,44 @@ fn a_copy_for_which_there_are_too_few_buffers_is_none_and_costs_none() {
     assert!(foreign.copy_into(&away).is_none());
     assert_eq!(away.in_use(), 0);
     drop(home.welcome(foreign).expect("ours"));
+}
+
+#[test]
+fn a_header_goes_in_front_as_an_array_and_not_before_the_buffer() {
+    let pool = pool(1);
+    let mut packet = pool.allocate().expect("a buffer");
+    packet.extend_from_slice(b"data").expect("fits");
+    packet.prepend_array(*b"head").expect("headroom");
+    assert_eq!(&*packet, b"headdata");
+    assert_eq!(packet.prepend_array([0; HEADROOM_BYTES - 3]), Err(RangeError));
+    packet.prepend_array([7; HEADROOM_BYTES - 4]).expect("just enough");
+    assert_eq!((packet.headroom(), packet.len()), (0, HEADROOM_BYTES + 4));
+}
+
+#[test]
+fn what_a_device_wrote_is_a_range_of_the_buffer() {
+    let pool = pool(1);
+    let mut packet = pool.allocate_whole().expect("a buffer");
+    packet[..8].copy_from_slice(b"headdata");
+    packet.set_range(4..8).expect("within the buffer");
+    assert_eq!((&*packet, packet.buffer()[..4].as_ref()), (&b"data"[..], &b"head"[..]));
+    for bad in [Range { start: 5, end: 4 }, 0..BUFFER_BYTES + 1] {
+        assert_eq!(packet.set_range(bad), Err(RangeError));
+    }
+    assert_eq!(&*packet, b"data");
+    packet.set_range(12..12).expect("empty, and at its end");
+    assert!(packet.is_empty());
+}
+
+#[test]
+fn a_hold_keeps_the_buffer_and_nothing_else() {
+    let pool = pool(1);
+    let chunk = pool.allocate().expect("a buffer").freeze();
+    let hold = chunk.clone().into_hold();
+    drop(chunk);
+    assert_eq!(pool.free(), 0);
+    drop(hold);
+    assert_eq!(pool.free(), 1);
+    drop((Hold::default(), Chunk::from_static(b"page").into_hold()));
+    assert_eq!(pool.free(), 1);
 }
