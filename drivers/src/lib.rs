@@ -11,8 +11,8 @@
 //! Every word of a device is checked when it is read. One that cannot be true is a [`DeviceError`] and ends in a reset
 //! of the device, never in a panic, and never in memory that has two owners.
 //!
-//! `unsafe` is in `virtio::ring::memory` and `virtio::ring::bytes` (memory shared with a device),
-//! and in the pretended device of the tests and the fuzzer (`fake`). Registers are safe through `weir_hal::Mmio`.
+//! `unsafe` is in `virtio::ring::{memory, tables, bytes}` (memory shared with a device), and in the pretended device of
+//! the tests and the fuzzer (`fake`). Registers are safe through `weir_hal::Mmio`.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -34,5 +34,7 @@ pub mod virtio;
 mod fake;
 
 pub use error::DeviceError;
+#[cfg(feature = "fake")]
+pub use fake::burst::Bursts;
 #[cfg(feature = "fake")]
 pub use fake::play::{Played, play};

@@ -5,6 +5,8 @@
 //! device does next, only commands of the control queue are answered at the doorbell.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "fake")]
+pub(crate) mod burst;
 pub(crate) mod config;
 pub(crate) mod play;
 mod queue;
@@ -20,7 +22,7 @@ use weir_hal::{DmaAddr, DmaRegion, Machine, MapError, Mmio, PhysAddr};
 
 use crate::net::feature;
 use crate::pci::MsixTable;
-use crate::virtio::features::{EVENT_IDX, VERSION_1};
+use crate::virtio::features::{EVENT_IDX, INDIRECT_DESC, VERSION_1};
 use crate::virtio::{DeviceType, Features, PciTransport};
 
 pub(crate) use queue::Queue;
@@ -131,6 +133,7 @@ pub(crate) const ALL: Features = Features::of(&[
     feature::GUEST_ANNOUNCE,
     feature::MQ,
     feature::RSS,
+    INDIRECT_DESC,
     EVENT_IDX,
     VERSION_1,
 ]);

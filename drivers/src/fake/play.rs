@@ -8,7 +8,7 @@ use weir_packet::BUFFER_BYTES;
 use super::world::{LEN, World};
 use super::{ALL, FakeDevice};
 use crate::net::{ControlEvent, Counters, Options, feature};
-use crate::virtio::features::EVENT_IDX;
+use crate::virtio::features::{EVENT_IDX, INDIRECT_DESC};
 
 /// What has happened in a play.
 #[derive(Debug, Clone, Copy)]
@@ -72,11 +72,14 @@ struct Run<'a> {
     lies: usize,
 }
 
+/// Payload pieces of a frame, some of them empty: enough for tables, and with them nearly the whole ring.
+const PIECES_MAX: usize = 14;
+
 impl<'a> Run<'a> {
     fn new(mut choices: Choices<'a>) -> Self {
         let device = FakeDevice::network(1, LEN);
         let mut offered = ALL;
-        for bit in [EVENT_IDX, feature::MRG_RXBUF] {
+        for bit in [EVENT_IDX, INDIRECT_DESC, feature::MRG_RXBUF] {
             if choices.below(4) == 3 {
                 offered = offered.without(bit);
             }
@@ -133,7 +136,7 @@ impl<'a> Run<'a> {
     fn send(&mut self) {
         static BODY: [u8; 64] = [0x77; 64];
         let head = self.bytes(100);
-        let pieces: Vec<&'static [u8]> = (0..self.choices.below(4)).map(|n| &BODY[..n * 20]).collect();
+        let pieces: Vec<&'static [u8]> = (0..self.choices.below(PIECES_MAX)).map(|n| &BODY[..n % 4 * 20]).collect();
         if self.world.send(&head, &pieces).is_ok() {
             let mut frame = head;
             pieces.iter().for_each(|piece| frame.extend_from_slice(piece));

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
 /// The other side does not want to be told.
 const QUIET: u16 = 1;
 
@@ -21,6 +22,10 @@ pub(crate) struct Queue {
     pub doorbells: usize,
     /// Interrupts raised.
     pub interrupts: usize,
+    /// Chains that were in tables.
+    pub tables: usize,
+    /// `INDIRECT_DESC` was negotiated.
+    pub takes_tables: bool,
     next_available: u16,
     pub used_index: u16,
     /// The used index when the driver was told last.
@@ -47,6 +52,8 @@ impl Queue {
             notify_off: 0,
             doorbells: 0,
             interrupts: 0,
+            tables: 0,
+            takes_tables: false,
             next_available: 0,
             used_index: 0,
             told: 0,
@@ -55,8 +62,8 @@ impl Queue {
 
     /// What a device forgets in a reset.
     pub(crate) fn reset(&mut self) {
-        let Self { doorbells, interrupts, notify_off, .. } = *self;
-        *self = Self { doorbells, interrupts, notify_off, ..Self::new(self.len_max) };
+        let Self { doorbells, interrupts, tables, notify_off, .. } = *self;
+        *self = Self { doorbells, interrupts, tables, notify_off, ..Self::new(self.len_max) };
     }
 
     /// Chains that wait for the device.
@@ -67,7 +74,7 @@ impl Queue {
         read16(self.available + 2).wrapping_sub(self.next_available).into()
     }
 
-    /// Takes the next chain.
+    /// Takes the next chain, and those of a table if it is one.
     pub(crate) fn pop(&mut self) -> Option<Chain> {
         if self.available() == 0 {
             return None;
@@ -75,17 +82,37 @@ impl Queue {
         let position = u64::from(self.next_available % self.len);
         let head = read16(self.available + 4 + 2 * position);
         self.next_available = self.next_available.wrapping_add(1);
+        assert!(head < self.len, "the driver names descriptor {head} of {}", self.len);
+        let at = self.descriptors + 16 * u64::from(head);
+        let (address, len, flags) = (read64(at), read32(at + 8), read16(at + 12));
+        let buffers = if flags & INDIRECT == 0 {
+            self.walk(self.descriptors, self.len, head)
+        } else {
+            // 2.7.5.3.1: offered, alone, whole descriptors, and no longer than the ring.
+            assert!(self.takes_tables, "a table that was not negotiated");
+            assert!(flags == INDIRECT && len > 0 && len.is_multiple_of(16), "no table: flags {flags}, {len} bytes");
+            let table_len = u16::try_from(len / 16).expect("a short table");
+            let buffers = self.walk(address, table_len, 0);
+            assert_eq!(buffers.len(), table_len.into(), "a table with more than its chain");
+            self.tables += 1;
+            buffers
+        };
+        Some(Chain { head, buffers })
+    }
+
+    /// The buffers of the chain that begins at `index` of `len` descriptors.
+    fn walk(&self, descriptors: u64, len: u16, mut index: u16) -> Vec<(u64, u32, bool)> {
         let mut buffers = Vec::new();
-        let mut index = head;
         loop {
-            assert!(index < self.len, "the driver names descriptor {index} of {}", self.len);
-            let at = self.descriptors + 16 * u64::from(index);
-            let (len, flags) = (read32(at + 8), read16(at + 12));
-            assert!(len > 0, "an empty buffer");
-            buffers.push((read64(at), len, flags & WRITE != 0));
-            assert!(buffers.len() <= self.len.into(), "the driver's chain is a circle");
+            assert!(index < len, "the driver names descriptor {index} of {len}");
+            let at = descriptors + 16 * u64::from(index);
+            let (bytes, flags) = (read32(at + 8), read16(at + 12));
+            assert!(bytes > 0, "an empty buffer");
+            assert!(flags & INDIRECT == 0, "a table within a table or a chain");
+            buffers.push((read64(at), bytes, flags & WRITE != 0));
+            assert!(buffers.len() <= self.len.into(), "the driver's chain is a circle, or longer than the ring");
             if flags & NEXT == 0 {
-                return Some(Chain { head, buffers });
+                return buffers;
             }
             index = read16(at + 14);
         }

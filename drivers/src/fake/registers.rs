@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::State;
 use crate::net::feature;
+use crate::virtio::features::INDIRECT_DESC;
 use crate::virtio::{Doorbell, Features, Registers};
 
 const FEATURES_OK: u8 = 8;
@@ -97,6 +98,7 @@ impl Registers for FakeRegisters {
             return;
         }
         let refuses_vectors = state.refuses_vectors;
+        let takes_tables = state.chosen.has(INDIRECT_DESC);
         let select = usize::from(state.queue_select);
         let queue = state.queues.get_mut(select).expect("a queue is selected");
         match offset {
@@ -105,6 +107,7 @@ impl Registers for FakeRegisters {
             0x1c => {
                 assert_eq!(value, 1, "a queue can only be switched on");
                 queue.enabled = true;
+                queue.takes_tables = takes_tables;
             }
             _ => unexpected(offset),
         }

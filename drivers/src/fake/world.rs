@@ -37,11 +37,16 @@ pub(crate) struct World {
 impl World {
     /// A world whose device has so many interrupts.
     pub(crate) fn new(device: FakeDevice, options: Options, vectors: u16) -> Self {
+        Self::with_buffers(device, options, vectors, BUFFERS)
+    }
+
+    /// The same with so many buffers in its pool.
+    pub(crate) fn with_buffers(device: FakeDevice, options: Options, vectors: u16, buffers: usize) -> Self {
         let memory = FakeMemory::default();
         let transport = device.transport(DeviceType::Network, vectors);
         let opened = NetDevice::open(transport, &memory, options, &mut message);
         let mut opened = opened.expect("a good device");
-        let pool = Pool::with_capacity(BUFFERS).expect("memory");
+        let pool = Pool::with_capacity(buffers).expect("memory");
         let pair = opened.pairs.remove(0).start(pool.clone());
         Self { device, pool, pair, control: opened.control, report: opened.report, _memory: memory }
     }

@@ -1,7 +1,7 @@
 //! Features of the network device (virtio 1.2, 5.1.3), and which of them we take.
 
 use super::Options;
-use crate::virtio::features::{EVENT_IDX, Feature, Features, Named};
+use crate::virtio::features::{EVENT_IDX, Feature, Features, INDIRECT_DESC, Named};
 
 /// The device completes transport checksums of frames that we send.
 pub const CSUM: Feature = Feature(0);
@@ -85,8 +85,19 @@ const NEEDS: &[(Feature, Feature)] = &[
 
 /// The features we take of those that the device offers. Any may be absent.
 pub(super) fn choose(offered: Features, options: &Options) -> Features {
-    let mut wanted =
-        Features::of(&[CSUM, GUEST_CSUM, MTU, MAC, MRG_RXBUF, STATUS, CTRL_VQ, GUEST_ANNOUNCE, MQ, EVENT_IDX]);
+    let mut wanted = Features::of(&[
+        CSUM,
+        GUEST_CSUM,
+        MTU,
+        MAC,
+        MRG_RXBUF,
+        STATUS,
+        CTRL_VQ,
+        GUEST_ANNOUNCE,
+        MQ,
+        INDIRECT_DESC,
+        EVENT_IDX,
+    ]);
     if options.segmentation {
         wanted = wanted | Features::of(&[HOST_TSO4, HOST_TSO6]);
     }

@@ -1,5 +1,6 @@
 //! The header in front of each frame on the rings, `struct virtio_net_hdr` (virtio 1.2, 5.1.6).
 
+use weir_packet::BUFFER_BYTES;
 use weir_packet::frame::{ChecksumStatus, Offload};
 
 /// Its length, which since virtio 1.0 is always that of the form with a buffer count.
@@ -20,13 +21,12 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Reads the header at the front of `bytes`, or none when they are too short for one.
+    /// Reads the header at the front of a buffer.
     #[inline]
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let header: &[u8; BYTES] = bytes.first_chunk()?;
-        let verified = header[0] & (NEEDS_CSUM | DATA_VALID) != 0;
+    pub(super) const fn parse(buffer: &[u8; BUFFER_BYTES]) -> Self {
+        let verified = buffer[0] & (NEEDS_CSUM | DATA_VALID) != 0;
         let checksum = if verified { ChecksumStatus::Verified } else { ChecksumStatus::Unverified };
-        Some(Self { checksum, buffers: u16::from_le_bytes([header[10], header[11]]) })
+        Self { checksum, buffers: u16::from_le_bytes([buffer[10], buffer[11]]) }
     }
 }
 

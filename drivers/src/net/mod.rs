@@ -6,13 +6,15 @@
 //! is anywhere on the way of a frame.
 //!
 //! Every feature may be absent. Without `MQ` there is one pair; without `EVENT_IDX` the flags of the rings do; without
-//! `CTRL_VQ` there is nothing to command; without `MAC` the caller's address is used; with too few interrupt vectors
-//! pairs share them, and with none the cores must poll. The [`Report`] says what was found.
+//! `INDIRECT_DESC` every piece of a frame takes a descriptor of the ring; without `CTRL_VQ` there is nothing to command;
+//! without `MAC` the caller's address is used; with too few interrupt vectors pairs share them, and with none the cores
+//! must poll. The [`Report`] says what was found.
 
 mod control;
 mod counters;
 pub mod feature;
 mod header;
+mod indirect;
 mod link;
 mod pair;
 mod receive;
@@ -30,11 +32,12 @@ use weir_hal::{Machine, MsiMessage};
 use weir_packet::frame::Capabilities;
 
 use self::control::Ring;
+use self::indirect::Indirect;
 use self::link::Link;
 use self::setup::Config;
 use crate::DeviceError;
-use crate::virtio::features::EVENT_IDX;
-use crate::virtio::ring::SplitRing;
+use crate::virtio::features::{EVENT_IDX, INDIRECT_DESC};
+use crate::virtio::ring::{IndirectTables, SplitRing};
 use crate::virtio::{AnyTransport, DeviceType, Doorbell, Features, Status, Transport, negotiate};
 
 pub use control::{ControlEvent, LinkState, NetControl};
@@ -196,6 +199,7 @@ impl<T: Transport, M: Machine> Setup<'_, T, M> {
             rings.push(Ring { queue: queue + 1, addresses: transmit.addresses(), vector });
             pairs.push(ParkedPair {
                 index,
+                tables: self.tables(transmit.len())?,
                 receive,
                 transmit,
                 capabilities,
@@ -205,6 +209,11 @@ impl<T: Transport, M: Machine> Setup<'_, T, M> {
             });
         }
         Ok((pairs, rings))
+    }
+
+    /// Tables beside a sending ring, if the device takes them.
+    fn tables(&self, ring_len: u16) -> Result<Option<IndirectTables>, DeviceError> {
+        self.features.has(INDIRECT_DESC).then(|| Indirect::tables(self.machine, ring_len)).transpose()
     }
 
     fn ring(&mut self, queue: u16, len_max: u16) -> Result<SplitRing<T::Doorbell>, DeviceError> {

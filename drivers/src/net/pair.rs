@@ -10,7 +10,7 @@ use super::receive::ReceiveQueue;
 use super::transmit::TransmitQueue;
 use super::{Counters, Gauges};
 use crate::DeviceError;
-use crate::virtio::ring::SplitRing;
+use crate::virtio::ring::{IndirectTables, SplitRing};
 use crate::virtio::{AnyDoorbell, Doorbell};
 
 /// A queue pair that no core has taken yet. It holds no buffers, and moves to its core.
@@ -19,6 +19,8 @@ pub struct ParkedPair<D: Doorbell = AnyDoorbell> {
     pub(super) index: usize,
     pub(super) receive: SplitRing<D>,
     pub(super) transmit: SplitRing<D>,
+    /// With `INDIRECT_DESC`.
+    pub(super) tables: Option<IndirectTables>,
     pub(super) capabilities: Capabilities,
     pub(super) merge: bool,
     pub(super) interrupts: bool,
@@ -44,7 +46,7 @@ impl<D: Doorbell> ParkedPair<D> {
         let mut pair = QueuePair {
             index: self.index,
             receive: ReceiveQueue::new(self.receive, pool.clone(), self.merge),
-            transmit: TransmitQueue::new(self.transmit, pool),
+            transmit: TransmitQueue::new(self.transmit, pool, self.tables),
             capabilities: self.capabilities,
             interrupts: self.interrupts,
             link: self.link,
@@ -71,12 +73,12 @@ impl<D: Doorbell> ParkedPair<D> {
 /// [`refill`](Self::refill); [`transmit`](Transmit::transmit) as the stack wants; [`flush`](Self::flush). Before the
 /// core sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
 ///
-/// What it costs per frame, in instructions (release build on a host, counted by single steps over bursts of 32, the
-/// measuring loop included): receiving 77 and replacing the buffer 33; sending a frame of one, two and three pieces 102,
-/// 152 and 198; reclaiming it 52, 78 and 94 (the third piece was static). Memory: one used entry and the frame's first
-/// line; one address and one entry for the fresh buffer; a descriptor per piece and one entry to send; one used entry
-/// to reclaim. Per burst and direction: an index, a barrier, and a doorbell if the device asks for it, 43 in all. No
-/// locked instruction, no division, no allocation.
+/// What it costs per frame, in instructions (release build on a host, `examples/cost.rs` under callgrind, bursts of 32, the
+/// measuring loop included): receiving 50 and replacing the buffer 35; sending a frame of one, two and three pieces 60, 181
+/// and 221; reclaiming it 46, 78 and 95. Memory: one used entry and the frame's first line; one address and one entry for
+/// the fresh buffer; a descriptor per piece and one entry to send, or a table for many pieces; one used entry to reclaim.
+/// Per burst and direction: an index, a barrier, and a doorbell if the device asks for it. No locked instruction, no
+/// division, no allocation.
 ///
 /// When the device lies on a ring, the pair touches the rings no more, receives nothing and refuses to transmit, until
 /// the control handle has reset the device ([`super::NetControl::poll`]); the pair then goes on by itself. The core
@@ -161,7 +163,7 @@ impl<D: Doorbell> QueuePair<D> {
         self.armed = true;
         let received = self.receive.ring.arm(1);
         let outstanding = self.transmit.ring.outstanding();
-        let crowded = self.transmit.room() < usize::from(self.transmit.ring.len() / 2);
+        let crowded = self.transmit.free() < usize::from(self.transmit.ring.len() / 2);
         let sent = crowded && outstanding > 0 && self.transmit.ring.arm(outstanding.div_ceil(2));
         received || sent || !self.interrupts
     }
@@ -199,7 +201,7 @@ impl<D: Doorbell> QueuePair<D> {
         Gauges {
             receive_buffers: self.receive.buffers(),
             transmit_frames: self.transmit.ring.queued().into(),
-            transmit_room: self.transmit.room(),
+            transmit_room: self.transmit.free(),
         }
     }
 

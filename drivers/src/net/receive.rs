@@ -92,13 +92,13 @@ impl<D: Doorbell> ReceiveQueue<D> {
         if self.state != State::Running {
             return self.assemble();
         }
-        let mut packet = self.take()?;
-        let Some(received) = Received::parse(&packet) else {
-            self.ring.accuse(DeviceError::LengthTooShort(packet.len() as u32));
+        let (mut packet, len) = self.take()?;
+        let received = Received::parse(packet.buffer());
+        // Cannot fail but for a length that is too short: it was compared with the buffer's.
+        if packet.set_range(header::BYTES..len).is_err() {
+            self.ring.accuse(DeviceError::LengthTooShort(len as u32));
             return None;
-        };
-        // Cannot fail: the header was just parsed.
-        let _ = packet.trim_front(header::BYTES);
+        }
         if self.merge && received.buffers != 1 {
             return self.begin(packet, received);
         }
@@ -107,15 +107,15 @@ impl<D: Doorbell> ReceiveQueue<D> {
         Some(RxFrame { packet, checksum: received.checksum })
     }
 
-    /// Takes the next buffer that the device is done with, shortened to what it wrote.
+    /// Takes the next buffer that the device is done with, and how many bytes it wrote: no more than it has.
     #[inline]
-    fn take(&mut self) -> Option<Packet> {
+    fn take(&mut self) -> Option<(Packet, usize)> {
         let used = self.ring.next_used()?;
         let Some(held) = self.held.get_mut(used.id as usize) else {
             self.ring.accuse(DeviceError::DescriptorIdOutOfRange(used.id));
             return None;
         };
-        let Some(mut packet) = held.take() else {
+        let Some(packet) = held.take() else {
             self.ring.accuse(DeviceError::UsedTwice(used.id as u16));
             return None;
         };
@@ -128,8 +128,7 @@ impl<D: Doorbell> ReceiveQueue<D> {
             self.ring.accuse(DeviceError::LengthTooLong(used.len));
             return None;
         }
-        packet.truncate(used.len as usize);
-        Some(packet)
+        Some((packet, used.len as usize))
     }
 
     /// Starts a frame of several buffers (5.1.6.4).
@@ -151,7 +150,8 @@ impl<D: Doorbell> ReceiveQueue<D> {
             return None;
         }
         while self.partial.as_ref().is_some_and(|partial| partial.missing > 0) {
-            let next = self.take()?;
+            let (mut next, len) = self.take()?;
+            next.truncate(len);
             if next.is_empty() {
                 self.ring.accuse(DeviceError::LengthTooShort(0));
                 return None;

@@ -2,23 +2,28 @@
 //!
 //! Free descriptors form a list through `next`, in a table of our own that the device cannot touch. A frame takes its
 //! pieces from the front of the list and is given back as a whole, so the links within it are never rewritten. Each
-//! piece is kept as a [`Chunk`] in the same table until the device has sent it.
+//! piece is kept from being used again by a [`Hold`] in the same table until the device has sent it. Where the device takes tables of
+//! descriptors, a frame of many pieces needs one descriptor of the ring ([`Indirect`]).
 
 use alloc::boxed::Box;
 use core::mem;
 
 use weir_packet::frame::{Offload, TransmitError};
-use weir_packet::{Chunk, Packet, Pool};
+use weir_packet::{Chunk, Hold, Packet, Pool};
 
 use super::header;
+use super::indirect::{Indirect, PIECES_MIN, TABLE_LEN_MAX};
 use crate::DeviceError;
 use crate::virtio::Doorbell;
-use crate::virtio::ring::{Access, Buffer, DescIndex, SplitRing};
+use crate::virtio::ring::{Access, Buffer, DescIndex, IndirectTables, SplitRing, TableIndex};
 
 pub(super) struct TransmitQueue<D> {
     pub(super) ring: SplitRing<D>,
     pool: Pool,
     slots: Box<[Slot]>,
+    indirect: Option<Indirect>,
+    /// Frames of more pieces ask for a table first.
+    direct_max: usize,
     /// First descriptor of the free list, meaningful while `free` is not zero.
     free_head: u16,
     free: usize,
@@ -29,28 +34,63 @@ pub(super) struct TransmitQueue<D> {
     pub(super) no_headroom: u64,
 }
 
-/// What one descriptor holds: half a cache line.
+/// What one descriptor holds: a quarter of a cache line.
 struct Slot {
-    piece: Option<Chunk>,
+    piece: Hold,
     /// The descriptor that follows in the frame or in the free list.
     next: u16,
-    /// On the first descriptor of a frame that the device has: how many descriptors the frame takes. Otherwise 0.
+    /// On the first descriptor of a frame that the device has: how many descriptors the frame takes, or [`IN_TABLE`].
+    /// Otherwise 0.
     frame_len: u16,
+    /// The frame's table, if it is in one.
+    table: TableIndex,
 }
 
-const _: () = assert!(size_of::<Slot>() == 32);
+/// The frame takes one descriptor, and its pieces are in a table. No ring is so long.
+const IN_TABLE: u16 = u16::MAX;
+
+/// With fewer free descriptors than a table has, there may be more room in a table.
+const ROOM_IS_SHORT: usize = TABLE_LEN_MAX as usize;
+
+impl Slot {
+    fn free(next: u16) -> Self {
+        Self { piece: Hold::default(), next, frame_len: 0, table: TableIndex(0) }
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() == 16);
 
 impl<D: Doorbell> TransmitQueue<D> {
-    pub(super) fn new(ring: SplitRing<D>, pool: Pool) -> Self {
+    pub(super) fn new(ring: SplitRing<D>, pool: Pool, tables: Option<IndirectTables>) -> Self {
         let len = ring.len();
-        let slots = (0..len).map(|i| Slot { piece: None, next: (i + 1) & (len - 1), frame_len: 0 }).collect();
-        Self { ring, pool, slots, free_head: 0, free: len.into(), packets: 0, bytes: 0, no_headroom: 0 }
+        Self {
+            ring,
+            pool,
+            slots: (0..len).map(|i| Slot::free((i + 1) & (len - 1))).collect(),
+            direct_max: if tables.is_some() { PIECES_MIN - 1 } else { usize::MAX },
+            indirect: tables.map(Indirect::new),
+            free_head: 0,
+            free: len.into(),
+            packets: 0,
+            bytes: 0,
+            no_headroom: 0,
+        }
     }
 
     /// Free descriptors.
+    pub(super) fn free(&self) -> usize {
+        self.free
+    }
+
+    /// Pieces that a frame may have now.
     #[inline]
     pub(super) fn room(&self) -> usize {
-        self.free
+        if self.free > ROOM_IS_SHORT { self.free } else { self.room_with_tables() }
+    }
+
+    #[cold]
+    fn room_with_tables(&self) -> usize {
+        if self.free == 0 { 0 } else { self.free.max(self.indirect.as_ref().map_or(0, Indirect::room)) }
     }
 
     /// Frames queued.
@@ -73,17 +113,71 @@ impl<D: Doorbell> TransmitQueue<D> {
     where
         P: ExactSizeIterator<Item = Chunk>,
     {
-        let mut pieces = payload.len().saturating_add(1);
-        let mut rest = None;
-        if head.headroom() < header::BYTES || head.is_chain() {
-            (head, rest) = self.unusual_head(head)?;
-            pieces = pieces.saturating_add(rest.as_ref().map_or(0, Packet::buffers));
+        let header = header::encode(offload);
+        if head.is_chain() || head.prepend_array(header).is_err() {
+            return self.send_unusual(head, header, payload);
         }
-        if let Ok(front) = head.prepend(header::BYTES) {
-            front.copy_from_slice(&header::encode(offload));
+        if payload.len() > 0 || self.free == 0 {
+            return self.send_pieces(head, None, payload);
         }
-        if pieces > self.free {
-            self.make_room(pieces)?;
+        self.send_alone(head.freeze());
+        Ok(())
+    }
+
+    /// Queues a frame of one piece; there is a free descriptor.
+    #[inline]
+    fn send_alone(&mut self, piece: Chunk) {
+        let index = self.free_head;
+        let slot = &mut self.slots[usize::from(index)];
+        let buffer = Buffer { address: piece.address(), len: piece.len() as u32 };
+        // Nothing to drop: a free descriptor holds nothing.
+        mem::forget(mem::replace(&mut slot.piece, piece.into_hold()));
+        slot.frame_len = 1;
+        self.free_head = slot.next;
+        self.free -= 1;
+        self.bytes += u64::from(buffer.len);
+        self.ring.describe(DescIndex(index), buffer, Access::DeviceReads, None);
+        self.ring.offer(DescIndex(index));
+    }
+
+    /// Queues a frame whose head is a chain or has no headroom: then an empty buffer with the header goes in front of it.
+    #[cold]
+    fn send_unusual<P>(
+        &mut self,
+        mut head: Packet,
+        header: [u8; header::BYTES],
+        payload: P,
+    ) -> Result<(), TransmitError>
+    where
+        P: ExactSizeIterator<Item = Chunk>,
+    {
+        if head.prepend_array(header).is_ok() {
+            let rest = head.take_rest();
+            return self.send_pieces(head, rest, payload);
+        }
+        let front = self.pool.allocate().and_then(|mut front| front.prepend_array(header).ok().map(|()| front));
+        let Some(front) = front else {
+            self.no_headroom += 1;
+            return Err(TransmitError::Full);
+        };
+        self.send_pieces(front, Some(head), payload)
+    }
+
+    /// Queues a frame of `head`, which has the device's header, `rest` and `payload`.
+    fn send_pieces<P>(&mut self, head: Packet, rest: Option<Packet>, payload: P) -> Result<(), TransmitError>
+    where
+        P: ExactSizeIterator<Item = Chunk>,
+    {
+        let behind = payload.len().saturating_add(rest.as_ref().map_or(0, Packet::buffers));
+        let pieces = behind.saturating_add(1);
+        if pieces > self.direct_max.min(self.free) {
+            match self.make_room(pieces)? {
+                Way::Direct => {}
+                Way::Table(table) => {
+                    self.send_table(table, head, rest, payload, pieces);
+                    return Ok(());
+                }
+            }
         }
         let mut chain = Chain { first: self.free_head, last: self.free_head, len: 0, last_bytes: 0 };
         self.place(&mut chain, head.freeze());
@@ -100,6 +194,38 @@ impl<D: Doorbell> TransmitQueue<D> {
         Ok(())
     }
 
+    /// Queues a frame as one descriptor that points to a table.
+    #[inline(never)]
+    fn send_table<P>(&mut self, table: TableIndex, head: Packet, mut rest: Option<Packet>, payload: P, pieces: usize)
+    where
+        P: ExactSizeIterator<Item = Chunk>,
+    {
+        let Some(indirect) = &mut self.indirect else { return };
+        let mut filling = indirect.fill(table);
+        filling.place(head.freeze());
+        while let Some(mut packet) = rest {
+            rest = packet.take_rest();
+            if !packet.is_empty() {
+                filling.place(packet.freeze());
+            }
+        }
+        for piece in payload {
+            if !piece.is_empty() && filling.len() < pieces {
+                filling.place(piece);
+            }
+        }
+        let (buffer, bytes) = filling.finish();
+        self.bytes += bytes;
+        let index = self.free_head;
+        let slot = &mut self.slots[usize::from(index)];
+        slot.frame_len = IN_TABLE;
+        slot.table = table;
+        self.free_head = slot.next;
+        self.free -= 1;
+        self.ring.describe_table(DescIndex(index), buffer);
+        self.ring.offer(DescIndex(index));
+    }
+
     /// Writes a piece to the first free descriptor, as if another one followed.
     #[inline]
     fn place(&mut self, chain: &mut Chain, piece: Chunk) {
@@ -107,7 +233,7 @@ impl<D: Doorbell> TransmitQueue<D> {
         let slot = &mut self.slots[usize::from(index)];
         let buffer = Buffer { address: piece.address(), len: piece.len() as u32 };
         // Nothing to drop: a free descriptor holds nothing.
-        mem::forget(slot.piece.replace(piece));
+        mem::forget(mem::replace(&mut slot.piece, piece.into_hold()));
         let next = slot.next;
         self.ring.describe(DescIndex(index), buffer, Access::DeviceReads, Some(DescIndex(next)));
         self.free_head = next;
@@ -138,58 +264,59 @@ impl<D: Doorbell> TransmitQueue<D> {
             if len == 0 {
                 return self.ring.accuse(DeviceError::UsedTwice(first));
             }
-            slot.piece = None;
-            let last = if len == 1 {
-                first
+            slot.piece = Hold::default();
+            if len == 1 {
+                slot.next = self.free_head;
+                self.free += 1;
             } else {
-                {
-                    let next = slot.next;
-                    self.release_rest(next, len - 1)
-                }
-            };
-            self.slots[usize::from(last)].next = self.free_head;
+                self.release_rest(first, len);
+            }
             self.free_head = first;
-            self.free += usize::from(len);
         }
     }
 
-    /// Frees what `len` descriptors from `index` on hold; returns the last of them.
-    #[inline]
-    fn release_rest(&mut self, mut index: u16, len: u16) -> u16 {
-        for _ in 1..len {
-            let slot = &mut self.slots[usize::from(index)];
-            slot.piece = None;
-            index = slot.next;
+    /// Frees what the frame holds behind its first piece, and puts its descriptors in front of the free list.
+    fn release_rest(&mut self, first: u16, len: u16) {
+        let (mut last, mut count) = (first, 1);
+        if len == IN_TABLE {
+            let table = self.slots[usize::from(first)].table;
+            if let Some(indirect) = &mut self.indirect {
+                indirect.release(table);
+            }
+        } else {
+            count = len;
+            for _ in 1..len {
+                last = self.slots[usize::from(last)].next;
+                self.slots[usize::from(last)].piece = Hold::default();
+            }
         }
-        self.slots[usize::from(index)].piece = None;
-        index
+        self.slots[usize::from(last)].next = self.free_head;
+        self.free += usize::from(count);
     }
 
-    /// Looks whether the device has sent enough by now for `pieces` more.
-    #[cold]
-    fn make_room(&mut self, pieces: usize) -> Result<(), TransmitError> {
+    /// Finds a way for a frame of many pieces, or of more than there is room for: then the device may have sent enough
+    /// by now.
+    fn make_room(&mut self, pieces: usize) -> Result<Way, TransmitError> {
         if pieces > self.slots.len() {
             return Err(TransmitError::TooManyPieces);
+        }
+        if let Some(way) = self.way(pieces) {
+            return Ok(way);
         }
         self.reclaim();
         if self.ring.lie().is_some() {
             return Err(TransmitError::Stopped);
         }
-        if pieces > self.free { Err(TransmitError::Full) } else { Ok(()) }
+        self.way(pieces).ok_or(TransmitError::Full)
     }
 
-    /// Splits a head of several buffers; puts an empty buffer in front of one without headroom.
-    #[cold]
-    fn unusual_head(&mut self, mut head: Packet) -> Result<(Packet, Option<Packet>), TransmitError> {
-        if head.headroom() < header::BYTES {
-            let Some(front) = self.pool.allocate() else {
-                self.no_headroom += 1;
-                return Err(TransmitError::Full);
-            };
-            return Ok((front, Some(head)));
+    fn way(&mut self, pieces: usize) -> Option<Way> {
+        if self.free > 0
+            && let Some(table) = self.indirect.as_mut().and_then(|indirect| indirect.take(pieces))
+        {
+            return Some(Way::Table(table));
         }
-        let rest = head.take_rest();
-        Ok((head, rest))
+        (pieces <= self.free).then_some(Way::Direct)
     }
 
     /// Writes the buffers of `rest`.
@@ -221,12 +348,23 @@ impl<D: Doorbell> TransmitQueue<D> {
         self.ring.restart();
         let mask = self.ring.len() - 1;
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            *slot = Slot { piece: None, next: (index as u16 + 1) & mask, frame_len: 0 };
+            *slot = Slot::free((index as u16 + 1) & mask);
+        }
+        if let Some(indirect) = &mut self.indirect {
+            indirect.restart();
         }
         self.free_head = 0;
         self.free = self.slots.len();
         lost
     }
+}
+
+/// How a frame goes into the ring.
+enum Way {
+    /// A descriptor for each piece.
+    Direct,
+    /// One for all.
+    Table(TableIndex),
 }
 
 /// A chain that is being written.

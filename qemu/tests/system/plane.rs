@@ -162,7 +162,7 @@ fn with_properties(properties: &[&str]) -> Result<Bench, Failed> {
 }
 
 /// The features as the guest names them, and as QEMU does.
-const FEATURES: [(&str, &str); 12] = [
+const FEATURES: [(&str, &str); 13] = [
     ("CSUM", "csum"),
     ("GUEST_CSUM", "guest_csum"),
     ("GUEST_TSO4", "guest_tso4"),
@@ -174,6 +174,7 @@ const FEATURES: [(&str, &str); 12] = [
     ("CTRL_VQ", "ctrl_vq"),
     ("GUEST_ANNOUNCE", "guest_announce"),
     ("MQ", "mq"),
+    ("INDIRECT_DESC", "indirect_desc"),
     ("EVENT_IDX", "event_idx"),
 ];
 
@@ -199,7 +200,7 @@ fn many_features_may_be_off() -> Tested {
     let off: Vec<&str> = off.iter().map(String::as_str).collect();
     let sets: [&[&str]; 4] = [
         &["csum=off", "guest_csum=off", "event_idx=off"],
-        &["mrg_rxbuf=off", "mq=off"],
+        &["mrg_rxbuf=off", "mq=off", "indirect_desc=off"],
         &["rss=on", "mrg_rxbuf=off", "event_idx=off"],
         &off,
     ];

@@ -4,6 +4,7 @@ mod dialogue;
 mod lies;
 mod negotiation;
 mod random;
+mod tables;
 
 use super::{NetDevice, Options};
 use crate::DeviceError;

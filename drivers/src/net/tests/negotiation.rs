@@ -33,7 +33,7 @@ fn a_good_device_gives_a_pair_per_core_and_says_so() {
     assert_eq!(
         report.to_string(),
         "virtio-net 2 of 4 pairs, rings 256/256, 2 interrupts, mtu 1500, features CSUM,GUEST_CSUM,MTU,MAC,GUEST_TSO4,\
-         GUEST_TSO6,HOST_TSO4,HOST_TSO6,MRG_RXBUF,STATUS,CTRL_VQ,GUEST_ANNOUNCE,MQ,EVENT_IDX,VERSION_1"
+         GUEST_TSO6,HOST_TSO4,HOST_TSO6,MRG_RXBUF,STATUS,CTRL_VQ,GUEST_ANNOUNCE,MQ,INDIRECT_DESC,EVENT_IDX,VERSION_1"
     );
 }
 

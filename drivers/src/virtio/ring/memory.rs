@@ -26,7 +26,7 @@ use crate::virtio::RingAddresses;
 
 /// The device reads or writes lines of these tables while the driver writes others: none is shared.
 const LINE: usize = 64;
-const DESCRIPTOR_BYTES: usize = 16;
+pub(super) const DESCRIPTOR_BYTES: usize = 16;
 const USED_BYTES: usize = 8;
 /// Flags and index in front of the entries of both rings.
 const RING_HEADER_BYTES: usize = 4;
@@ -120,7 +120,7 @@ impl RingMemory {
     /// Writes all but the address of a descriptor that the driver owns.
     #[inline]
     pub(super) fn set_descriptor_rest(&mut self, index: DescIndex, len: u32, flags: u16, next: DescIndex) {
-        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next.0) << 48;
+        let rest = rest_of_descriptor(len, flags, next);
         let at = usize::from(index.0 & self.mask) * 2 + 1;
         // SAFETY: as in `set_descriptor_address`.
         unsafe { self.descriptors.add(at).write_volatile(rest.to_le()) }
@@ -205,6 +205,12 @@ impl RingMemory {
     fn len(&self) -> usize {
         usize::from(self.mask) + 1
     }
+}
+
+/// All of a descriptor but its address: length, flags, next.
+#[inline]
+pub(super) const fn rest_of_descriptor(len: u32, flags: u16, next: DescIndex) -> u64 {
+    len as u64 | (flags as u64) << 32 | (next.0 as u64) << 48
 }
 
 /// `NonNull::is_aligned` for a line.

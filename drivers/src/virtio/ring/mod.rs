@@ -10,6 +10,7 @@
 
 mod bytes;
 mod memory;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +21,14 @@ use super::{Doorbell, RingAddresses};
 use crate::DeviceError;
 
 pub(crate) use bytes::SharedBytes;
+pub(crate) use tables::{IndirectTables, TableIndex, TableWriter};
 
 /// The chain goes on with the descriptor that `next` names.
 const DESC_NEXT: u16 = 1;
 /// The device writes the buffer (otherwise it reads it).
 const DESC_WRITE: u16 = 2;
+/// The buffer is a table of descriptors.
+const DESC_INDIRECT: u16 = 4;
 
 /// In the flags of either ring: the writer of the ring does not want to be told.
 const RING_QUIET: u16 = 1;
@@ -130,6 +134,12 @@ impl<D: Doorbell> SplitRing<D> {
     #[inline]
     pub(crate) fn end_chain(&mut self, index: DescIndex, len: u32) {
         self.memory.set_descriptor_rest(index, len, 0, DescIndex(0));
+    }
+
+    /// Describes a table of descriptors ([`IndirectTables`]), which is a chain of its own.
+    #[inline]
+    pub(crate) fn describe_table(&mut self, index: DescIndex, table: Buffer) {
+        self.memory.set_descriptor(index, table.address, table.len, DESC_INDIRECT, DescIndex(0));
     }
 
     /// Points a descriptor that was described before to another buffer of the same length.
