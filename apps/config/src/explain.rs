@@ -16,6 +16,7 @@ impl Config {
     #[must_use]
     pub fn explain(&self) -> String {
         let mut lines = Vec::from([self.network_line()]);
+        lines.extend(self.sources_line());
         lines.push(match self.admin {
             Some(admin) => format!("admin: metrics on http://{}/metrics", admin.listen),
             None => "admin: none, metrics are not served".to_string(),
@@ -63,6 +64,12 @@ impl Config {
         let ipv4 = addressing_text(&self.network.ipv4, "from DHCP");
         let ipv6 = addressing_text(&self.network.ipv6, "from a router");
         format!("network: IPv4 {ipv4}; IPv6 {ipv6}; {mtu}")
+    }
+
+    /// With which addresses connections to servers come, if there are further ones.
+    fn sources_line(&self) -> Option<String> {
+        let sources: Vec<String> = self.network.sources.iter().map(ToString::to_string).collect();
+        (!sources.is_empty()).then(|| format!("to servers: in turn from the own address and {}", sources.join(", ")))
     }
 
     fn route_line(&self, route: &Route) -> String {

@@ -5,7 +5,7 @@ mod listener;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use listener::{
     Action, FieldRules, HostMatch, Listener, OwnHealth, Page, Prefix, Protocol, Redirect, Respond, Route,
@@ -58,6 +58,9 @@ pub struct Network {
     /// Where the IPv6 address beside the link-local one comes from: automatically is from a router's advertisement, if there
     /// is one.
     pub ipv6: Addressing<Ipv6Addr>,
+    /// Further addresses of the interface, from which connections to servers come too. Each within the subnet of a given
+    /// address of its family.
+    pub sources: Vec<IpAddr>,
     /// Largest IP packet in bytes, 576 to 1500; what the device says when absent.
     pub mtu_bytes: Option<u16>,
 }

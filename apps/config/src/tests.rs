@@ -409,6 +409,40 @@ fn explain_names_everything_that_was_understood() {
 }
 
 #[test]
+fn source_addresses_are_further_hosts_of_the_given_subnet() {
+    let with = |sources: &str| {
+        let own = "address = [\"192.0.2.10/24\", \"2001:db8::10/64\"]\ngateway = \"192.0.2.1\"\n";
+        format!("[network]\n{own}source_addresses = [{sources}]\n{WEB}{PAGE}{POOL}")
+    };
+    let config = parses(&with("\"192.0.2.11\", \"2001:db8::11\", \"192.0.2.12\""));
+    assert_eq!(config.network.sources.len(), 3);
+    let line = "to servers: in turn from the own address and 192.0.2.11, 2001:db8::11, 192.0.2.12";
+    assert!(config.explain().lines().any(|found| found == line), "{}", config.explain());
+    for (bad, why) in [
+        ("¶\"192.0.3.11\"", "no further address"),
+        ("¶\"192.0.2.10\"", "no further address"),
+        ("¶\"192.0.2.255\"", "no further address"),
+        ("¶\"192.0.2.1\"", "the gateway's"),
+        ("\"192.0.2.11\", ¶\"192.0.2.11\"", "twice"),
+        ("¶\"2001:db9::11\"", "no further address"),
+    ] {
+        fails(ErrorKind::InvalidAddress, &with(bad), why);
+    }
+    let many = (11..27).map(|host| format!("\"192.0.2.{host}\", ")).collect::<String>();
+    fails(ErrorKind::OutOfRange, &with(&format!("{many}¶\"192.0.2.99\"")), "more than 16");
+    let automatic = format!("[network]\nsource_addresses = ¶\"10.0.0.3\"\n{WEB}{PAGE}{POOL}");
+    fails(ErrorKind::ConflictingKeys, &automatic, "without a given IPv4 address");
+    // They are addresses of the image: a listener may have one of its own, and no server.
+    let bound = with("\"192.0.2.11\"").replace("0.0.0.0:80", "192.0.2.11:80");
+    parses(&bound);
+    fails(
+        ErrorKind::InvalidAddress,
+        &bound.replace("\"192.0.2.11:80\"", "¶\"192.0.2.12:80\""),
+        "not an address of this image",
+    );
+}
+
+#[test]
 fn explain_names_both_families() {
     let network = "[network]\naddress = [\"2001:DB8:0::10/64\", \"192.0.2.10/24\"]\ngateway = \"fe80::1\"\n";
     let web = WEB.replace("\"0.0.0.0:80\"", "[\"0.0.0.0:80\", \"[::]:80\"]");

@@ -103,6 +103,7 @@ impl Core {
         config.tcp = common.plan.tcp();
         config.ipv4 = ipv4_source(common.config.network.ipv4);
         config.ipv6 = ipv6_source(common.config.network.ipv6);
+        config.sources.clone_from(&common.config.network.sources);
         if let Some(mtu) = common.config.network.mtu_bytes {
             config.device.mtu = config.device.mtu.min(mtu);
         }

@@ -1,5 +1,6 @@
 //! Our addresses, and what leads where.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -82,6 +83,9 @@ pub(crate) struct Addresses {
     v4_configuration: Option<Ipv4Configuration>,
     v6: Option<Ipv6Configuration>,
     link_local: Ipv6Addr,
+    /// Further addresses of ours: a handful, so that a search through all of them is short.
+    sources_v4: Vec<Ipv4Addr>,
+    sources_v6: Vec<Ipv6Addr>,
 }
 
 /// IPv4 as numbers; [`V4::NONE`] when there is none, so that a packet's path need not ask.
@@ -111,7 +115,24 @@ impl V4 {
 
 impl Addresses {
     pub(crate) fn new(mac: [u8; 6]) -> Self {
-        Self { v4: V4::NONE, v4_configuration: None, v6: None, link_local: link_local_address(mac) }
+        Self {
+            v4: V4::NONE,
+            v4_configuration: None,
+            v6: None,
+            link_local: link_local_address(mac),
+            sources_v4: Vec::new(),
+            sources_v6: Vec::new(),
+        }
+    }
+
+    /// With further addresses, from which flows that we open come too.
+    pub(crate) fn add_sources(&mut self, sources: &[IpAddr]) {
+        for &source in sources {
+            match source {
+                IpAddr::V4(source) => self.sources_v4.push(source),
+                IpAddr::V6(source) => self.sources_v6.push(source),
+            }
+        }
     }
 
     pub(crate) fn configure_v4(&mut self, configuration: Option<Ipv4Configuration>) {
@@ -137,12 +158,25 @@ impl Addresses {
 
     #[inline]
     pub(crate) fn is_ours_v4(&self, address: Ipv4Addr) -> bool {
-        self.v4.address == address.to_bits() && !address.is_unspecified()
+        (self.v4.address == address.to_bits() && !address.is_unspecified()) || self.sources_v4.contains(&address)
     }
 
     #[inline]
     pub(crate) fn is_ours_v6(&self, address: Ipv6Addr) -> bool {
-        self.link_local == address || self.v6.is_some_and(|v6| v6.address == address)
+        self.link_local == address
+            || self.v6.is_some_and(|v6| v6.address == address)
+            || self.sources_v6.contains(&address)
+    }
+
+    /// All IPv4 addresses of ours.
+    pub(crate) fn all_v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.v4_configuration.iter().map(|v4| v4.address).chain(self.sources_v4.iter().copied())
+    }
+
+    /// All IPv6 addresses of ours.
+    pub(crate) fn all_v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let configured = self.v6.iter().map(|v6| v6.address).chain(self.sources_v6.iter().copied());
+        core::iter::once(self.link_local).chain(configured)
     }
 
     /// Whether `address` is ours or of the loopback network.
@@ -183,6 +217,7 @@ impl Addresses {
             && first != 127
             && bits != self.v4.address
             && bits != self.v4.broadcast
+            && !self.sources_v4.contains(&address)
     }
 
     /// As [`is_source_v4`](Self::is_source_v4), for IPv6 (RFC 4291 2.5.2, 2.5.3, 2.7).
@@ -205,6 +240,27 @@ impl Addresses {
             IpAddr::V6(_) => self.v6.and_then(|v6| v6.gateway).map(IpAddr::V6),
         };
         hop.map_or(Route::None, Route::Neighbour)
+    }
+
+    /// How many addresses of ours flows towards `destination` can come from; none when there is no way to it.
+    pub(crate) fn sources_towards(&self, destination: IpAddr) -> usize {
+        match self.source_for(destination) {
+            None => 0,
+            Some(IpAddr::V4(own)) if Some(own) == self.v4_configuration.map(|v4| v4.address) => {
+                1 + self.sources_v4.len()
+            }
+            Some(IpAddr::V6(own)) if Some(own) == self.v6.map(|v6| v6.address) => 1 + self.sources_v6.len(),
+            Some(_) => 1,
+        }
+    }
+
+    /// The address with this number among them: the host's own is 0.
+    pub(crate) fn source_towards(&self, destination: IpAddr, number: usize) -> Option<IpAddr> {
+        let Some(further) = number.checked_sub(1) else { return self.source_for(destination) };
+        match destination {
+            IpAddr::V4(_) => self.sources_v4.get(further).copied().map(IpAddr::V4),
+            IpAddr::V6(_) => self.sources_v6.get(further).copied().map(IpAddr::V6),
+        }
     }
 
     /// Our address towards `destination`.

@@ -1,5 +1,6 @@
 //! ARP (RFC 826): questions, answers and announcements (RFC 5227).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
@@ -105,16 +106,21 @@ impl Network {
     /// Asks where `target` is: the station that it was last at, or everybody.
     pub(crate) fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) {
         let Some(sender) = self.addresses.v4().map(|v4| v4.address) else { return };
+        self.send_request(sender, target, station.unwrap_or(Mac::BROADCAST));
+    }
+
+    fn send_request(&mut self, sender: Ipv4Addr, target: Ipv4Addr, station: Mac) {
         let request =
             Arp { operation: ArpOperation::Request, sender_mac: self.mac, sender, target_mac: Mac::NONE, target };
-        self.send_arp(station.unwrap_or(Mac::BROADCAST), request);
+        self.send_arp(station, request);
         self.count(Event::ArpRequestSent);
     }
 
-    /// Tells everybody our address, so that stale entries are corrected (RFC 5227 2.3).
+    /// Tells everybody our addresses, so that stale entries are corrected (RFC 5227 2.3).
     pub(crate) fn announce_arp(&mut self) {
-        if let Some(address) = self.addresses.v4().map(|v4| v4.address) {
-            self.ask_arp(address, None);
+        let addresses: Vec<Ipv4Addr> = self.addresses.all_v4().collect();
+        for address in addresses {
+            self.send_request(address, address, Mac::BROADCAST);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a shard is told at its birth.
 
+use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::ops::RangeInclusive;
 
 use weir_packet::frame::Capabilities;
@@ -50,6 +52,9 @@ pub struct ShardConfig {
     pub ipv4: Ipv4Source,
     /// Where the IPv6 address beside the link-local one comes from.
     pub ipv6: Ipv6Source,
+    /// Further addresses of the host, on the link: flows that we open come from them and from the host's own in turn, so that
+    /// there are more source ports towards each destination.
+    pub sources: Vec<IpAddr>,
     /// Who owns the flows that clients open: the same on all cores.
     pub passive: PassiveOwner,
     /// How the device spreads received frames over the cores, if that is known: source ports are chosen so that answers arrive
@@ -74,6 +79,7 @@ impl ShardConfig {
             tcp: weir_tcp::Config::default(),
             ipv4: Ipv4Source::Dhcp,
             ipv6: Ipv6Source::Router,
+            sources: Vec::new(),
             passive: PassiveOwner::Arrival,
             spread: None,
             ephemeral_ports: EPHEMERAL_PORTS,

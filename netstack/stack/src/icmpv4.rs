@@ -43,7 +43,8 @@ pub(crate) fn receive(message: &[u8], ours: Ipv4Addr) -> Result<Received, DropRe
         Icmpv4Message::DstUnreachable => {
             let next_mtu = u16::from_be_bytes([header[6], header[7]]);
             let kind = unreachable(Icmpv4DstUnreachable::from(code), next_mtu).ok_or(DropReason::IcmpIgnored)?;
-            let (local, remote, sequence) = quoted(body, ours).ok_or(DropReason::IcmpErrorInvalid)?;
+            let ends = quoted(body).filter(|(local, ..)| local.ip() == ours);
+            let (local, remote, sequence) = ends.ok_or(DropReason::IcmpErrorInvalid)?;
             Ok(Received::Error(IcmpError { local, remote, sequence, kind }))
         }
         _ => Err(DropReason::IcmpIgnored),
@@ -71,11 +72,11 @@ fn unreachable(code: Icmpv4DstUnreachable, next_mtu: u16) -> Option<IcmpErrorKin
 
 /// The ends and the sequence number of the quoted segment, if it is TCP and ours: its IP header without options, as we
 /// send it, and eight bytes at least.
-pub(crate) fn quoted(quote: &[u8], ours: Ipv4Addr) -> Option<(SocketAddr, SocketAddr, u32)> {
+pub(crate) fn quoted(quote: &[u8]) -> Option<(SocketAddr, SocketAddr, u32)> {
     let (header, segment) = quote.split_first_chunk::<{ ipv4::HEADER_BYTES }>()?;
     let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
     let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
-    if header[0] != 0x45 || header[9] != protocol::TCP || source != ours {
+    if header[0] != 0x45 || header[9] != protocol::TCP {
         return None;
     }
     let (local_port, remote_port, sequence) = tcp_ends(segment)?;

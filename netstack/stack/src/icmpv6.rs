@@ -187,9 +187,7 @@ impl Shard {
 impl Network {
     /// Whether `address` is a multicast group that a node of our addresses is in (RFC 4291 2.8).
     fn is_group_of_ours(&self, address: Ipv6Addr) -> bool {
-        address == ALL_NODES
-            || address == solicited_node(self.addresses.link_local())
-            || self.addresses.v6().is_some_and(|v6| address == solicited_node(v6.address))
+        address == ALL_NODES || self.addresses.all_v6().any(|own| address == solicited_node(own))
     }
 
     /// RFC 4861 7.2.3 and 7.2.4.

@@ -134,6 +134,7 @@ impl Shard {
             conflict_limit: RateLimit::new(1, 1),
             events: VecDeque::with_capacity(EVENTS_MAX),
         };
+        shard.network.addresses.add_sources(&config.sources);
         if asks_dhcp && config.core == 0 {
             shard.control = Control::new(&config.device, seed_control, now);
         }
@@ -350,7 +351,7 @@ impl Shard {
             ("packets_waiting_for_neighbour", self.network.waiting_len()),
             ("loopback_queued", self.network.loopback.len()),
             ("messages_queued", self.network.outbox.len()),
-            ("source_ports_per_destination", self.steering.ports()),
+            ("source_ports_per_destination", self.steering.ports() * self.network.addresses.all_v4().count()),
             ("buffers", pool.capacity()),
             ("buffers_in_use", pool.in_use()),
         ]
@@ -405,10 +406,7 @@ impl Shard {
         self.network.fail_waiting(address);
         while let Some(Waiting { packet, .. }) = self.network.failed.pop() {
             let quote = packet.get(ethernet::HEADER_BYTES..).unwrap_or_default();
-            let ends = match self.network.addresses.source_for(address) {
-                Some(IpAddr::V4(ours)) => icmpv4::quoted(quote, ours),
-                _ => icmpv6::quoted(quote),
-            };
+            let ends = if address.is_ipv4() { icmpv4::quoted(quote) } else { icmpv6::quoted(quote) };
             if let Some((local, remote, sequence)) = ends {
                 let kind = IcmpErrorKind::Unreachable(Unreachable::Host);
                 self.engine.handle_icmp_error(IcmpError { local, remote, sequence, kind });

@@ -42,10 +42,15 @@ impl Sockets for Shard {
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() || is_broadcast {
             return Err(ConnectError::InvalidAddress);
         }
-        let source = self.network.addresses.source_for(remote.ip()).ok_or(ConnectError::NoRoute)?;
+        let addresses = &self.network.addresses;
+        let sources = addresses.sources_towards(remote.ip());
+        if sources == 0 {
+            return Err(ConnectError::NoRoute);
+        }
         let engine = &self.engine;
         let is_free = |local| engine.is_tuple_free(local, remote);
-        let Some(port) = self.steering.allocate(source, remote, self.network.now, is_free) else {
+        let source = |number| addresses.source_towards(remote.ip(), number);
+        let Some(port) = self.steering.allocate_among(sources, source, remote, self.network.now, is_free) else {
             self.network.count(counters::Event::NoSourcePort);
             return Err(ConnectError::NoSourcePort);
         };

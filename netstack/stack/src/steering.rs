@@ -53,11 +53,26 @@ pub(crate) struct Steering {
     listened: Vec<u16>,
     /// The key of the passive flows' owners; none: arrival decides.
     key: Option<[u64; 2]>,
-    exhausted: Option<(SocketAddr, Instant)>,
+    /// What is known of each of our addresses, by its number.
+    sources: Vec<SourceBars>,
+    /// The number of the address whose turn it is.
+    turn: usize,
     predictor: Option<Predictor>,
     mispredictions: u32,
-    /// A destination towards which no port of the right queue was free, and until when it is not searched again.
+}
+
+/// What one of our addresses is not searched for, for a while.
+#[derive(Debug, Clone, Copy, Default)]
+struct SourceBars {
+    /// A destination towards which no port was free, and until when.
+    exhausted: Option<(SocketAddr, Instant)>,
+    /// The same for ports of the right queue.
     crowded: Option<(SocketAddr, Instant)>,
+}
+
+/// Whether `bar` stands between us and `remote`.
+fn is_barred(bar: Option<(SocketAddr, Instant)>, remote: SocketAddr, now: Instant) -> bool {
+    bar.is_some_and(|(full, until)| full == remote && now < until)
 }
 
 /// A source port.
@@ -86,10 +101,10 @@ impl Steering {
             cursor,
             listened: Vec::new(),
             key: None,
-            exhausted: None,
+            sources: alloc::vec![SourceBars::default()],
+            turn: 0,
             predictor: None,
             mispredictions: 0,
-            crowded: None,
         }
     }
 
@@ -160,23 +175,44 @@ impl Steering {
         self.listened.retain(|&other| other != port);
     }
 
-    /// A source port of this core towards `remote` for which `is_free` holds, if possible one whose answers arrive here;
-    /// none: no source port left. The same port serves many destinations at once.
-    pub(crate) fn allocate(
+    /// A source address and port towards `remote`: one of `count` addresses in turn, `address` names them; one without free
+    /// port is passed over.
+    pub(crate) fn allocate_among(
         &mut self,
-        local: IpAddr,
+        count: usize,
+        address: impl Fn(usize) -> Option<IpAddr>,
         remote: SocketAddr,
         now: Instant,
         is_free: impl Fn(SocketAddr) -> bool,
     ) -> Option<Allocated> {
-        let is_barred =
-            |bar: Option<(SocketAddr, Instant)>| bar.is_some_and(|(full, until)| full == remote && now < until);
-        if is_barred(self.exhausted) {
+        if self.sources.len() < count {
+            self.sources.resize(count, SourceBars::default());
+        }
+        let first = self.turn;
+        self.turn = self.turn.wrapping_add(1);
+        (0..count).find_map(|step| {
+            let number = first.wrapping_add(step) % count;
+            self.allocate(number, address(number)?, remote, now, &is_free)
+        })
+    }
+
+    /// A source port of this core towards `remote` for which `is_free` holds, if possible one whose answers arrive here;
+    /// none: no source port left. The same port serves many destinations at once. `number` is the address's.
+    fn allocate(
+        &mut self,
+        number: usize,
+        local: IpAddr,
+        remote: SocketAddr,
+        now: Instant,
+        is_free: &impl Fn(SocketAddr) -> bool,
+    ) -> Option<Allocated> {
+        let bars = self.sources[number];
+        if is_barred(bars.exhausted, remote, now) {
             return None;
         }
         let prefix = self.predictor.as_ref().and_then(|predictor| predictor.prefix(remote, local));
-        if prefix.is_some() && !is_barred(self.crowded) {
-            let found = self.search(local, &is_free, |steering, port| {
+        if prefix.is_some() && !is_barred(bars.crowded, remote, now) {
+            let found = self.search(local, is_free, |steering, port| {
                 let queue =
                     steering.predictor.as_ref().zip(prefix).map(|(predictor, prefix)| predictor.queue(prefix, port));
                 queue == Some(steering.core)
@@ -184,11 +220,11 @@ impl Steering {
             if let Some(local) = found {
                 return Some(Allocated { local, is_elsewhere: false });
             }
-            self.crowded = Some((remote, now + EXHAUSTED_FOR));
+            self.sources[number].crowded = Some((remote, now + EXHAUSTED_FOR));
         }
-        let found = self.search(local, &is_free, |_, _| true);
+        let found = self.search(local, is_free, |_, _| true);
         if found.is_none() {
-            self.exhausted = Some((remote, now + EXHAUSTED_FOR));
+            self.sources[number].exhausted = Some((remote, now + EXHAUSTED_FOR));
         }
         found.map(|local| Allocated { local, is_elsewhere: prefix.is_some() })
     }
@@ -254,9 +290,9 @@ mod tests {
     fn all_ports(steering: &mut Steering) -> BTreeSet<u16> {
         let mut seen = BTreeSet::new();
         let taken = core::cell::RefCell::new(BTreeSet::new());
-        while let Some(local) =
-            steering.allocate(remote().ip(), remote(), NOW, |candidate| taken.borrow_mut().insert(candidate.port()))
-        {
+        while let Some(local) = steering.allocate(0, remote().ip(), remote(), NOW, &|candidate: SocketAddr| {
+            taken.borrow_mut().insert(candidate.port())
+        }) {
             assert!(seen.insert(local.local.port()));
         }
         seen
@@ -304,16 +340,36 @@ mod tests {
     fn an_exhausted_destination_is_not_searched_again_at_once() {
         let mut steering = Steering::new(0, 1, &(1000..=1999), 0);
         let looks = core::cell::Cell::new(0);
-        let none_free = |_| {
+        let none_free = |_: SocketAddr| {
             looks.set(looks.get() + 1);
             false
         };
-        assert_eq!(steering.allocate(remote().ip(), remote(), NOW, none_free), None);
-        assert_eq!(steering.allocate(remote().ip(), remote(), NOW, none_free), None);
+        assert_eq!(steering.allocate(0, remote().ip(), remote(), NOW, &none_free), None);
+        assert_eq!(steering.allocate(0, remote().ip(), remote(), NOW, &none_free), None);
         assert_eq!(looks.get(), 1000);
         let other = "10.0.0.10:80".parse().expect("an address");
-        assert!(steering.allocate(remote().ip(), other, NOW, |_| true).is_some());
-        assert!(steering.allocate(remote().ip(), remote(), NOW + EXHAUSTED_FOR, |_| true).is_some());
+        assert!(steering.allocate(0, remote().ip(), other, NOW, &|_| true).is_some());
+        assert!(steering.allocate(0, remote().ip(), remote(), NOW + EXHAUSTED_FOR, &|_| true).is_some());
+    }
+
+    #[test]
+    fn addresses_take_turns_and_one_without_port_is_passed_over() {
+        let mut steering = Steering::new(0, 1, &(1000..=1004), 0);
+        let address = |number: usize| Some(IpAddr::from([10, 0, 0, 2 + number as u8]));
+        let taken = core::cell::RefCell::new(BTreeSet::new());
+        // The second address has nothing but its port 1004 left.
+        let is_free = |local: SocketAddr| {
+            (Some(local.ip()) != address(1) || local.port() == 1004) && taken.borrow_mut().insert(local)
+        };
+        let mut found = Vec::new();
+        while let Some(port) = steering.allocate_among(3, address, remote(), NOW, is_free) {
+            found.push(port.local.ip());
+        }
+        assert_eq!(found.len(), 5 + 1 + 5);
+        assert_eq!(found[..3], [0, 1, 2].map(|number| address(number).expect("an address")));
+        // Three full addresses are known to be full: nothing is searched any more.
+        let none = |_: SocketAddr| panic!("searched again");
+        assert_eq!(steering.allocate_among(3, address, remote(), NOW, none), None);
     }
 
     #[test]
@@ -353,8 +409,8 @@ mod tests {
         let local = "10.0.0.2".parse().expect("an address");
         let (mut here, mut elsewhere) = (0, 0);
         let mut now = NOW;
-        while let Some(port) =
-            steering.allocate(local, remote(), now, |candidate| taken.borrow_mut().insert(candidate.port()))
+        while let Some(port) = steering
+            .allocate(0, local, remote(), now, &|candidate: SocketAddr| taken.borrow_mut().insert(candidate.port()))
         {
             let to_us = Ports { source: remote().port(), destination: port.local.port() };
             assert_eq!(steering.other_owner(remote().ip(), to_us), None, "the port still names the owner");

@@ -31,6 +31,13 @@ static NETWORK: Section = section(&[
         Words("with a given address none, otherwise what came with it"),
         "router to all other networks, or a list of one of each family; within the subnet, with IPv6 also link-local: `\"fe80::1\"`",
     ),
+    key(
+        "source_addresses",
+        Texts,
+        Words("none"),
+        "further addresses of the interface, at most 16, in the subnet of a given `address`: connections to servers come from all \
+         of them in turn",
+    ),
     key("mtu", Integer(576, 1500), Words("what the device says"), "largest IP packet in bytes"),
 ]);
 

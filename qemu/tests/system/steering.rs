@@ -1,7 +1,8 @@
 //! Flows on a TAP that does not steer as it should: silence, crowds and floods. Nobody's request may suffer.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -20,6 +21,7 @@ use crate::{Failed, Tested, Tests, ensure, http};
 
 pub const TESTS: Tests = &[
     ("steering::silent_connections_to_servers_are_used_again", silent_connections_to_servers_are_used_again),
+    ("steering::connections_to_a_server_come_from_all_source_addresses", connections_come_from_all_source_addresses),
     ("steering::ten_thousand_connections_at_once", ten_thousand_connections_at_once),
     ("steering::a_flood_of_arp_requests_costs_nobody_an_answer", || flood(arp_request)),
     ("steering::a_flood_of_fragments_costs_nobody_an_answer", || flood(fragment)),
@@ -41,6 +43,8 @@ struct Holding {
 #[derive(Default)]
 struct Held {
     connections: usize,
+    /// Where they came from.
+    sources: BTreeSet<Ipv4Addr>,
     waiting: usize,
     /// Rounds whose requests may be answered.
     released: usize,
@@ -53,7 +57,12 @@ impl Holding {
         let accepting = Arc::clone(&server);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                accepting.state().connections += 1;
+                let mut state = accepting.state();
+                state.connections += 1;
+                if let Ok(SocketAddr::V4(source)) = stream.peer_addr() {
+                    state.sources.insert(*source.ip());
+                }
+                drop(state);
                 let serving = Arc::clone(&accepting);
                 thread::spawn(move || serving.serve(stream));
             }
@@ -149,6 +158,33 @@ fn silent_connections_to_servers_are_used_again() -> Tested {
     let forwarded = metrics.labelled("weir_stack_total", "event=\"frames_forwarded\"");
     println!("{forwarded} frames forwarded");
     ensure(forwarded > 0, || "no frame was forwarded: the host has remembered every flow".into())
+}
+
+/// Source ports of one address, dealt out to all cores.
+const EPHEMERAL_PORTS: u64 = 60_999 - 32_768 + 1;
+
+/// The server sees clients of three addresses, each of which is also answered for when a client asks where it is.
+fn connections_come_from_all_source_addresses() -> Tested {
+    const CLIENTS: usize = 24;
+    let tap = Tap::new(2)?;
+    let further = [1, 2].map(|number| Ipv4Addr::from_bits(tap.guest().to_bits() + number));
+    let key = format!("[network]\nsource_addresses = [\"{}\", \"{}\"]\n", further[0], further[1]);
+    let config = tap.config().replace("[network]\n", &key) + &balancer(&tap, &PORTS[..1]);
+    let mut guest = Guest::boot(Spec { config, cores: 2, nic: tap.nic(), ..Spec::default() })?;
+    let server = Holding::start(SocketAddrV4::new(tap.host(), PORTS[0]))?;
+    let mut clients = (0..CLIENTS).map(|_| http::connect(tap.at(80), REQUEST)).collect::<Result<Vec<_>, _>>()?;
+    for address in further {
+        clients.push(http::connect(SocketAddrV4::new(address, 80), REQUEST)?);
+    }
+    server.wait_for(clients.len()).map_err(|error| guest.report(&error.to_string()))?;
+    server.release();
+    clients.iter_mut().try_for_each(|client| read_until(client, b"served"))?;
+    let expected = BTreeSet::from([tap.guest(), further[0], further[1]]);
+    let sources = server.state().sources.clone();
+    ensure(sources == expected, || format!("connections from {sources:?}"))?;
+    let ports = Metrics::read(tap.at(9000))?.labelled("weir_stack", "source_ports_per_destination");
+    ensure(ports == 3 * EPHEMERAL_PORTS, || format!("{ports} source ports"))?;
+    guest.still_runs()
 }
 
 /// More flows than a TAP remembers, each with a request under way.

@@ -86,7 +86,8 @@ fn is_link_local(ip: IpAddr) -> bool {
 fn check_binds_are_ours(config: &Config, bound: &Bound<'_>) -> Result<()> {
     for (ip, _, span) in bound.values().flatten() {
         let Some(own) = own_address(config, ip.is_ipv4()) else { continue };
-        if !ip.is_unspecified() && !ip.is_loopback() && !is_link_local(*ip) && *ip != own {
+        let is_ours = *ip == own || config.network.sources.contains(ip);
+        if !ip.is_unspecified() && !ip.is_loopback() && !is_link_local(*ip) && !is_ours {
             let all = if ip.is_ipv4() { "0.0.0.0" } else { "[::]" };
             return Err(Fault::new(
                 (*span).clone(),
@@ -101,7 +102,8 @@ fn check_binds_are_ours(config: &Config, bound: &Bound<'_>) -> Result<()> {
 
 /// The listener of this image that a server's address leads to.
 fn local_listener(config: &Config, bound: &Bound<'_>, server: SocketAddr) -> Option<Owner> {
-    let is_local = server.ip().is_loopback() || Some(server.ip()) == own_address(config, server.is_ipv4());
+    let is_own = Some(server.ip()) == own_address(config, server.is_ipv4());
+    let is_local = server.ip().is_loopback() || is_own || config.network.sources.contains(&server.ip());
     let candidates = bound.get(&server.port()).filter(|_| is_local)?;
     candidates.iter().find(|(ip, ..)| overlaps(*ip, server.ip())).map(|(_, owner, _)| *owner)
 }

@@ -12,7 +12,8 @@ use crate::model::{Addressing, Network};
 
 pub(super) fn read(section: Option<Section<'_>>) -> Result<Network> {
     let Some(mut section) = section else {
-        return Ok(Network { ipv4: Addressing::Automatic, ipv6: Addressing::Automatic, mtu_bytes: None });
+        let (ipv4, ipv6) = (Addressing::Automatic, Addressing::Automatic);
+        return Ok(Network { ipv4, ipv6, sources: Vec::new(), mtu_bytes: None });
     };
     section.not_yet(&["interface", "addresses", "vlan", "routes"])?;
     let addresses = section.take("address").map_or(Ok(Vec::new()), |item| item.strings())?;
@@ -21,9 +22,58 @@ pub(super) fn read(section: Option<Section<'_>>) -> Result<Network> {
     let gateways: Families<()> = families(&gateways, |item| Ok((item.ip()?, ())))?;
     let ipv4 = addressing(addresses.v4, gateways.v4)?;
     let ipv6 = addressing(addresses.v6, gateways.v6)?;
+    let sources = section.take("source_addresses").map_or(Ok(Vec::new()), |item| sources(&item, &ipv4, &ipv6))?;
     let mtu_bytes = section.take("mtu").map(|item| item.integer(576..=1500)).transpose()?;
     section.finish()?;
-    Ok(Network { ipv4, ipv6, mtu_bytes: mtu_bytes.map(|mtu| mtu as u16) })
+    Ok(Network { ipv4, ipv6, sources, mtu_bytes: mtu_bytes.map(|mtu| mtu as u16) })
+}
+
+/// Further addresses at most: a packet's address is looked for among them one by one.
+const SOURCES_MAX: usize = 16;
+
+/// `source_addresses`: more source ports towards each server.
+fn sources(list: &Item<'_>, ipv4: &Addressing<Ipv4Addr>, ipv6: &Addressing<Ipv6Addr>) -> Result<Vec<IpAddr>> {
+    let mut sources = Vec::new();
+    for item in list.strings()? {
+        let address = item.ip()?;
+        match address {
+            IpAddr::V4(address) => check_source(&item, address, ipv4)?,
+            IpAddr::V6(address) => check_source(&item, address, ipv6)?,
+        }
+        if sources.contains(&address) {
+            let message = format!("{address} stands in the list twice");
+            return Err(item.fault(ErrorKind::InvalidAddress, message, "remove one of them"));
+        }
+        if sources.len() == SOURCES_MAX {
+            let message = format!("more than {SOURCES_MAX} source addresses");
+            return Err(item.fault(ErrorKind::OutOfRange, message, "give fewer"));
+        }
+        sources.push(address);
+    }
+    Ok(sources)
+}
+
+/// A source address is another host of the subnet that the configuration tells.
+fn check_source<A: Family>(item: &Item<'_>, source: A, addressing: &Addressing<A>) -> Result<()> {
+    let &Addressing::Static { address, prefix_len, gateway } = addressing else {
+        return Err(item.fault(
+            ErrorKind::ConflictingKeys,
+            format!("the source address {source} without a given {} address", A::NAME),
+            format!("add `address = \"{}\"`: {} brings one address only", A::EXAMPLE, A::AUTOMATIC),
+        ));
+    };
+    if !source.is_host(prefix_len) || !source.shares_subnet(prefix_len, address) || source == address {
+        return Err(item.fault(
+            ErrorKind::InvalidAddress,
+            format!("{source} is no further address of a machine in {address}/{prefix_len}"),
+            "use a free address of the subnet, other than the image's own",
+        ));
+    }
+    if gateway == Some(source) {
+        let message = format!("{source} is the gateway's address");
+        return Err(item.fault(ErrorKind::InvalidAddress, message, "use an address that no other machine has"));
+    }
+    Ok(())
 }
 
 /// An address as it stands in the file, and what goes with it.
@@ -70,6 +120,8 @@ trait Family: Copy + PartialEq + Display {
     fn is_host(self, prefix_len: u8) -> bool;
     /// Whether a machine with this address reaches that router without another one.
     fn reaches(self, prefix_len: u8, router: Self) -> bool;
+    /// Whether both are in the same subnet.
+    fn shares_subnet(self, prefix_len: u8, other: Self) -> bool;
 }
 
 impl Family for Ipv4Addr {
@@ -88,8 +140,12 @@ impl Family for Ipv4Addr {
     }
 
     fn reaches(self, prefix_len: u8, router: Self) -> bool {
+        self.shares_subnet(prefix_len, router) && self != router
+    }
+
+    fn shares_subnet(self, prefix_len: u8, other: Self) -> bool {
         let subnet = |ip: Self| ip.to_bits().checked_shr(32 - u32::from(prefix_len)).unwrap_or(0);
-        subnet(self) == subnet(router) && self != router
+        subnet(self) == subnet(other)
     }
 }
 
@@ -114,8 +170,12 @@ impl Family for Ipv6Addr {
     }
 
     fn reaches(self, prefix_len: u8, router: Self) -> bool {
+        (self.shares_subnet(prefix_len, router) || router.is_unicast_link_local()) && self != router
+    }
+
+    fn shares_subnet(self, prefix_len: u8, other: Self) -> bool {
         let subnet = |ip: Self| ip.to_bits().checked_shr(128 - u32::from(prefix_len)).unwrap_or(0);
-        (subnet(self) == subnet(router) || router.is_unicast_link_local()) && self != router
+        subnet(self) == subnet(other)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Two cores, and what passes between them.
 
-use smoltcp::wire::{ArpOperation, TcpControl, TcpRepr, TcpSeqNumber};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+
+use smoltcp::wire::{ArpOperation, ArpRepr, TcpControl, TcpRepr, TcpSeqNumber};
 use weir_socket::{Event as SocketEvent, Readiness, Sockets, Token};
 
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, configuration, read_tcp4, tcp4};
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, configuration, read_arp, read_tcp4, tcp4};
 use crate::{DropReason, Event, Ipv4Source, Message};
 
 fn cores() -> [Host; 2] {
@@ -190,7 +193,7 @@ fn a_configuration_of_the_control_core_reaches_the_others() {
 fn source_ports_run_out_by_name_and_only_towards_one_destination() {
     let mut host = Host::new();
     host.introduce_peer();
-    let mut flows = alloc::vec::Vec::new();
+    let mut flows = Vec::new();
     host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
     for _ in 0..4 {
         flows.push(host.shard.connect((PEER, 80).into(), Token(5)).expect("a flow"));
@@ -201,4 +204,30 @@ fn source_ports_run_out_by_name_and_only_towards_one_destination() {
     for flow in flows {
         host.shard.abort(flow);
     }
+}
+
+/// Two further addresses of the host's network.
+const SOURCES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(10, 0, 0, 6)];
+
+#[test]
+fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    host.shard.network.addresses.add_sources(&SOURCES.map(IpAddr::V4));
+    host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
+    let flows: Vec<_> = core::iter::from_fn(|| host.shard.connect((PEER, 80).into(), Token(5)).ok()).collect();
+    assert_eq!((flows.len(), host.events(Event::NoSourcePort)), (12, 1));
+    let mut from: Vec<_> = flows.iter().map(|&flow| host.shard.local_address(flow).expect("open").ip()).collect();
+    from.sort_unstable();
+    from.dedup();
+    assert_eq!(from, [US, SOURCES[0], SOURCES[1]].map(IpAddr::V4));
+    host.sent();
+    for source in SOURCES {
+        host.receive(&arp(ArpOperation::Request, PEER_MAC, PEER, [0; 6], source));
+        let ArpRepr::EthernetIpv4 { source_protocol_addr, .. } = read_arp(&host.sent_one()).1 else { panic!("no ARP") };
+        assert_eq!(source_protocol_addr, source);
+    }
+    // A packet of the wire cannot come from them.
+    assert!(SOURCES.iter().all(|&source| !host.shard.network.addresses.is_source_v4(source)));
+    flows.into_iter().for_each(|flow| host.shard.abort(flow));
 }
