@@ -94,6 +94,12 @@ impl Relay {
         }
     }
 
+    /// Whether buffers of frames that were sent are here.
+    #[inline]
+    pub fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
     /// Whether frames were given since the last call: the core at the other end may sleep.
     pub const fn take_news(&mut self) -> bool {
         core::mem::replace(&mut self.is_news, false)

@@ -62,6 +62,16 @@ impl Sleeper {
         }
     }
 
+    /// When a core that found nothing at `now_ns` and does not halt has to take its next turn: at the end of the window, to
+    /// halt then, and in any case soon.
+    pub fn next_look_ns(&self, now_ns: u64) -> u64 {
+        let soon_ns = now_ns + WINDOW_NS_MAX;
+        match (self.policy, self.idle_since_ns) {
+            (IdlePolicy::Adaptive, Some(since_ns)) => soon_ns.min(since_ns + self.window_ns),
+            _ => soon_ns,
+        }
+    }
+
     /// The core halted for `slept_ns`.
     pub fn has_slept(&mut self, slept_ns: u64) {
         self.idle_since_ns = None;
@@ -215,6 +225,8 @@ mod tests {
         let mut adaptive = Sleeper::new(IdlePolicy::Adaptive);
         assert!(!adaptive.should_halt(1_000));
         assert!(adaptive.should_halt(1_000 + WINDOW_NS_START));
+        assert_eq!(adaptive.next_look_ns(1_100), 1_000 + WINDOW_NS_START);
+        assert_eq!(Sleeper::new(IdlePolicy::Poll).next_look_ns(1_100), 1_100 + WINDOW_NS_MAX);
         adaptive.was_busy();
         assert!(!adaptive.should_halt(1_000 + WINDOW_NS_START));
     }

@@ -49,6 +49,8 @@ const BULK_ROUNDS: usize = 3;
 
 /// A SYN every so many microseconds.
 const FLOOD_PERIOD_US: u64 = 100;
+/// The flood has its full rate, and what it fills is full, before the first request.
+const FLOOD_WARM_UP: Duration = Duration::from_secs(1);
 const FLOOD_TRIES: usize = 40;
 /// More failures than this prove enough.
 const FLOOD_FAILURES_MAX: usize = 4;
@@ -198,7 +200,7 @@ fn flood(course: &mut Course, service: Service, cores: u32) {
         Ok(attacker) => attacker,
         Err(error) => return course.fail(&format!("flood of {}: {error}", service.name())),
     };
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(FLOOD_WARM_UP);
     let mut millis = Vec::new();
     let mut tried = 0;
     while tried < FLOOD_TRIES && tried - millis.len() < FLOOD_FAILURES_MAX {

@@ -376,3 +376,21 @@ fn seventy_thousand_frames_each_way_wrap_all_indexes() {
         assert_eq!(world.pair.room(), LEN.into());
     }
 }
+
+#[test]
+fn news_are_a_received_frame_and_room_in_a_crowded_ring() {
+    let mut world = world();
+    assert!(!world.pair.has_news());
+    assert!(world.device.deliver(0, 0, b"frame", 1));
+    assert!(world.pair.has_news());
+    assert_eq!(world.received().len(), 1);
+    assert!(!world.pair.has_news());
+    for (frames, is_news) in [(usize::from(LEN) / 2, false), (usize::from(LEN) / 2 + 1, true)] {
+        (0..frames).for_each(|_| world.send(b"x", &[]).expect("room"));
+        world.turn();
+        assert!(!world.pair.has_news());
+        assert_eq!(world.device.sent(0).len(), frames);
+        assert_eq!(world.pair.has_news(), is_news);
+        world.turn();
+    }
+}

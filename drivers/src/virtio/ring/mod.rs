@@ -199,6 +199,12 @@ impl<D: Doorbell> SplitRing<D> {
         Some(element)
     }
 
+    /// Whether the device says that it is done with something, without believing it yet.
+    #[inline]
+    pub(crate) fn has_used(&self) -> bool {
+        self.memory.used_index() != self.next_used
+    }
+
     /// Reads the used index; true if there is something new.
     #[inline]
     fn look(&mut self) -> bool {
