@@ -324,7 +324,7 @@ impl Idle {
     }
 
     fn polls(&self) -> Tested {
-        ensure(self.halts == 0 && self.idle_turns > 1_000 && self.load > 0.2, || format!("{self:?}"))
+        ensure(self.halts == 0 && self.idle_turns > 100 && self.load > 0.2, || format!("{self:?}"))
     }
 }
 
