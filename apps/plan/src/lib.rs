@@ -14,4 +14,4 @@ mod machine;
 mod plan;
 
 pub use machine::Machine;
-pub use plan::{Plan, TooLittleMemory};
+pub use plan::{CONNECTION_BYTES, Plan, TooLittleMemory};

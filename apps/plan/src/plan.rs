@@ -10,8 +10,15 @@ const UNIT_BYTES: u64 = 2 << 20;
 /// Kept for cold objects: configuration, counters, the control plane, page tables.
 const RESERVE_BYTES: u64 = 8 << 20;
 
-/// What the application needs for a client connection and its connection to a server, in bytes.
-const CONNECTION_BYTES: usize = 1024;
+/// What the application has for a client connection and its connection to a server, in bytes; the image checks that it suffices.
+pub const CONNECTION_BYTES: usize = 768;
+
+/// How a core's share is divided, in sixteenths: packets, flow tables, and connections of the application. The rest stays free
+/// for tables that grow. 512 MiB carry 100,000 proxied connections so.
+const POOL_SIXTEENTHS: u64 = 6;
+const TABLE_SIXTEENTHS: u64 = 5;
+const CONNECTION_SIXTEENTHS: u64 = 3;
+const _: () = assert!(POOL_SIXTEENTHS + TABLE_SIXTEENTHS + CONNECTION_SIXTEENTHS <= 14);
 
 /// A core's share of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,24 +43,24 @@ pub struct TooLittleMemory {
 }
 
 impl Plan {
-    /// Divides `free_bytes` among `cores`: of what is not reserved four eighths are for packets, two for flow tables, one for the
-    /// connections of the application, and one stays free for tables that grow. `connections_max` limits the
-    /// connections of all cores together.
+    /// Divides `free_bytes`, but for a reserve, evenly among `cores`. `connections_max` limits the connections of all cores
+    /// together.
     ///
     /// # Errors
     /// A core's pool would be smaller than one unit.
     pub fn new(free_bytes: u64, cores: usize, connections_max: Option<u32>) -> Result<Self, TooLittleMemory> {
         let cores = cores.max(1);
-        let needed_bytes = RESERVE_BYTES + cores as u64 * UNIT_BYTES * 2;
+        let needed_bytes = RESERVE_BYTES + cores as u64 * (UNIT_BYTES * 16).div_ceil(POOL_SIXTEENTHS);
         let share = free_bytes.saturating_sub(RESERVE_BYTES) / cores as u64;
-        let pool_bytes = share / 2 / UNIT_BYTES * UNIT_BYTES;
+        let part = |sixteenths: u64| share * sixteenths / 16;
+        let pool_bytes = part(POOL_SIXTEENTHS) / UNIT_BYTES * UNIT_BYTES;
         if pool_bytes == 0 {
             return Err(TooLittleMemory { free_bytes, needed_bytes });
         }
-        let table_bytes = (share / 4) as usize;
+        let table_bytes = part(TABLE_SIXTEENTHS) as usize;
         // A proxied connection is two flows.
         let by_flows = weir_tcp::Config::for_memory(table_bytes).flows_max / 2;
-        let by_memory = (share / 8) as usize / CONNECTION_BYTES;
+        let by_memory = part(CONNECTION_SIXTEENTHS) as usize / CONNECTION_BYTES;
         let by_choice = connections_max.map_or(usize::MAX, |max| (max as usize).div_ceil(cores));
         let connections = by_flows.min(by_memory).min(by_choice).max(1);
         Ok(Self { cores, pool_bytes: pool_bytes as usize, table_bytes, connections })
@@ -113,6 +120,14 @@ mod tests {
             assert!(given <= free_mib * MIB - RESERVE_BYTES, "{free_mib} MiB, {cores} cores");
             assert_eq!(plan.pool_bytes as u64 % UNIT_BYTES, 0);
             assert!(plan.buffers() >= 1000);
+        }
+    }
+
+    #[test]
+    fn half_a_gibibyte_carries_a_hundred_thousand_clients() {
+        for cores in [1, 2, 4] {
+            let plan = Plan::new(496 * MIB, cores, None).expect("enough memory");
+            assert!(plan.connections_of_all() >= 100_000, "{plan:?}");
         }
     }
 

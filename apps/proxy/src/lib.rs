@@ -60,5 +60,5 @@ mod tests;
 pub use counters::{Counters, Kind, Sample};
 pub use health::{Moved, Verdict};
 pub use metrics::MetricsSource;
-pub use service::{Service, Setup, StartError};
+pub use service::{CONNECTION_BYTES, Service, Setup, StartError};
 pub use upstream::{Offer, Trade};

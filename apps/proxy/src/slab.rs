@@ -36,6 +36,9 @@ enum Entry<T> {
 }
 
 impl<T> Slab<T> {
+    /// What a place takes.
+    pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     /// A table of `capacity` places, all of its memory taken now.
     pub(crate) fn new(capacity: usize) -> Result<Self, TryReserveError> {
         let mut slots = Vec::new();

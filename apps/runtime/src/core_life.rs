@@ -92,6 +92,9 @@ pub fn live(id: CoreId, seat: Seat) -> ! {
     }
 }
 
+/// The plan leaves room for the service's tables.
+const _: () = assert!(weir_proxy::CONNECTION_BYTES <= weir_plan::CONNECTION_BYTES);
+
 impl Core {
     fn new(id: CoreId, seat: Seat) -> Self {
         let Seat { wire, links, pool_memory, seed, control, common } = seat;
