@@ -97,6 +97,6 @@ mod tests {
     fn a_machine_that_will_not_start_is_said() {
         let error = machine(64, 64, 0).plan(None).expect_err("64 cores");
         let said = cannot_start((64, 64), error).to_string();
-        assert!(said.contains("64 MiB and 64 cores") && said.contains("help: 264 MiB"), "{said}");
+        assert!(said.contains("64 MiB and 64 cores") && said.contains("help: 350 MiB"), "{said}");
     }
 }

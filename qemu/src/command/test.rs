@@ -44,7 +44,7 @@ enum Kind {
 }
 
 /// From the cheap to the dear.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { title: "format", arguments: &["fmt", "--all", "--check"], flags: None, kind: Kind::Check, minutes_max: 1 },
     Step {
         title: "lints",
@@ -52,6 +52,14 @@ const STEPS: [Step; 9] = [
         flags: None,
         kind: Kind::Check,
         minutes_max: 10,
+    },
+    // These are not run with the units, which leaves them out of `--all-targets` too.
+    Step {
+        title: "lints of the system tests",
+        arguments: &["clippy", "--quiet", "--package", "weir", "--test", "system", "--", "-D", "warnings"],
+        flags: None,
+        kind: Kind::Check,
+        minutes_max: 5,
     },
     Step {
         title: "lints of the guest",
