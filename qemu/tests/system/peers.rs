@@ -20,6 +20,7 @@ use crate::{CannotTest, Failed, Tested, Tests, ensure, http, metrics};
 pub const TESTS: Tests = &[
     ("peers::load_generators_find_no_error", load_generators),
     ("peers::haproxy_in_front_and_behind_says_who_the_client_is", proxy_headers),
+    ("peers::nginx_in_front_and_haproxy_behind", between_others),
     ("peers::a_websocket_echoes", websocket),
     ("peers::tls_is_passed_through_by_name", tls_passthrough),
     ("peers::tcp_is_passed_through", tcp),
@@ -97,6 +98,32 @@ fn proxy_headers() -> Tested {
     }
     // Who comes without a header, from the address that is trusted, is not answered.
     ensure(http::get(tap.at(80), "/").is_err(), || "answered without a PROXY header".into())?;
+    guest.still_runs()
+}
+
+/// nginx passes requests on to us, and we to an HAProxy that wants a PROXY header: each keeps to its own idea of HTTP.
+fn between_others() -> Tested {
+    needs("haproxy", "there is no haproxy")?;
+    let config = |tap: &Tap| {
+        let server = format!("address = \"{}:{}\"\nproxy_protocol = \"v2\"\n", tap.host(), PORTS[0]);
+        format!(
+            "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npool = \"p\"\n\
+             [[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\n{server}"
+        )
+    };
+    let (mut guest, tap) = boot_two(config)?;
+    let host = tap.host();
+    let said =
+        "http-request return status 200 content-type text/plain lf-string \"%ci %[req.hdr(x-forwarded-for)]\\n\"";
+    let _haproxy = haproxy(&format!("frontend f\n  bind {host}:{} accept-proxy\n  {said}\n", PORTS[0]))?;
+    let front = SocketAddrV4::new(host, PORTS[1]);
+    let pass = format!("location / {{ proxy_http_version 1.1; proxy_pass http://{}; }}", tap.at(80));
+    let _nginx = nginx(front, tempfile::tempdir()?.path(), &pass)?;
+    // Our client is nginx, on this host.
+    let seen = wait_for_answer(front)?;
+    ensure(seen == format!("{host} {host}\n"), || format!("{seen:?}, not {host} twice"))?;
+    let said = command_line(&format!("ab -q -k -n 1000 -c 10 http://{front}/"))?;
+    ensure(said.contains("Failed requests:        0") && !said.contains("Non-2xx"), || said.clone())?;
     guest.still_runs()
 }
 
