@@ -49,8 +49,10 @@ const BULK_ROUNDS: usize = 3;
 
 /// A SYN every so many microseconds.
 const FLOOD_PERIOD_US: u64 = 100;
-/// The flood has its full rate, and what it fills is full, before the first request.
-const FLOOD_WARM_UP: Duration = Duration::from_secs(1);
+/// So many frames have gone to the guest before the first request that counts: what a flood fills is full.
+const FLOOD_BEGUN: u64 = 10_000;
+/// Time for that.
+const FLOOD_BEGIN_LIMIT: Duration = Duration::from_secs(10);
 const FLOOD_TRIES: usize = 40;
 /// More failures than this prove enough.
 const FLOOD_FAILURES_MAX: usize = 4;
@@ -200,7 +202,9 @@ fn flood(course: &mut Course, service: Service, cores: u32) {
         Ok(attacker) => attacker,
         Err(error) => return course.fail(&format!("flood of {}: {error}", service.name())),
     };
-    thread::sleep(FLOOD_WARM_UP);
+    if let Err(error) = wait_for_flood(service) {
+        return course.fail(&format!("flood of {}: {error}", service.name()));
+    }
     let mut millis = Vec::new();
     let mut tried = 0;
     while tried < FLOOD_TRIES && tried - millis.len() < FLOOD_FAILURES_MAX {
@@ -223,6 +227,28 @@ fn flood(course: &mut Course, service: Service, cores: u32) {
     };
     course.tell(&format!("{}: {} of {tried} answered during a flood of SYNs", service.name(), flood.answered));
     course.report.floods.push(flood);
+}
+
+/// Asks, without counting, until the flood has begun.
+fn wait_for_flood(service: Service) -> Result<(), Failed> {
+    let wire = service.system().wire();
+    let (enough, deadline) = (frames_sent(wire)? + FLOOD_BEGUN, Instant::now() + FLOOD_BEGIN_LIMIT);
+    while frames_sent(wire)? < enough {
+        if Instant::now() > deadline {
+            return Err(format!("fewer than {FLOOD_BEGUN} frames within {FLOOD_BEGIN_LIMIT:?}").into());
+        }
+        let _ = client::get(service.at(), "/", LIMIT);
+    }
+    Ok(())
+}
+
+/// Frames that the host has sent on an interface, in this network namespace.
+fn frames_sent(interface: &str) -> Result<u64, Failed> {
+    let text = fs::read_to_string("/proc/net/dev")?;
+    let fields = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
+    // Eight columns of what was received; then bytes and packets.
+    let sent = fields.and_then(|fields| fields.split_whitespace().nth(9)?.parse().ok());
+    sent.ok_or_else(|| format!("no {interface} in /proc/net/dev").into())
 }
 
 /// Bytes of a guest's memory that one idle connection takes, by the guest's own account.

@@ -27,7 +27,7 @@ impl System {
         }
     }
 
-    fn wire(self) -> &'static str {
+    pub(crate) fn wire(self) -> &'static str {
         match self {
             Self::Weir => "weir0",
             Self::Linux => "linux0",

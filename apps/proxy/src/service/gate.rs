@@ -13,11 +13,15 @@ use crate::slab::Key;
 
 /// The limits of one listener.
 pub(super) struct Gate {
-    connections: u32,
-    /// This core's share.
-    connections_max: u32,
+    places: Option<Places>,
     allow: Box<[Prefix]>,
     deny: Box<[Prefix]>,
+}
+
+/// This core's share of a listener's connections.
+struct Places {
+    taken: u32,
+    max: u32,
 }
 
 impl Gate {
@@ -28,8 +32,7 @@ impl Gate {
             return None;
         }
         Some(Self {
-            connections: 0,
-            connections_max: max.map_or(u32::MAX, |max| max.div_ceil(cores.max(1) as u32)),
+            places: max.map(|max| Places { taken: 0, max: max.div_ceil(cores.max(1) as u32) }),
             allow: listener.allow.as_slice().into(),
             deny: listener.deny.as_slice().into(),
         })
@@ -46,9 +49,9 @@ impl<M: MetricsSource> Service<M> {
     pub(super) fn count_in(&mut self, net: &mut impl Sockets, key: Key) -> bool {
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let listener = self.listeners.get_mut(usize::from(front.listener));
-        let Some(gate) = listener.and_then(|listener| listener.gate.as_mut()) else { return true };
-        if gate.connections < gate.connections_max {
-            gate.connections += 1;
+        let Some(places) = listener.and_then(|listener| listener.gate.as_mut()?.places.as_mut()) else { return true };
+        if places.taken < places.max {
+            places.taken += 1;
             front.is_counted = true;
             return true;
         }
@@ -75,8 +78,8 @@ impl<M: MetricsSource> Service<M> {
         let Some(front) = self.fronts.get_mut(key).filter(|front| front.is_counted) else { return };
         front.is_counted = false;
         let listener = self.listeners.get_mut(usize::from(front.listener));
-        if let Some(gate) = listener.and_then(|listener| listener.gate.as_mut()) {
-            gate.connections = gate.connections.saturating_sub(1);
+        if let Some(places) = listener.and_then(|listener| listener.gate.as_mut()?.places.as_mut()) {
+            places.taken = places.taken.saturating_sub(1);
         }
     }
 }

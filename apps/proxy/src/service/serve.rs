@@ -112,19 +112,10 @@ impl<M: MetricsSource> Service<M> {
             self.reject(net, key, reject);
             return;
         }
-        match listener.router.find(request.path(), || request.host_name()) {
-            Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
-            Some(target) => self.answer(net, key, request, target, reply),
-            None => self.without_route(net, key, request, reply),
-        }
-    }
-
-    /// `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers.
-    #[cold]
-    fn without_route(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, reply: Reply) {
-        let listener = self.fronts.get_mut(key).and_then(|front| self.listeners.get(usize::from(front.listener)));
-        let target = listener.and_then(|listener| listener.router.find(b"/", || request.host_name()));
-        match target.filter(|_| request.path() == b"*") {
+        let find = |path| listener.router.find(path, || request.host_name());
+        // `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers.
+        let target = find(request.path()).or_else(|| if request.path() == b"*" { find(b"/") } else { None });
+        match target {
             Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),
