@@ -369,6 +369,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_configuration_names_has_room_on_the_board() {
+        let config = String::from(weir_config::DEMO)
+            + "[[pool]]\nname = \"more\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.1:1\"\n";
+        let config = Config::parse(&config).unwrap_or_else(|error| panic!("{error}"));
+        let mut named = 0;
+        Counters::new(&config).visit(|sample| {
+            let is_named = matches!(sample.label, Some(("listener" | "server" | "pool", _)));
+            named += usize::from(is_named && sample.label != Some(("listener", "admin")));
+        });
+        assert_eq!(Counters::named_values(&config), named);
+    }
+
+    #[test]
     fn incidents_are_numbered_in_order() {
         for (index, (incident, _)) in INCIDENTS.iter().enumerate() {
             assert_eq!(*incident as usize, index);

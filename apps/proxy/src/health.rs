@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use weir_config::{CheckMethod, Config, Health, HttpCheck, Pool, ProxyVersion};
+use weir_config::{Config, Health, HttpCheck, Pool, ProxyVersion};
 use weir_http1::{HeadLimits, Method, Response};
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Instant, Readiness, Received, Sockets};
@@ -116,7 +116,6 @@ struct Plan {
 #[derive(Clone, Copy)]
 struct Question {
     request: &'static [u8],
-    method: Method,
     /// Lowest and highest status that is good.
     expect: (u16, u16),
 }
@@ -315,10 +314,11 @@ impl UnderWay {
         }
     }
 
-    fn parse(&mut self, Question { method, expect: (first, last), .. }: Question) -> Option<Outcome> {
+    fn parse(&mut self, Question { expect: (first, last), .. }: Question) -> Option<Outcome> {
         let limits = HeadLimits { head_bytes: HEAD_BYTES_MAX - 1, target_bytes: HEAD_BYTES_MAX / 2, fields: 100 };
         loop {
-            match Response::parse(&self.head, method, &limits) {
+            // The head decides; whether a body follows, as the method says, does not matter.
+            match Response::parse(&self.head, Method::Get, &limits) {
                 Err(_) => return Some(Outcome::BadResponse),
                 Ok(None) if self.head.len() >= HEAD_BYTES_MAX => return Some(Outcome::BadResponse),
                 Ok(None) => return None,
@@ -343,16 +343,11 @@ impl Plan {
 impl Question {
     /// The same bytes for every check of a server, kept for as long as the image runs.
     fn new(http: &HttpCheck, host: &str) -> Self {
-        let method = match http.method {
-            CheckMethod::Get => Method::Get,
-            CheckMethod::Head => Method::Head,
-            CheckMethod::Options => Method::Options,
-        };
         let (name, path) = (http.method.name(), &http.path);
         let mut text =
             format!("{name} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-check\r\nConnection: close\r\n");
         http.headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         text.push_str("\r\n");
-        Self { request: Box::leak(text.into_bytes().into_boxed_slice()), method, expect: http.expect }
+        Self { request: Box::leak(text.into_bytes().into_boxed_slice()), expect: http.expect }
     }
 }

@@ -113,9 +113,9 @@ impl<M: MetricsSource> Service<M> {
             return;
         }
         let find = |path| listener.router.find(path, || request.host_name());
-        // `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers.
-        let target = find(request.path()).or_else(|| if request.path() == b"*" { find(b"/") } else { None });
-        match target {
+        // `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers. That takes any other
+        // path by itself.
+        match find(request.path()).or_else(|| find(b"/")) {
             Some(Target::Pool { pool, way }) => self.begin_exchange(net, key, request, (pool, way), reply),
             Some(target) => self.answer(net, key, request, target, reply),
             None => self.answer_error(net, key, 404, reply),

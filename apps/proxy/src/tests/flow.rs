@@ -81,6 +81,23 @@ fn bytes_move_without_being_copied() {
 }
 
 #[test]
+fn a_short_body_goes_with_its_head_and_a_longer_one_by_itself() {
+    for (len, buffers) in [(0, 1), (1, 1), (512, 1), (513, 2)] {
+        let mut world = World::new();
+        let client = world.client(ONE, GET);
+        let server = world.accept();
+        world.got(server);
+        // The request's head is kept until there is an answer.
+        let before = world.net.pool().in_use() - 1;
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{}", "x".repeat(len));
+        world.send(server, response.as_bytes());
+        assert_eq!(world.net.pool().in_use() - before, buffers, "{len} bytes");
+        assert!(world.got(client).ends_with(&response[response.find("\r\n\r\n").expect("a head")..]), "{len} bytes");
+        world.finish();
+    }
+}
+
+#[test]
 fn chunked_bodies_keep_their_order_under_pressure() {
     for queue in [1, 30, 2000] {
         let mut world = World::new();

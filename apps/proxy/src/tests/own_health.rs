@@ -42,6 +42,32 @@ fn the_page_is_on_every_host_and_routes_stay_as_they_are() {
 }
 
 #[test]
+fn the_page_is_there_for_hosts_without_routes() {
+    let only = config("").replace("[[listener.route]]\nrespond = { body = \"hello\\n\" }\n", "");
+    let mut world = World::with(&only, 16);
+    let answer = world.health(b"GET /healthz HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert!(answer.ends_with("\r\n\r\nwell\n"), "{answer}");
+    let other = world.health(b"GET / HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
+    world.finish();
+}
+
+#[test]
+fn one_pool_with_a_server_that_is_up_suffices() {
+    let second = "[[listener.route]]\nhost = \"b.example\"\npool = \"q\"\n[[pool]]\nname = \"p\"";
+    let both = config("fail_when_down = true").replace("[[pool]]\nname = \"p\"", second);
+    let pool = "\n[[pool]]\nname = \"q\"\n[pool.health]\n[[pool.server]]\nname = \"b\"\naddress = \"10.0.0.12:8080\"\n";
+    let mut world = World::with(&(both + pool), 16);
+    for pool in [0, 1] {
+        world.tell(Verdict { pool, server: 0, is_up: false });
+    }
+    assert!(world.health(ASK).starts_with("HTTP/1.1 503 "));
+    world.tell(Verdict { pool: 1, server: 0, is_up: true });
+    assert!(world.health(ASK).starts_with("HTTP/1.1 200 "));
+    world.finish();
+}
+
+#[test]
 fn the_switch_makes_it_fail() {
     let mut world = World::with(&config("fail = true\npath = \"/up\""), 16);
     let answer = world.health(b"GET /up HTTP/1.1\r\nHost: a\r\n\r\n");
