@@ -54,7 +54,9 @@ fn one_seed() {
 /// byte and moment for moment.
 #[test]
 fn a_world_without_short_cuts_is_the_same() {
-    for seed in (0..number("SEEDS").unwrap_or(SEEDS)).step_by(5) {
+    // One of these passed over a recovery of what a smaller path had lost.
+    let known = [940];
+    for seed in (0..number("SEEDS").unwrap_or(SEEDS)).step_by(5).chain(known) {
         let mut scenario = Scenario::of_seed(seed);
         scenario.configs.iter_mut().for_each(|config| config.short_cuts = false);
         let without = World::new(scenario).run().map_err(|failure| failure.to_string());

@@ -62,6 +62,20 @@ fn s3_6_figure_13_both_close_at_once() {
     d.expect_all_gone();
 }
 
+/// 3.10.7.4, eighth step: a FIN that overtakes what is before it counts once that has come.
+#[test]
+fn s3_6_a_fin_ahead_of_its_data_is_remembered() {
+    let mut d = Dialogue::established();
+    d.peer("F. 101:101(0) ack 1 <ts 102 0>");
+    d.expect_nothing();
+    d.expect_state(FlowState::Established);
+    d.peer(". 1:101(100) ack 1 <ts 103 0>");
+    d.expect(". 1:1(0) ack 102");
+    d.expect_state(FlowState::CloseWait);
+    assert_eq!(d.read(), 100);
+    assert!(d.is_at_end());
+}
+
 /// Both FINs cross with data before them, and ours is lost.
 #[test]
 fn s3_6_both_close_at_once_with_data_and_a_loss() {

@@ -33,7 +33,6 @@ impl Open {
             && self.sends_in_good_order()
             && self.reassembly.is_empty()
             && self.rcv.fin.is_none()
-            && !self.orphaned
             // Without progress, a segment without payload may be a duplicate acknowledgement or a window update, and any may begin
             // a recovery of what a smaller path has lost.
             && (plain.ack != self.snd.una || (plain.len > 0 && self.sent.lost_bytes() == 0))
