@@ -357,9 +357,9 @@ mod tests {
         let mut steering = Steering::new(0, 1, &(1000..=1004), 0);
         let address = |number: usize| Some(IpAddr::from([10, 0, 0, 2 + number as u8]));
         let taken = core::cell::RefCell::new(BTreeSet::new());
-        // The second address has nothing but its port 1004 left.
+        // The first address has nothing but its port 1004 left; that it is full says nothing of the others.
         let is_free = |local: SocketAddr| {
-            (Some(local.ip()) != address(1) || local.port() == 1004) && taken.borrow_mut().insert(local)
+            (Some(local.ip()) != address(0) || local.port() == 1004) && taken.borrow_mut().insert(local)
         };
         let mut found = Vec::new();
         while let Some(port) = steering.allocate_among(3, address, remote(), NOW, is_free) {

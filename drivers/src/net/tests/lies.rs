@@ -172,16 +172,19 @@ fn a_lie_to_one_pair_takes_the_others_through_the_reset() {
     }
 }
 
+/// Virtio 1.2, 2.1.
+pub(super) const DEVICE_NEEDS_RESET: u8 = 0x40;
+
 #[test]
 fn a_device_that_asks_for_a_reset_gets_one() {
     let mut world = world();
-    world.device.lock().status |= 0x40;
+    world.device.lock().status |= DEVICE_NEEDS_RESET;
     assert_eq!(world.control.poll(), ControlEvent::Quiet, "registers are read in `check` only");
     world.control.check().expect("a good configuration");
     recovers_without_lie(&mut world);
 }
 
-fn recovers_without_lie(world: &mut World) {
+pub(super) fn recovers_without_lie(world: &mut World) {
     assert_eq!(world.control.poll(), ControlEvent::ResetBegun);
     world.turn();
     assert_eq!(world.control.poll(), ControlEvent::ResetDone);

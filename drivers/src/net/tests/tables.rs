@@ -5,9 +5,12 @@ use std::vec::Vec;
 
 use weir_packet::frame::{Transmit, TransmitError};
 
+use super::lies::{DEVICE_NEEDS_RESET, recovers_without_lie};
 use super::world;
 use crate::DeviceError;
-use crate::fake::world::LEN;
+use crate::fake::FakeDevice;
+use crate::fake::world::{LEN, World};
+use crate::net::Options;
 
 const PIECE: &[u8] = b"piece";
 
@@ -52,6 +55,37 @@ fn when_all_tables_are_taken_frames_go_the_direct_way_and_when_the_ring_is_short
     assert_eq!(world.device.sent(0)[15][12..], of_pieces(1));
     world.turn();
     assert_eq!((world.pair.room(), world.pool.in_use()), (16, 16));
+}
+
+#[test]
+fn with_all_tables_taken_there_is_room_for_what_the_ring_takes() {
+    let mut world = world();
+    (0..4).for_each(|_| world.send(b"head", &[PIECE; 9]).expect("room"));
+    assert_eq!(world.pair.room(), 16 - 4);
+}
+
+#[test]
+fn a_frame_longer_than_a_table_goes_the_direct_way() {
+    let mut world = World::with_buffers(FakeDevice::network(1, 64), Options::default(), 4, 256);
+    for (pieces, descriptors) in [(19, 1), (20, 21), (62, 63)] {
+        world.send(b"head", &vec![PIECE; pieces]).expect("room");
+        assert_eq!(world.pair.gauges().transmit_room, 64 - descriptors, "{pieces} pieces");
+        world.turn();
+        assert_eq!(world.device.sent(0)[0][12..], of_pieces(pieces));
+        world.turn();
+    }
+    assert_eq!(world.send(b"head", &[PIECE; 64]), Err(TransmitError::TooManyPieces));
+}
+
+#[test]
+fn after_a_reset_all_tables_are_free() {
+    let mut world = world();
+    (0..4).for_each(|_| world.send(b"head", &[PIECE; 9]).expect("room"));
+    world.device.lock().status |= DEVICE_NEEDS_RESET;
+    world.control.check().expect("a good configuration");
+    recovers_without_lie(&mut world);
+    (0..4).for_each(|_| world.send(b"head", &[PIECE; 9]).expect("room"));
+    assert_eq!(world.pair.gauges().transmit_room, usize::from(LEN) - 4);
 }
 
 #[test]

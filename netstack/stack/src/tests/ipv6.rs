@@ -121,6 +121,25 @@ fn a_global_address_is_used_towards_the_world() {
     assert_eq!(host.events(Event::NoSourcePort), 0);
 }
 
+#[test]
+fn flows_come_from_further_addresses_too_and_these_are_answered_for() {
+    let mut host = Host::new();
+    let address: Ipv6Addr = "2001:db8::2".parse().expect("an address");
+    let further: Ipv6Addr = "2001:db8::77".parse().expect("an address");
+    host.shard.configure_ipv6(Some(Ipv6Configuration { address, prefix_len: 64, gateway: Some(PEER) }));
+    host.shard.network.addresses.add_sources(&[further.into()]);
+    host.sent();
+    let asked = Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr: further, lladdr: station(PEER_MAC) });
+    host.receive(&message(PEER, "ff02::1:ff00:77".parse().expect("a group"), 255, &asked));
+    let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;
+    let told = NdiscRepr::NeighborAdvert { flags, target_addr: further, lladdr: station(OUR_MAC) };
+    assert_eq!(read(&host.sent_one()).3, Icmpv6Repr::Ndisc(told));
+    let far: IpAddr = "2001:db8:1::1".parse().expect("an address");
+    let flows = [(); 2].map(|()| host.shard.connect((far, 80).into(), Token(1)).expect("a flow"));
+    let from = flows.map(|flow| host.shard.local_address(flow).map(|local| local.ip()));
+    assert_eq!(from, [Some(address.into()), Some(further.into())]);
+}
+
 mod routers {
     use super::*;
     use crate::ShardEvent;

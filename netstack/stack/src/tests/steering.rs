@@ -209,11 +209,20 @@ fn source_ports_run_out_by_name_and_only_towards_one_destination() {
 /// Two further addresses of the host's network.
 const SOURCES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(10, 0, 0, 6)];
 
+/// Who an ARP frame is from.
+fn sender(frame: &[u8]) -> Ipv4Addr {
+    let ArpRepr::EthernetIpv4 { source_protocol_addr, .. } = read_arp(frame).1 else { panic!("no ARP") };
+    source_protocol_addr
+}
+
 #[test]
 fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
     let mut host = Host::new();
     host.introduce_peer();
     host.shard.network.addresses.add_sources(&SOURCES.map(IpAddr::V4));
+    host.shard.network.announce_arp();
+    let announced: Vec<_> = host.sent().iter().map(|frame| sender(frame)).collect();
+    assert_eq!(announced, [US, SOURCES[0], SOURCES[1]]);
     host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
     let flows: Vec<_> = core::iter::from_fn(|| host.shard.connect((PEER, 80).into(), Token(5)).ok()).collect();
     assert_eq!((flows.len(), host.events(Event::NoSourcePort)), (12, 1));
@@ -224,8 +233,7 @@ fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
     host.sent();
     for source in SOURCES {
         host.receive(&arp(ArpOperation::Request, PEER_MAC, PEER, [0; 6], source));
-        let ArpRepr::EthernetIpv4 { source_protocol_addr, .. } = read_arp(&host.sent_one()).1 else { panic!("no ARP") };
-        assert_eq!(source_protocol_addr, source);
+        assert_eq!(sender(&host.sent_one()), source);
     }
     // A packet of the wire cannot come from them.
     assert!(SOURCES.iter().all(|&source| !host.shard.network.addresses.is_source_v4(source)));
