@@ -1,7 +1,8 @@
 //! TIME-WAIT: what is remembered of a flow whose both directions ended, for two maximum segment lifetimes.
 //!
 //! Records of 48 bytes in a ring, in the order of their arrival: all stay equally long, so the oldest is always the next to
-//! go. When each arrived is remembered not per record, but per 128 ms.
+//! go. When each arrived is remembered not per record, but per 128 ms. The ring is made of blocks, and has memory for those
+//! with records in them: it takes as much as there are, however far it has turned.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -52,7 +53,10 @@ const BLOCK_LEN: usize = 256;
 const REUSE_AGE_NS: u64 = SECOND_NS;
 
 pub(crate) struct TimeWaits {
+    /// Without memory where no record is.
     blocks: Vec<Vec<Record>>,
+    /// The block that was left last: the next one to be entered takes its memory.
+    spare: Vec<Record>,
     len_max: u32,
     /// Positions count up for ever; a record stands at its position modulo `len_max`.
     head: u32,
@@ -67,7 +71,16 @@ impl TimeWaits {
         // A power of two, so that positions may wrap.
         let len_max = len_max.clamp(BLOCK_LEN, 1 << 29) as u32;
         let len_max = 1 << (31 - len_max.leading_zeros());
-        Self { blocks: Vec::new(), len_max, head: 0, tail: 0, gone: 0, marks: VecDeque::new(), stay_ns }
+        Self {
+            blocks: Vec::new(),
+            spare: Vec::new(),
+            len_max,
+            head: 0,
+            tail: 0,
+            gone: 0,
+            marks: VecDeque::new(),
+            stay_ns,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -85,11 +98,8 @@ impl TimeWaits {
     /// Adds a record; the ring must not be full. None when memory is short.
     pub fn push(&mut self, record: Record, now: Instant) -> Option<u32> {
         let index = self.tail % self.len_max;
-        if index as usize == self.blocks.len() * BLOCK_LEN {
-            let mut block = Vec::new();
-            block.try_reserve_exact(BLOCK_LEN).ok()?;
-            block.resize(BLOCK_LEN, Record::default());
-            self.blocks.push(block);
+        if (index as usize).is_multiple_of(BLOCK_LEN) {
+            self.enter_block(index as usize / BLOCK_LEN)?;
         }
         if self.marks.back().is_none_or(|mark| now.since_ns(mark.at) >= MARK_NS) {
             self.marks.push_back(Mark { at: now, position: self.tail });
@@ -97,6 +107,30 @@ impl TimeWaits {
         self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN] = record;
         self.tail = self.tail.wrapping_add(1);
         Some(index)
+    }
+
+    /// Makes sure that a block has memory. None when there is none.
+    fn enter_block(&mut self, number: usize) -> Option<()> {
+        if number == self.blocks.len() {
+            self.blocks.try_reserve(1).ok()?;
+            self.blocks.push(Vec::new());
+        }
+        let block = &mut self.blocks[number];
+        if block.is_empty() {
+            *block = core::mem::take(&mut self.spare);
+        }
+        if block.is_empty() {
+            block.try_reserve_exact(BLOCK_LEN).ok()?;
+            block.resize(BLOCK_LEN, Record::default());
+        }
+        Some(())
+    }
+
+    /// Keeps the memory of a block whose last record has gone, unless the ring is so full that its first ones have come again.
+    fn leave_block(&mut self, number: usize) {
+        if self.tail.wrapping_sub(self.head) <= self.len_max - BLOCK_LEN as u32 {
+            self.spare = core::mem::take(&mut self.blocks[number]);
+        }
     }
 
     /// Forgets a record: its endpoints are used again.
@@ -114,11 +148,13 @@ impl TimeWaits {
             let index = self.head % self.len_max;
             let record = *self.get(index);
             self.head = self.head.wrapping_add(1);
+            if (self.head as usize).is_multiple_of(BLOCK_LEN) {
+                self.leave_block(index as usize / BLOCK_LEN);
+            }
             while self.marks.get(1).is_some_and(|next| next.position.wrapping_sub(self.head) as i32 <= 0) {
                 self.marks.pop_front();
             }
             if !record.is_gone() {
-                self.blocks[index as usize / BLOCK_LEN][index as usize % BLOCK_LEN] = Record::default();
                 return Some((index, record));
             }
             self.gone -= 1;
@@ -183,5 +219,26 @@ mod tests {
         assert_eq!((expected.next(), waits.len()), (None, 0));
         assert!(waits.push(record(9), now).is_some());
         assert_eq!(waits.pop(None).unwrap().1.tuple.local_port(), 9);
+    }
+
+    /// Records go through the ring three times: so many at a time that its end meets its beginning, or some, or none.
+    #[test]
+    fn memory_is_for_the_records_that_are_there() {
+        let now = Instant::from_nanos(0);
+        for (there, blocks_max) in [(1_024, 4), (1_000, 4), (600, 4), (100, 2), (1, 1)] {
+            let mut waits = TimeWaits::new(1_024, 60 * SECOND_NS);
+            for i in 0..3_072_u16 {
+                if waits.len() == there {
+                    let (_, oldest) = waits.pop(None).unwrap();
+                    assert_eq!(oldest.tuple.local_port(), i + 1 - there as u16);
+                }
+                let index = waits.push(record(i + 1), now).unwrap();
+                assert_eq!(waits.get(index).tuple.local_port(), i + 1);
+                let room = waits.blocks.iter().map(Vec::capacity).sum::<usize>();
+                assert!(room <= blocks_max * BLOCK_LEN, "room for {room}, {there} records, after {i}");
+            }
+            while waits.pop(None).is_some() {}
+            assert_eq!((waits.len(), waits.next_deadline()), (0, NEVER));
+        }
     }
 }
