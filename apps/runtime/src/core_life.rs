@@ -32,7 +32,7 @@ const EVENTS_PER_TURN: usize = 256;
 /// How long buffers may stay with the core that sends for this one before this one looks for them, in nanoseconds.
 const FETCH_PERIOD_NS: u64 = 10_000_000;
 /// How old the published counters of a busy core may become, in nanoseconds.
-const PUBLISH_PERIOD_NS: u64 = 10_000_000;
+const PUBLISH_PERIOD_NS: u64 = 50_000_000;
 
 /// Everything that belongs to one core.
 struct Core {

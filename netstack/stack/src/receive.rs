@@ -20,8 +20,6 @@ use crate::udp::Arrival;
 
 /// Bytes of a TCP header without options (RFC 9293 3.1).
 const TCP_HEADER_BYTES: usize = 20;
-/// Where the flags stand in a TCP header.
-const FLAGS_OFFSET: usize = 13;
 
 /// Where a frame came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,20 +154,15 @@ impl Shard {
                 return Ok(());
             }
         }
-        if origin == Origin::Wire
-            && self.steering.may_stray(ports.destination)
-            && self.is_stray(source, destination, ports, packet.get(offset + FLAGS_OFFSET))
-        {
-            match self.ask_others(ports.destination, RxFrame { packet, checksum })? {
-                Some(frame) => packet = frame.packet,
-                None => return Ok(()),
-            }
-        }
         packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;
         trim(&mut packet, len);
-        self.network.count(Event::SegmentLocal);
         let (source, destination) = (source.into(), destination.into());
-        self.engine.handle_segment(Inbound { source, destination, next_hop, ecn, checksum, packet });
+        let inbound = Inbound { source, destination, next_hop, ecn, checksum, packet };
+        let may_stray = origin == Origin::Wire && self.steering.has_strays();
+        if let Err(packet) = self.engine.offer_segment(inbound, may_stray) {
+            return self.receive_unclaimed(ports.destination, offset, RxFrame { packet, checksum });
+        }
+        self.network.count(Event::SegmentLocal);
         Ok(())
     }
 

@@ -24,7 +24,6 @@ use crate::network::{Network, Waiting};
 use crate::receive::Origin;
 use crate::router::RouterDiscovery;
 use crate::steering::Steering;
-use crate::stray::Seen;
 use crate::time::{NEVER, RateLimit};
 use crate::transmit::Wire;
 use crate::udp;
@@ -71,7 +70,6 @@ pub struct Shard {
     pub(crate) echo_limit: RateLimit,
     pub(crate) error_limit: RateLimit,
     pub(crate) stray_limit: RateLimit,
-    pub(crate) seen: Seen,
     /// Ports bound for datagrams.
     pub(crate) datagrams: udp::Ports,
     /// Loopback traffic has made events that the application has not seen.
@@ -127,7 +125,6 @@ impl Shard {
             echo_limit: RateLimit::new(ECHO_REPLIES_PER_SECOND, ECHO_REPLIES_BURST),
             error_limit: RateLimit::new(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST),
             stray_limit: RateLimit::new(STRAYS_PER_SECOND, STRAYS_BURST),
-            seen: Seen::new(seed_table),
             datagrams: udp::Ports::new(place.0, place.1),
             has_news: false,
             listeners: Vec::new(),
@@ -198,7 +195,7 @@ impl Shard {
         // Only now does it go home: its bytes were ours to read.
         let _ = self.network.outbox.push(usize::from(home), Message::GiveBack(frame));
         match copy {
-            Some(packet) => self.take_frame(RxFrame { packet, checksum }, Origin::Ring),
+            Some(packet) => self.take_home(RxFrame { packet, checksum }),
             None => self.network.drop_for(DropReason::NoBuffer),
         }
     }

@@ -155,12 +155,16 @@ impl Steering {
         (owner != self.core).then_some(usize::from(owner))
     }
 
-    /// Whether a segment to `port` may belong to a flow of another core that nobody can name: one that a client opened, while
-    /// arrival decided.
+    /// Whether there may be flows of other cores that nobody can name: those that clients opened, while arrival decides.
     #[inline(always)]
+    pub(crate) fn has_strays(&self) -> bool {
+        self.cores > 1 && self.key.is_none()
+    }
+
+    /// Whether a segment to `port` may belong to such a flow.
     pub(crate) fn may_stray(&self, port: u16) -> bool {
         let is_passive = port.wrapping_sub(self.first) >= self.len || self.listened.contains(&port);
-        is_passive && self.cores > 1 && self.key.is_none()
+        is_passive && self.has_strays()
     }
 
     /// Takes `port` out of the ephemeral ports, if it is one: there is a listener.

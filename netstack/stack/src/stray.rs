@@ -10,9 +10,10 @@
 //! through the owner's queue, from which a tap learns where the flow belongs: a stray is the exception that repairs
 //! itself.
 //!
-//! Nobody keeps a table of who owns what: it would take two messages for every connection to save one for some.
+//! Nobody keeps a table of who owns what: it would take two messages for every connection to save one for some. And nobody asks
+//! of a segment whether it is a stray: TCP looks for its flow anyway, and gives back what has none
+//! ([`weir_tcp::Engine::offer_segment`]).
 
-use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 
 use weir_packet::frame::{ChecksumStatus, RxFrame};
@@ -27,67 +28,30 @@ use crate::message::Message;
 use crate::receive::Origin;
 use crate::shard::Shard;
 
-/// The flags of TCP that open a flow and end it (RFC 9293 3.1).
-const FLAG_SYN: u8 = 2;
-const FLAGS_END: u8 = 1 | 4;
-
-/// Flows that are remembered as ours; a power of two.
-const SEEN_LEN: usize = 2048;
-
-/// Flows of which a segment was ours a while ago: to look a flow up costs more than a hundred instructions, and this a
-/// dozen. A flow that ends is forgotten, and one whose place another needs.
-pub(crate) struct Seen {
-    tags: Box<[u32; SEEN_LEN]>,
-    key: u64,
-}
-
-impl Seen {
-    pub(crate) fn new(key: u64) -> Self {
-        Self { tags: Box::new([0; SEEN_LEN]), key: key | 1 }
-    }
-
-    /// Where the flow of a client stands, and under which tag, which is not 0.
-    #[inline(always)]
-    fn place(&mut self, source: IpAddr, ports: Ports) -> (&mut u32, u32) {
-        let address = match source {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            IpAddr::V6(v6) => {
-                let bits = v6.to_bits();
-                (bits >> 64) as u64 ^ (bits as u64).rotate_left(23)
-            }
-        };
-        let ports = u64::from(ports.source) << 16 | u64::from(ports.destination);
-        let product = u128::from(address << 32 ^ address >> 32 ^ ports) * u128::from(self.key);
-        let hash = product as u64 ^ (product >> 64) as u64;
-        (&mut self.tags[hash as usize % SEEN_LEN], (hash >> 32) as u32 | 1)
-    }
-}
-
 impl Shard {
-    /// Whether a segment opens no flow and belongs to none of ours.
-    #[inline(always)]
-    pub(crate) fn is_stray(&mut self, source: IpAddr, destination: IpAddr, ports: Ports, flags: Option<&u8>) -> bool {
-        let flags = flags.copied().unwrap_or(FLAG_SYN);
-        let (place, tag) = self.seen.place(source, ports);
-        if *place == tag && flags & FLAGS_END == 0 {
-            return false;
+    /// A segment to `port` came back from TCP: it is of no flow of ours, and opens none. `offset` bytes of headers are in front
+    /// of what is left of its frame.
+    #[cold]
+    pub(crate) fn receive_unclaimed(&mut self, port: u16, offset: usize, frame: RxFrame) -> Result<(), DropReason> {
+        let RxFrame { mut packet, checksum } = frame;
+        // They are still there: they were taken off, and nobody has written.
+        packet.prepend(offset).map_err(|_| DropReason::NoHeadroom)?;
+        if let Some(frame) = self.ask_others(port, RxFrame { packet, checksum })? {
+            self.take_home(frame);
         }
-        self.look_up(source, destination, ports, flags)
+        Ok(())
     }
 
-    fn look_up(&mut self, source: IpAddr, destination: IpAddr, ports: Ports, flags: u8) -> bool {
-        let ends = (SocketAddr::new(destination, ports.destination), SocketAddr::new(source, ports.source));
-        let is_ours = flags & FLAG_SYN != 0 || self.engine.owns(ends.0, ends.1);
-        let (place, tag) = self.seen.place(source, ports);
-        *place = if is_ours && flags & FLAGS_END == 0 { tag } else { 0 };
-        !is_ours
+    /// Takes a frame that no other core is asked about any more.
+    #[inline(never)]
+    pub(crate) fn take_home(&mut self, frame: RxFrame) {
+        self.take_frame(frame, Origin::Ring);
     }
 
     /// Sends a frame round whose segment, to `port`, is of no flow of ours and opens none. It comes back when it is ours to
     /// answer after all.
-    #[cold]
-    pub(crate) fn ask_others(&mut self, port: u16, frame: RxFrame) -> Result<Option<RxFrame>, DropReason> {
-        if self.listeners.iter().all(|(_, listened)| *listened != port) {
+    fn ask_others(&mut self, port: u16, frame: RxFrame) -> Result<Option<RxFrame>, DropReason> {
+        if !self.steering.may_stray(port) || self.listeners.iter().all(|(_, listened)| *listened != port) {
             return Ok(Some(frame));
         }
         if !self.stray_limit.allow(self.network.now) {
@@ -108,7 +72,7 @@ impl Shard {
         if usize::from(home) == self.network.core {
             self.network.count(Event::StrayLost);
             if let Ok(packet) = self.network.pool.welcome(frame) {
-                self.take_frame(RxFrame { packet, checksum }, Origin::Ring);
+                self.take_home(RxFrame { packet, checksum });
             }
             return;
         }

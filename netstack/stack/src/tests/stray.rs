@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::{TcpControl, TcpRepr};
 use weir_socket::{ListenerId, Sockets, Token};
+use weir_tcp::Counter;
 
 use super::tcp::{Client, read};
 use super::wire::{Host, PEER, US, configuration, read_tcp4, tcp4};
@@ -71,6 +72,8 @@ fn what_is_nobodys_goes_round_once_and_is_reset_where_it_arrived() {
     hosts[2].receive(&tcp4(PEER, US, &stray));
     assert_eq!(carry(&mut hosts), 3);
     assert_eq!(hosts[2].events(Event::StrayLost), 1);
+    // However often TCP was asked.
+    assert_eq!((hosts[2].events(Event::SegmentLocal), hosts[2].shard.tcp_counters().get(Counter::SegmentsIn)), (1, 1));
     read_tcp4(&hosts[2].sent_one(), |_, tcp| assert_eq!(tcp.control, TcpControl::Rst));
     assert!(hosts[0].sent().is_empty());
     hosts[1].shard.abort(flow);

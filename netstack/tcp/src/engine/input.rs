@@ -25,26 +25,41 @@ use crate::time::Nanoseconds;
 use crate::time_wait;
 use crate::tuple::Tuple;
 
+/// Where the control bits stand in a header (RFC 9293, 3.1).
+const FLAGS_OFFSET: usize = 13;
+
 /// A new flow between endpoints whose last one is in TIME-WAIT begins at least so far behind its end.
 pub(super) const REUSE_DISTANCE: u32 = 1 << 16;
 
 impl Engine {
     /// Takes a received segment (RFC 9293, 3.10.7).
+    #[inline(always)]
+    pub fn handle_segment(&mut self, inbound: Inbound) {
+        let taken = self.offer_segment(inbound, false);
+        debug_assert!(taken.is_ok(), "it had to be taken");
+    }
+
+    /// Takes a received segment as [`handle_segment`](Self::handle_segment) does, unless it `may_stray`, opens no flow and
+    /// belongs to none here: then its packet comes back as it was, and nothing is counted.
     ///
     /// Inlined up to what is done with the expected segment, and with any other: what the caller knows, such as the family of the
     /// addresses, is not asked again.
     #[inline(always)]
-    pub fn handle_segment(&mut self, inbound: Inbound) {
-        self.shared.count(Counter::SegmentsIn);
-        let Some(fixed) = inbound.packet.first_chunk() else { return self.count_malformed(SegmentError::Truncated) };
+    pub fn offer_segment(&mut self, inbound: Inbound, may_stray: bool) -> Result<(), Packet> {
+        let Some(fixed) = inbound.packet.first_chunk() else {
+            self.count_malformed(SegmentError::Truncated);
+            return Ok(());
+        };
         let Some(tuple) = Tuple::of_received(&inbound, fixed) else {
-            return self.count_malformed(SegmentError::Martian);
+            self.count_malformed(SegmentError::Martian);
+            return Ok(());
         };
         let hash = self.hash(&tuple);
         let Inbound { next_hop, ecn, checksum, packet, .. } = inbound;
         let origin = |tuple| Origin { tuple, hash, next_hop, ecn, checksum };
-        if let Err(packet) = self.handle_predicted(&origin(tuple), packet) {
-            self.handle_any(&origin(tuple), packet);
+        match self.handle_predicted(&origin(tuple), packet) {
+            Ok(()) => Ok(()),
+            Err(packet) => self.handle_any(&origin(tuple), packet, may_stray),
         }
     }
 
@@ -62,8 +77,9 @@ impl Engine {
         if self.shared.pressure >= self.shared.limits.prediction_pressure {
             return Err(packet);
         }
+        self.shared.count(Counter::SegmentsIn);
         if origin.checksum == ChecksumStatus::Unverified && !is_intact(slot.common.address_sum, &mut packet) {
-            self.count_malformed(SegmentError::Checksum);
+            self.count_dropped(SegmentError::Checksum);
             return Ok(());
         }
         if packet.trim_front(usize::from(plain.header_len)).is_ok() {
@@ -76,24 +92,37 @@ impl Engine {
 
     /// Any segment, step by step.
     #[inline(never)]
-    fn handle_any(&mut self, origin: &Origin, packet: Packet) {
+    fn handle_any(&mut self, origin: &Origin, packet: Packet, may_stray: bool) -> Result<(), Packet> {
+        let target = self.find(&origin.tuple, origin.hash);
+        if may_stray && target.is_none() && !opens_flow(&packet) {
+            return Err(packet);
+        }
+        self.shared.count(Counter::SegmentsIn);
         let mut segment = Segment::new(origin);
         if let Err(error) = segment.parse(origin, packet) {
-            return self.count_malformed(error);
+            self.count_dropped(error);
+            return Ok(());
         }
         if segment.options.user_timeout {
             self.shared.count(Counter::UserTimeoutOptions);
         }
-        match self.find(&origin.tuple, origin.hash) {
+        match target {
             Some(Target::Flow(index)) => self.segment_for_flow(index, &mut segment),
             Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, &mut segment),
             Some(Target::TimeWait(index)) => self.segment_for_time_wait(index, origin, &mut segment),
             None => self.segment_for_nobody(origin, &mut segment, None),
         }
+        Ok(())
     }
 
     #[cold]
     fn count_malformed(&mut self, error: SegmentError) {
+        self.shared.count(Counter::SegmentsIn);
+        self.count_dropped(error);
+    }
+
+    #[cold]
+    fn count_dropped(&mut self, error: SegmentError) {
         self.shared.count(match error {
             SegmentError::Truncated => Counter::DropTruncated,
             SegmentError::Checksum => Counter::DropChecksum,
@@ -468,4 +497,9 @@ impl Engine {
         };
         self.conclude(index, outcome);
     }
+}
+
+/// Whether a segment asks for a new flow.
+fn opens_flow(packet: &Packet) -> bool {
+    packet.get(FLAGS_OFFSET).is_some_and(|&flags| Flags(flags).has(Flags::SYN))
 }
