@@ -30,6 +30,11 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether of SYN, FIN, RST and ACK this one alone is set.
+    pub const fn is_only(self, one: Self) -> bool {
+        self.0 & (Self::SYN.0 | Self::FIN.0 | Self::RST.0 | Self::ACK.0) == one.0
+    }
+
     #[inline(always)]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -108,7 +108,7 @@ impl Engine {
         }
         match target {
             Some(Target::Flow(index)) => self.segment_for_flow(index, &mut segment),
-            Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, &mut segment),
+            Some(Target::HalfOpen(index)) => self.segment_for_half_open(index, origin, &mut segment),
             Some(Target::TimeWait(index)) => self.segment_for_time_wait(index, origin, &mut segment),
             None => self.segment_for_nobody(origin, &mut segment, None),
         }
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     /// SYN-RECEIVED of a passive open.
-    fn segment_for_half_open(&mut self, index: u32, segment: &mut Segment) {
+    fn segment_for_half_open(&mut self, index: u32, origin: &Origin, segment: &mut Segment) {
         let half_open = self.half_open.get_mut(index);
         half_open.next_hop = segment.next_hop;
         let mut half_open = *half_open;
@@ -204,6 +204,10 @@ impl Engine {
             self.shared.count(Counter::SynAckRetransmitted);
             return self.send_syn_ack(&half_open);
         }
+        if segment.flags.is_only(Flags::SYN) {
+            self.shared.count(Counter::SynOnFlow);
+            return self.send_cookie(self.half_open_of(origin, segment, half_open.listener, None));
+        }
         let in_window = segment.seq >= nxt && segment.seq < nxt + window;
         let is_old = handshake.negotiated.timestamps
             && segment
@@ -211,6 +215,9 @@ impl Engine {
                 .timestamp
                 .is_some_and(|timestamp| SeqNumber(timestamp.value) < SeqNumber(handshake.ts_recent));
         if !in_window || is_old || segment.flags.has(Flags::SYN) {
+            if self.completes_by_cookie(index, origin, segment) {
+                return;
+            }
             self.shared.count(match (in_window, is_old) {
                 (false, _) if segment.seq < nxt => Counter::OldData,
                 (false, _) => Counter::OutOfWindow,
@@ -236,22 +243,18 @@ impl Engine {
         if segment.ack == handshake.iss + 1 {
             return self.establish_passive(Some(index), &mut half_open, segment);
         }
-        // A SYN that came twice may have been answered with a cookie first, and from memory later.
-        match self.cookies.open(segment, &tuple, &self.shared.secrets, self.shared.now) {
-            Some(handshake) => {
-                half_open.handshake = handshake;
-                self.establish_passive(Some(index), &mut half_open, segment);
-            }
-            None if self.cookies.are_in_use(self.shared.now) => self.shared.count(Counter::SynCookiesFailed),
-            None => {
-                self.shared.count(Counter::UnacceptableAck);
-                self.reset_stray(Reply::reset(tuple, segment));
-            }
+        if self.completes_by_cookie(index, origin, segment) {
+            return;
         }
+        if self.cookies.are_in_use(self.shared.now) {
+            return self.shared.count(Counter::SynCookiesFailed);
+        }
+        self.shared.count(Counter::UnacceptableAck);
+        self.reset_stray(Reply::reset(tuple, segment));
     }
 
     /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
-    fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
+    pub(super) fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
         let accept_queue_max = self.shared.config.accept_queue_max;
         let Some(listener) = self.listeners.get_mut(half_open.listener) else {
             if let Some(index) = index {
@@ -311,7 +314,7 @@ impl Engine {
         }
     }
 
-    fn forget_half_open(&mut self, index: u32) {
+    pub(super) fn forget_half_open(&mut self, index: u32) {
         let hash = self.half_open.get(index).hash;
         self.half_open.remove(index);
         self.demux.remove(hash, Target::HalfOpen(index));
@@ -340,20 +343,23 @@ impl Engine {
         self.syn_for_listener(origin, segment, listener, after);
     }
 
-    /// Second step of LISTEN: an ACK is bad, unless it carries a cookie.
-    fn ack_for_listener(&mut self, origin: &Origin, segment: &mut Segment, listener: ListenerId) {
-        let opened = self.cookies.open(segment, &origin.tuple, &self.shared.secrets, self.shared.now);
-        let Some(handshake) = opened.filter(|_| !segment.flags.has(Flags::SYN)) else {
-            if self.cookies.are_in_use(self.shared.now) {
-                // It may have overtaken the ACK that carries the cookie: a RST would end a good handshake.
-                return self.shared.count(Counter::SynCookiesFailed);
-            }
-            self.shared.count(Counter::DropNoFlow);
-            return self.reset_stray(Reply::reset(origin.tuple, segment));
-        };
-        self.shared.count(Counter::SynCookiesReceived);
-        let mut half_open = HalfOpen::new(origin, listener, handshake, self.shared.now);
-        self.establish_passive(None, &mut half_open, segment);
+    /// The handshake that a SYN begins.
+    fn half_open_of(
+        &self,
+        origin: &Origin,
+        segment: &Segment,
+        listener: ListenerId,
+        after: Option<time_wait::Record>,
+    ) -> HalfOpen {
+        let (now, is_v4) = (self.shared.now, origin.tuple.local.is_v4());
+        let mut derived = self.shared.secrets.derive(&origin.tuple, now);
+        if let Some(record) = after
+            && derived.iss <= record.snd_nxt
+        {
+            derived.iss = record.snd_nxt + REUSE_DISTANCE;
+        }
+        let handshake = Handshake::new(segment, derived, is_v4, self.shared.config.ecn);
+        HalfOpen::new(origin, listener, handshake, now)
     }
 
     /// Third step of LISTEN.
@@ -364,16 +370,8 @@ impl Engine {
         listener: ListenerId,
         after: Option<time_wait::Record>,
     ) {
-        let (now, is_v4) = (self.shared.now, origin.tuple.local.is_v4());
-        let mut derived = self.shared.secrets.derive(&origin.tuple, now);
-        if let Some(record) = after
-            && derived.iss <= record.snd_nxt
-        {
-            derived.iss = record.snd_nxt + REUSE_DISTANCE;
-        }
-        let handshake = Handshake::new(segment, derived, is_v4, self.shared.config.ecn);
-        let half_open = HalfOpen::new(origin, listener, handshake, now);
-        let Some(index) = self.half_open.insert(half_open, now) else { return self.send_cookie(half_open) };
+        let half_open = self.half_open_of(origin, segment, listener, after);
+        let Some(index) = self.half_open.insert(half_open, self.shared.now) else { return self.send_cookie(half_open) };
         if !self.demux.insert(origin.hash, Target::HalfOpen(index)) {
             self.half_open.remove(index);
             return self.send_cookie(half_open);
@@ -387,18 +385,6 @@ impl Engine {
         let mut reply = Reply::new(*tuple, *next_hop, flags, handshake.iss, handshake.irs + 1);
         reply.header.options = handshake.syn_ack_options(&self.shared);
         reply.header.window = syn_window(&self.shared.limits);
-        self.reply(reply);
-    }
-
-    fn send_cookie(&mut self, mut half_open: HalfOpen) {
-        let HalfOpen { tuple, next_hop, handshake, .. } = &mut half_open;
-        let clock = Shared::timestamp_clock(self.shared.now, handshake.timestamp_offset);
-        let value = self.cookies.bake(handshake, tuple, &self.shared.secrets, (self.shared.now, clock));
-        let mut reply = Reply::new(*tuple, *next_hop, handshake.syn_ack_flags(), handshake.iss, handshake.irs + 1);
-        reply.header.options = handshake.syn_ack_options(&self.shared);
-        reply.header.options.timestamp = value.map(|value| Timestamp { value, echo: handshake.ts_recent });
-        reply.header.window = syn_window(&self.shared.limits);
-        self.shared.count(Counter::SynCookiesSent);
         self.reply(reply);
     }
 
@@ -463,7 +449,7 @@ impl Engine {
     }
 
     /// A RST that no flow sends, so many per second.
-    fn reset_stray(&mut self, reply: Reply) {
+    pub(super) fn reset_stray(&mut self, reply: Reply) {
         if self.shared.resets.allow(self.shared.now) {
             self.reply(reply);
         } else {

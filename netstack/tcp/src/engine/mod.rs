@@ -1,6 +1,7 @@
 //! The engine: one core's flows behind one door.
 
 mod agenda;
+mod cookies;
 mod input;
 mod output;
 mod splice;

@@ -147,3 +147,46 @@ fn a_full_accept_queue_loses_no_handshake_by_cookie() {
     assert_eq!((d.engine.peer_address(d.flow()), d.read()), (Some(second), 10));
     assert_eq!(d.count(Counter::ResetsOut), 0);
 }
+
+/// Somebody forged a SYN with the client's endpoints, before it or after it: both are answered, and who completes has the flow.
+#[test]
+fn a_forged_syn_does_not_keep_the_client_out() {
+    for forged in [70_000, 4_000_000, -1_000_000, 9] {
+        let mut d = Dialogue::new();
+        d.listen();
+        d.peer(&format!("S {forged}:{forged}(0) win 65535 <mss 1460>"));
+        d.link.sent.clear();
+        d.peer("S 0:0(0) win 65535 <mss 1460>");
+        d.expect("S. 0:0(0) ack 1");
+        assert_eq!((d.count(Counter::SynOnFlow), d.count(Counter::SynCookiesSent)), (1, 1));
+        d.peer("P. 1:11(10) ack 1");
+        d.accept();
+        assert_eq!(d.read(), 10);
+        assert_eq!((d.engine.gauges().half_open, d.count(Counter::SynCookiesReceived)), (0, 1));
+    }
+}
+
+#[test]
+fn a_cookie_is_good_although_a_forged_syn_came_in_between() {
+    let mut d = Dialogue::with_config(tiny);
+    d.listen();
+    flood(&mut d, 1);
+    flood(&mut d, 2);
+    d.peer("S 0:0(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 1");
+    let client = d.remote;
+    d.remote = ([203, 0, 113, 9], 1).into();
+    d.peer("R 1:1(0)");
+    d.remote = client;
+    d.peer("S 70000:70000(0) win 65535 <mss 1460>");
+    d.link.sent.clear();
+    assert_eq!(d.engine.gauges().half_open, 2);
+    // Neither a wrong cookie nor a reset with the right one opens anything.
+    d.peer("P. 2:12(10) ack 1");
+    d.peer("R. 1:1(0) ack 1");
+    assert!(!d.is_acceptable());
+    d.peer("P. 1:11(10) ack 1");
+    d.accept();
+    assert_eq!(d.read(), 10);
+    assert_eq!((d.engine.gauges().half_open, d.count(Counter::SynCookiesReceived)), (1, 1));
+}
