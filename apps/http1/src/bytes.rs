@@ -55,11 +55,10 @@ fn between(bytes: u8x16, first: u8, last: u8) -> u8x16 {
     above.min(u8x16::splat(last - first)).simd_eq(above)
 }
 
-/// Letters and digits.
 #[inline(always)]
-fn alphanumeric(bytes: u8x16) -> u8x16 {
+fn letters(bytes: u8x16) -> u8x16 {
     // With bit 5 set, letters are in lower case, and nothing else becomes one.
-    between(bytes | u8x16::splat(0x20), b'a', b'z') | between(bytes, b'0', b'9')
+    between(bytes | u8x16::splat(0x20), b'a', b'z')
 }
 
 #[inline(always)]
@@ -72,10 +71,10 @@ const fn first(mask: u32) -> usize {
     mask.trailing_zeros() as usize
 }
 
-/// Where the first control character (below 0x20, or 0x7f) is; the length if there is none.
+/// Where in `bytes` the first control character (below 0x20, or 0x7f) at or behind `from` is; the length if there is none.
 #[inline(always)]
-pub(crate) fn find_control(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
+pub(crate) fn find_control(bytes: &[u8], from: usize) -> usize {
+    let mut rest = bytes.get(from..).unwrap_or_default();
     while let Some((window, next)) = rest.split_first_chunk::<WIDTH>() {
         let mask = controls(u8x16::new(*window));
         if mask != 0 {
@@ -83,43 +82,64 @@ pub(crate) fn find_control(bytes: &[u8]) -> usize {
         }
         rest = next;
     }
+    find_last_control(bytes, rest.len())
+}
+
+/// The same in the last `left` bytes, fewer than a vector.
+#[inline(never)]
+fn find_last_control(bytes: &[u8], left: usize) -> usize {
     match bytes.last_chunk::<WIDTH>() {
-        // The last sixteen bytes overlap with windows that were found clean.
-        Some(window) if !rest.is_empty() => {
-            let mask = controls(u8x16::new(*window));
-            if mask == 0 { bytes.len() } else { bytes.len() - WIDTH + first(mask) }
+        Some(window) if left > 0 => {
+            // The bytes before have been looked at.
+            let mask = controls(u8x16::new(*window)) >> (WIDTH - left);
+            if mask == 0 { bytes.len() } else { bytes.len() - left + first(mask) }
         }
-        _ => bytes.len() - rest.len() + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len()),
+        _ => {
+            let rest = bytes.get(bytes.len() - left..).unwrap_or_default();
+            bytes.len() - left + rest.iter().position(u8::is_ascii_control).unwrap_or(left)
+        }
     }
 }
 
 /// The name at the front of a field line.
+#[derive(Clone, Copy)]
 pub(crate) struct Name {
     pub len: usize,
-    /// Its first eight bytes in lower case, as [`lower_word`] gives them; what follows a shorter name instead of spaces.
+    /// Its first eight bytes in lower case, as [`lower_word`] gives them.
     pub word: u64,
 }
 
-/// The field name (RFC 9110 5.1) at the front, if a colon follows it.
+/// The field name (RFC 9110 5.1) at the front, if it is a usual one: letters and hyphens, fewer than a vector, and a colon
+/// behind them.
 #[inline(always)]
-pub(crate) fn field_name(bytes: &[u8]) -> Option<Name> {
-    let Some(window) = bytes.first_chunk::<WIDTH>() else { return unusual_name(bytes) };
+pub(crate) fn usual_name(bytes: &[u8]) -> Option<Name> {
+    let window = bytes.first_chunk::<WIDTH>()?;
     let vector = u8x16::new(*window);
-    let others = !(alphanumeric(vector) | equal(vector, b'-')).to_bitmask() & 0xffff;
+    let others = unusual(vector);
     let colons = equal(vector, b':').to_bitmask();
     // The first character that is none of a usual name is the colon behind it, and not the first of the line.
     let stop = others & others.wrapping_neg();
     if stop & colons & !1 == 0 {
-        return unusual_name(bytes);
+        return None;
     }
     let [a, b, c, d, e, f, g, h, ..] = *window;
-    Some(Name { len: first(stop), word: u64::from_le_bytes([a, b, c, d, e, f, g, h]) | SPACES })
+    let len = first(stop);
+    Some(Name { len, word: (u64::from_le_bytes([a, b, c, d, e, f, g, h]) | CASE) & front_of_word(len) })
 }
 
-/// A name longer than a vector, or with unusual characters, or too close to the end; or none.
+/// What is not usual in names.
+#[inline(always)]
+fn unusual(bytes: u8x16) -> u32 {
+    !(letters(bytes) | equal(bytes, b'-')).to_bitmask() & 0xffff
+}
+
+/// The field name at the front, if a colon follows it: of any length and any token characters.
 #[inline(never)]
-fn unusual_name(bytes: &[u8]) -> Option<Name> {
-    let len = token_len(bytes);
+pub(crate) fn field_name(bytes: &[u8]) -> Option<Name> {
+    let mut len = find(bytes, bytes.len(), unusual);
+    if bytes.get(len) != Some(&b':') {
+        len += token_len(bytes.get(len..)?);
+    }
     let (name, rest) = bytes.split_at_checked(len)?;
     (len > 0 && rest.first() == Some(&b':')).then(|| Name { len, word: lower_word(name) })
 }
@@ -133,42 +153,59 @@ pub(crate) fn token_len(bytes: &[u8]) -> usize {
 pub(crate) struct TargetScan {
     /// Length of the path: where the query begins, with its question mark.
     pub path_len: usize,
-    /// There is no byte that a target cannot have: white space, control characters, `#`, or one above 127.
-    pub is_clean: bool,
+    /// How many bytes there are before the first one that a target cannot have: white space, control characters, `#`, or one
+    /// above 127.
+    pub len: usize,
 }
 
-/// Looks through a target: the first `len` of `bytes`.
+/// Looks through the target at the front of `bytes`, not further than `max`.
 #[inline(always)]
-pub(crate) fn scan_target(bytes: &[u8], len: usize) -> TargetScan {
+pub(crate) fn scan_target(bytes: &[u8], max: usize) -> TargetScan {
     let bad = |bytes| between(bytes, 0, 0x20) | between(bytes, 0x7f, 0xff) | equal(bytes, b'#');
-    let path_len = find(bytes, len, |bytes| (bad(bytes) | equal(bytes, b'?')).to_bitmask());
     // One mask for both: they are told apart by the byte.
-    if path_len == len {
-        return TargetScan { path_len, is_clean: true };
+    let path_len = find(bytes, max, |bytes| (bad(bytes) | equal(bytes, b'?')).to_bitmask());
+    match bytes.get(path_len..) {
+        Some(query @ [b'?', ..]) if path_len < max => {
+            TargetScan { path_len, len: path_len + find(query, max - path_len, |bytes| bad(bytes).to_bitmask()) }
+        }
+        _ => TargetScan { path_len, len: path_len },
     }
-    let query = bytes.get(path_len..).unwrap_or_default();
-    let is_clean =
-        query.first() == Some(&b'?') && find(query, len - path_len, |b| bad(b).to_bitmask()) == len - path_len;
-    TargetScan { path_len, is_clean }
 }
 
 /// How many of the first `len` bytes are letters, digits, dots and hyphens, what hosts are made of.
 #[inline(always)]
 pub(crate) fn usual_host_len(bytes: &[u8], len: usize) -> usize {
-    find(bytes, len, |bytes| !(alphanumeric(bytes) | between(bytes, b'-', b'.')).to_bitmask() & 0xffff)
+    let usual = |bytes| letters(bytes) | between(bytes, b'0', b'9') | between(bytes, b'-', b'.');
+    find(bytes, len, |bytes| !usual(bytes).to_bitmask() & 0xffff)
 }
 
 /// Sets the bit that makes letters lower case, and hyphens and digits what they are.
-pub(crate) const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+pub(crate) const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+
+/// The first `len` bytes of a word.
+#[inline(always)]
+const fn front_of_word(len: usize) -> u64 {
+    const FRONTS: [u64; WIDTH] = {
+        let mut fronts = [u64::MAX; WIDTH];
+        let mut len = 0;
+        while len < 8 {
+            fronts[len] = (1 << (8 * len)) - 1;
+            len += 1;
+        }
+        fronts
+    };
+    if len < WIDTH { FRONTS[len] } else { u64::MAX }
+}
 
 /// Eight bytes of a name as a number, in lower case: names of at most eight bytes are equal if these are. Shorter ones are
-/// filled with spaces.
+/// filled with zeros.
 #[inline]
 pub(crate) fn lower_word(name: &[u8]) -> u64 {
     if let Some(word) = name.first_chunk() {
-        return u64::from_le_bytes(*word) | SPACES;
+        return u64::from_le_bytes(*word) | CASE;
     }
-    name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)) | SPACES
+    let word = name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    (word | CASE) & front_of_word(name.len())
 }
 
 /// RFC 9110 5.6.2.
@@ -216,7 +253,8 @@ mod tests {
     fn controls_are_found() {
         each_place(|bytes, at, _| {
             let expected = bytes[at..].iter().position(u8::is_ascii_control).unwrap_or(bytes.len() - at);
-            assert_eq!(find_control(&bytes[at..]), expected);
+            assert_eq!(find_control(&bytes[at..], 0), expected);
+            assert_eq!(find_control(bytes, at), at + expected);
         });
     }
 
@@ -226,10 +264,13 @@ mod tests {
             let len = line.iter().take_while(|&&byte| is_token(byte)).count();
             let expected = (len > 0 && line.get(len) == Some(&b':')).then_some(len);
             let found = field_name(line);
-            assert_eq!(found.as_ref().map(|name| name.len), expected, "{}", line.escape_ascii());
-            if let Some(name) = found {
-                let unused = 64 - 8 * name.len.min(8) as u32;
-                assert_eq!(name.word << unused, lower_word(&line[..name.len]) << unused, "{}", line.escape_ascii());
+            assert_eq!(found.map(|name| name.len), expected, "{}", line.escape_ascii());
+            let usual = usual_name(line);
+            let is_usual = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'-';
+            let is_short = line.len() >= WIDTH && len < WIDTH && line[..len].iter().all(is_usual);
+            assert_eq!(usual.map(|name| name.len), expected.filter(|_| is_short), "{}", line.escape_ascii());
+            for name in found.into_iter().chain(usual) {
+                assert_eq!(name.word, lower_word(&line[..name.len]), "{}", line.escape_ascii());
             }
         };
         each_place(|bytes, at, _| check(&bytes[at..]));
@@ -258,13 +299,14 @@ mod tests {
             let target = &bytes[at..at + len];
             let scan = scan_target(&bytes[at..], len);
             let is_clean = target.iter().all(|&byte| matches!(byte, 0x21..=0x7e) && byte != b'#');
-            assert_eq!(scan.is_clean, is_clean, "{}", target.escape_ascii());
+            assert_eq!(scan.len == len, is_clean, "{}", target.escape_ascii());
             let path_len = target.iter().position(|&byte| byte == b'?').unwrap_or(len);
             assert!(!is_clean || scan.path_len == path_len);
         });
-        let scan = scan_target(b"/a?b?c#d", 6);
-        assert_eq!((scan.path_len, scan.is_clean), (2, true));
-        assert!(!scan_target(b"/a?b?c#d", 8).is_clean);
+        for (max, path_len, len) in [(8, 2, 6), (6, 2, 6), (5, 2, 5), (2, 2, 2), (1, 1, 1)] {
+            let scan = scan_target(b"/a?b?c#d", max);
+            assert_eq!((scan.path_len, scan.len), (path_len, len));
+        }
     }
 
     #[test]
@@ -280,6 +322,7 @@ mod tests {
     fn names_become_words_without_case() {
         assert_eq!(lower_word(b"HoSt"), lower_word(b"host"));
         assert_ne!(lower_word(b"hos"), lower_word(b"host"));
+        assert_eq!(lower_word(b"hOs"), u64::from_le_bytes(*b"hos\0\0\0\0\0"));
         assert_eq!(lower_word(b"Content-Length"), lower_word(b"CONTENT-type"));
     }
 }

@@ -1,6 +1,6 @@
 //! Field names that have a meaning for framing, connections or forwarding.
 
-use crate::bytes::{Name, SPACES, lower_word};
+use crate::bytes::{CASE, Name, lower_word};
 
 /// A field name that a server or proxy treats in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,11 @@ const fn word(name: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*name)
 }
 
-const HOST: u64 = word(b"host    ");
-const EXPECT: u64 = word(b"expect  ");
-const UPGRADE: u64 = word(b"upgrade ");
-const TRAILER: u64 = word(b"trailer ");
-const TE: u64 = word(b"te      ");
+const HOST: u64 = word(b"host\0\0\0\0");
+const EXPECT: u64 = word(b"expect\0\0");
+const UPGRADE: u64 = word(b"upgrade\0");
+const TRAILER: u64 = word(b"trailer\0");
+const TE: u64 = word(b"te\0\0\0\0\0\0");
 const CONNECTION: u64 = word(b"connecti");
 const KEEP_ALIVE: u64 = word(b"keep-ali");
 const AUTHORIZATION: u64 = word(b"authoriz");
@@ -43,9 +43,42 @@ const X_FORWARDED: u64 = word(b"x-forwar");
 const PROXY: u64 = word(b"proxy-co");
 const TRANSFER: u64 = word(b"transfer");
 
+/// All of them, each in its [`place`].
+const WORDS: [u64; 16] = {
+    let words = [
+        HOST,
+        EXPECT,
+        UPGRADE,
+        TRAILER,
+        TE,
+        CONNECTION,
+        KEEP_ALIVE,
+        AUTHORIZATION,
+        CONTENT,
+        X_FORWARDED,
+        PROXY,
+        TRANSFER,
+    ];
+    let mut table = [0; 16];
+    let mut index = 0;
+    while index < words.len() {
+        let place = &mut table[place(words[index])];
+        assert!(*place == 0, "another factor is needed");
+        *place = words[index];
+        index += 1;
+    }
+    table
+};
+
+/// Where a word stands, if it is one of them. The factor is one of many by which no two of them have the same place.
+#[inline(always)]
+const fn place(word: u64) -> usize {
+    (word.wrapping_mul(0x0c60_7fe9_a4d5_daf9) >> 60) as usize
+}
+
 impl FieldName {
-    /// The name's meaning; `name` is a token. Length and first eight bytes decide, so that a name without meaning costs a
-    /// few instructions.
+    /// The name's meaning; `name` is a token. Its first eight bytes are looked up, so that a name without meaning costs a few
+    /// instructions.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         Self::of_line(name, &Name { len: name.len(), word: lower_word(name) })
@@ -54,20 +87,24 @@ impl FieldName {
     /// The same for the name at the front of a line, whose first eight bytes are known already.
     #[inline(always)]
     pub(crate) fn of_line(line: &[u8], name: &Name) -> Self {
+        if WORDS[place(name.word)] == name.word { Self::known(line, name.len, name.word) } else { Self::Other }
+    }
+
+    /// The same where the first eight bytes are those of a name with a meaning.
+    #[inline(always)]
+    fn known(line: &[u8], len: usize, word: u64) -> Self {
         // The last eight bytes, which overlap with the first ones unless it has more than sixteen.
         let ends = |end: &[u8; 8]| {
-            let last = name.len.checked_sub(8).and_then(|place| line.get(place..)?.first_chunk());
-            last.is_some_and(|last| u64::from_le_bytes(*last) | SPACES == word(end))
+            let last = len.checked_sub(8).and_then(|place| line.get(place..)?.first_chunk());
+            last.is_some_and(|last| u64::from_le_bytes(*last) | CASE == u64::from_le_bytes(*end))
         };
         let has_between = |byte: u8| line.get(8).is_some_and(|found| found | 0x20 == byte);
-        // What follows a short name stands in the high bytes.
-        let is = |short: u64| (name.word ^ short) << (64 - 8 * name.len) == 0;
-        match (name.len, name.word) {
-            (2, _) if is(TE) => Self::Te,
-            (4, _) if is(HOST) => Self::Host,
-            (6, _) if is(EXPECT) => Self::Expect,
-            (7, _) if is(UPGRADE) => Self::Upgrade,
-            (7, _) if is(TRAILER) => Self::Trailer,
+        match (len, word) {
+            (2, TE) => Self::Te,
+            (4, HOST) => Self::Host,
+            (6, EXPECT) => Self::Expect,
+            (7, UPGRADE) => Self::Upgrade,
+            (7, TRAILER) => Self::Trailer,
             (10, CONNECTION) if ends(b"nnection") => Self::Connection,
             (10, KEEP_ALIVE) if ends(b"ep-alive") => Self::KeepAlive,
             (13, AUTHORIZATION) if ends(b"rization") => Self::Authorization,

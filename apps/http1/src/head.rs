@@ -59,7 +59,7 @@ impl<'b> Fields<'b> {
     pub fn iter(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + use<'b> {
         let mut lines = Lines::new(self.head, self.start as usize);
         core::iter::from_fn(move || match lines.next(Reject::FieldValue) {
-            Next::Line(line) => Field::parse(line).map(|field| (field.name, field.value())),
+            Next::Line(line) => Field::parse(line).map(|field| (field.name(), field.value())),
             Next::Incomplete | Next::Refused(_) => None,
         })
     }
@@ -178,20 +178,23 @@ impl<'b> Meaning<'b> {
     pub(crate) fn read(&mut self, bytes: &'b [u8], version: Version, limits: &HeadLimits) -> Result<bool, Reject> {
         let mut lines = Lines::new(bytes, self.fields.start as usize);
         let mut left = limits.fields;
-        while !lines.take_empty() {
-            let start = lines.position();
-            let line = match lines.next(Reject::FieldValue) {
-                Next::Line(line) => line,
-                Next::Incomplete => return Ok(false),
-                Next::Refused(reject) => return Err(reject),
+        loop {
+            let field = match lines.next_usual() {
+                Some(_) if left == 0 => return Err(Reject::TooManyFields),
+                Some(field) => field,
+                None if lines.take_empty() => break,
+                None => match lines.next(Reject::FieldValue) {
+                    Next::Line(_) if left == 0 => return Err(Reject::TooManyFields),
+                    Next::Line(line) => Field::parse(line).ok_or(Reject::FieldName)?,
+                    Next::Incomplete => return Ok(false),
+                    Next::Refused(reject) => return Err(reject),
+                },
             };
-            if left == 0 {
-                return Err(Reject::TooManyFields);
-            }
             left -= 1;
-            let Some(field) = Field::parse(line) else { return Err(Reject::FieldName) };
-            if field.meaning != FieldName::Other {
-                self.add(field.meaning, field.untrimmed, version, (start, lines.position()))?;
+            let name = field.meaning();
+            if name != FieldName::Other {
+                let end = lines.position();
+                self.add(name, field.untrimmed(), version, (end - field.line_len(), end))?;
             }
         }
         self.head_len = lines.position();
@@ -199,7 +202,7 @@ impl<'b> Meaning<'b> {
             return Err(Reject::HeadTooLarge);
         }
         self.fields.head = bytes.get(..self.head_len).unwrap_or_default();
-        if self.said != 0 {
+        if self.said & !(Said::Close as u8 | Said::KeepAlive as u8 | Said::ExpectContinue as u8) != 0 {
             self.conclude(version)?;
         }
         Ok(true)
@@ -247,13 +250,15 @@ impl<'b> Meaning<'b> {
         if name.is_cut() {
             self.fields.cut(start, end, name.is_forwarding())?;
         }
-        if name == FieldName::ContentLength && !self.keep_length(value) {
-            self.fields.cut(start, end, false)?;
-        }
         match name {
             FieldName::Host if self.host.is_some() => return Err(Reject::HostRepeated),
             FieldName::Host => self.host = Some(value),
-            FieldName::ContentLength => self.add_content_length(value)?,
+            FieldName::ContentLength => {
+                if !self.keep_length(value) {
+                    self.fields.cut(start, end, false)?;
+                }
+                self.add_content_length(value)?;
+            }
             FieldName::TransferEncoding => self.add_transfer_encoding(value, version)?,
             FieldName::Connection => self.add_connection(value),
             FieldName::Upgrade => self.say(Said::UpgradeField),
@@ -333,10 +338,10 @@ impl<'b> Meaning<'b> {
             let start = lines.position();
             let Next::Line(line) = lines.next(Reject::FieldValue) else { return Ok(()) };
             let Some(field) = Field::parse(line) else { return Ok(()) };
-            let name = field.meaning;
+            let name = field.meaning();
             let is_length = name == FieldName::ContentLength;
             let is_cut = name.is_cut() || (is_length && !self.keep_length(field.value()));
-            if is_cut || (!name.is_protected() && is_nominated(field.name)) {
+            if is_cut || (!name.is_protected() && is_nominated(field.name())) {
                 self.fields.cut(start, lines.position(), name.is_forwarding())?;
             }
         }
@@ -349,8 +354,24 @@ impl<'b> Meaning<'b> {
     }
 }
 
+/// Digits of any number that fits.
+const DIGITS_MAX: usize = 19;
+
 /// `1*DIGIT` without overflow.
+#[inline]
 pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
+        return parse_long_decimal(digits);
+    }
+    digits.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(value * 10 + u64::from(digit))
+    })
+}
+
+/// A number with leading zeros, one that just fits, or none.
+#[cold]
+fn parse_long_decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

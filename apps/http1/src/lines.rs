@@ -1,6 +1,6 @@
 //! The lines of a head, and the fields on them.
 
-use crate::bytes::{field_name, find_control};
+use crate::bytes::{Name, field_name, find_control, usual_name};
 use crate::field::{FieldName, trim};
 use crate::reject::Reject;
 
@@ -41,6 +41,18 @@ impl<'b> Lines<'b> {
         self.len - self.rest.len()
     }
 
+    /// What was not taken yet.
+    #[inline(always)]
+    pub(crate) const fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
+    /// Passes over what was looked at by its own.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.rest = self.rest.get(len..).unwrap_or_default();
+    }
+
     /// Whether the next line is empty, which is then passed over.
     #[inline(always)]
     pub(crate) fn take_empty(&mut self) -> bool {
@@ -52,42 +64,66 @@ impl<'b> Lines<'b> {
     /// The next line. `otherwise` is what a control character within the line is called.
     #[inline(always)]
     pub(crate) fn next(&mut self, otherwise: Reject) -> Next<'b> {
-        let end = find_control(self.rest);
-        if let Some((text, [b'\r', b'\n', after @ ..])) = self.rest.split_at_checked(end) {
-            let line = Line { text, rest: self.rest };
-            self.rest = after;
-            return Next::Line(line);
+        let end = find_control(self.rest, 0);
+        match self.take(end) {
+            Some(line) => Next::Line(line),
+            None => self.take_unusual(end, otherwise),
         }
-        self.next_unusual(end, otherwise)
+    }
+
+    /// The next line, if it is a field with a usual name and a value without tabs: then nothing of it is looked at twice.
+    /// None: it is something else, and not taken.
+    #[inline(always)]
+    pub(crate) fn next_usual(&mut self) -> Option<Field<'b>> {
+        let name = usual_name(self.rest)?;
+        let line = self.take(find_control(self.rest, name.len + 1))?;
+        Some(Field { line, name })
+    }
+
+    /// Takes the line that ends at `end`, if it ends there.
+    #[inline(always)]
+    fn take(&mut self, end: usize) -> Option<Line<'b>> {
+        let (text, rest) = self.rest.split_at_checked(end)?;
+        let (end, after) = rest.split_first_chunk()?;
+        if *end != *b"\r\n" {
+            return None;
+        }
+        let line = Line { text, rest: self.rest };
+        self.rest = after;
+        Some(line)
     }
 
     /// A line with tabs, or none.
-    #[cold]
-    #[inline(never)]
-    fn next_unusual(&mut self, mut end: usize, otherwise: Reject) -> Next<'b> {
-        while self.rest.get(end) == Some(&b'\t') {
-            end += 1 + find_control(self.rest.get(end + 1..).unwrap_or_default());
+    #[inline(always)]
+    fn take_unusual(&mut self, end: usize, otherwise: Reject) -> Next<'b> {
+        match unusual_end(self.rest, end, otherwise) {
+            Ok(Some(end)) => self.take(end).map_or(Next::Incomplete, Next::Line),
+            Ok(None) => Next::Incomplete,
+            Err(reject) => Next::Refused(reject),
         }
-        match self.rest.split_at_checked(end) {
-            Some((text, [b'\r', b'\n', after @ ..])) => {
-                let line = Line { text, rest: self.rest };
-                self.rest = after;
-                Next::Line(line)
-            }
-            Some((_, [] | [b'\r'])) | None => Next::Incomplete,
-            Some((_, [b'\r' | b'\n', ..])) => Next::Refused(Reject::LineEnd),
-            Some(_) => Next::Refused(otherwise),
-        }
+    }
+}
+
+/// Where the line ends in whose place `end` there is a control character, or nothing more.
+#[cold]
+#[inline(never)]
+fn unusual_end(line: &[u8], mut end: usize, otherwise: Reject) -> Result<Option<usize>, Reject> {
+    while line.get(end) == Some(&b'\t') {
+        end = find_control(line, end + 1);
+    }
+    match line.get(end..) {
+        Some([b'\r', b'\n', ..]) => Ok(Some(end)),
+        Some([] | [b'\r']) | None => Ok(None),
+        Some([b'\r' | b'\n', ..]) => Err(Reject::LineEnd),
+        Some(_) => Err(otherwise),
     }
 }
 
 /// One field line taken apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'b> {
-    pub name: &'b [u8],
-    pub meaning: FieldName,
-    /// The value with white space still around it.
-    pub untrimmed: &'b [u8],
+    line: Line<'b>,
+    name: Name,
 }
 
 impl<'b> Field<'b> {
@@ -95,18 +131,34 @@ impl<'b> Field<'b> {
     /// so has no name.
     #[inline(always)]
     pub(crate) fn parse(line: Line<'b>) -> Option<Self> {
-        // The colon is no control character, so name and colon stand before the line's end. Nothing is cut out here that
-        // most fields are never asked for.
-        let name = field_name(line.rest)?;
-        Some(Self {
-            name: line.text.get(..name.len).unwrap_or_default(),
-            meaning: FieldName::of_line(line.rest, &name),
-            untrimmed: line.text.get(name.len + 1..).unwrap_or_default(),
-        })
+        // The colon is no control character, so name and colon stand before the line's end.
+        Some(Self { line, name: field_name(line.rest)? })
+    }
+
+    #[inline(always)]
+    pub(crate) fn meaning(&self) -> FieldName {
+        FieldName::of_line(self.line.rest, &self.name)
+    }
+
+    #[inline(always)]
+    pub(crate) fn name(&self) -> &'b [u8] {
+        self.line.text.get(..self.name.len).unwrap_or_default()
+    }
+
+    /// The value with white space still around it.
+    #[inline(always)]
+    pub(crate) fn untrimmed(&self) -> &'b [u8] {
+        self.line.text.get(self.name.len + 1..).unwrap_or_default()
     }
 
     #[inline(always)]
     pub(crate) fn value(&self) -> &'b [u8] {
-        trim(self.untrimmed)
+        trim(self.untrimmed())
+    }
+
+    /// Bytes of the line with its CR LF.
+    #[inline(always)]
+    pub(crate) fn line_len(&self) -> usize {
+        self.line.text.len() + 2
     }
 }

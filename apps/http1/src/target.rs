@@ -1,6 +1,7 @@
 //! The request target (RFC 9112 section 3.2) and the Host field.
 
 use crate::bytes::{scan_target, usual_host_len};
+use crate::head::parse_decimal;
 use crate::method::Method;
 use crate::reject::Reject;
 
@@ -26,12 +27,26 @@ pub(crate) struct Parts<'b> {
     pub path_len: usize,
 }
 
+impl<'b> Parts<'b> {
+    /// The target at the front of `rest` up to the first byte that it cannot have, if it is a path.
+    #[inline(always)]
+    pub(crate) fn of_path(rest: &'b [u8]) -> Option<Self> {
+        let scan = scan_target(rest, rest.len());
+        let path_and_query = rest.get(..scan.len)?;
+        (path_and_query.first() == Some(&b'/')).then_some(Self {
+            form: Target::Origin,
+            path_and_query,
+            path_len: scan.path_len,
+        })
+    }
+}
+
 /// Takes apart the target that is the first `len` bytes of `rest`.
 #[inline(always)]
 pub(crate) fn parse(method: Method, rest: &[u8], len: usize) -> Result<Parts<'_>, Reject> {
     let scan = scan_target(rest, len);
     let target = rest.get(..len).unwrap_or_default();
-    if !scan.is_clean {
+    if scan.len != len {
         return Err(Reject::Target);
     }
     if target.first() == Some(&b'/') && method != Method::Connect {
@@ -94,12 +109,9 @@ fn is_host_alone(value: &[u8]) -> bool {
 #[inline(always)]
 fn is_empty_or_port(rest: &[u8]) -> bool {
     let [b':', digits @ ..] = rest else { return rest.is_empty() };
-    let value = digits.iter().try_fold(0_u32, |value, &byte| {
-        let digit = u32::from(byte.wrapping_sub(b'0'));
-        let next = value * 10 + digit;
-        (digit <= 9 && next <= 65_535).then_some(next)
-    });
-    value.is_some()
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    // Four digits are not too many.
+    is_number && (digits.len() <= 4 || parse_decimal(digits).is_some_and(|port| port <= 65_535))
 }
 
 /// `[IPv6 address]`, perhaps with a port.

@@ -1,11 +1,17 @@
 //! Writing heads.
 
+use core::mem;
+
 /// Writes into a caller's buffer. What does not fit is remembered instead of reported at every step:
 /// [`finish`](Self::finish) says whether all of it is there.
+///
+/// Short texts of known length are a comparison and a few stores, as long as the writer stays in registers: it is handed
+/// to functions that are compiled into their caller, and not by reference to others.
 #[derive(Debug)]
 pub struct HeadWriter<'b> {
-    buffer: &'b mut [u8],
-    len: usize,
+    /// What is free of the buffer.
+    spare: &'b mut [u8],
+    capacity: usize,
     has_overflown: bool,
 }
 
@@ -14,28 +20,45 @@ impl<'b> HeadWriter<'b> {
     #[inline]
     #[must_use]
     pub fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, len: 0, has_overflown: false }
+        Self { capacity: buffer.len(), spare: buffer, has_overflown: false }
     }
 
     /// Appends bytes as they are.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        match self.buffer.get_mut(self.len..self.len + bytes.len()) {
-            Some(place) => {
+        match mem::take(&mut self.spare).split_at_mut_checked(bytes.len()) {
+            Some((place, spare)) => {
                 place.copy_from_slice(bytes);
-                self.len += bytes.len();
+                self.spare = spare;
             }
             None => self.has_overflown = true,
         }
     }
 
+    /// Appends the first `len` bytes of a text that has room for longer ones: cheaper than a copy of a length that is not
+    /// known before.
+    #[inline(always)]
+    pub fn front<const N: usize>(&mut self, text: &[u8; N], len: usize) {
+        match self.spare.first_chunk_mut() {
+            Some(place) => {
+                *place = *text;
+                self.spare = mem::take(&mut self.spare).get_mut(len.min(N)..).unwrap_or_default();
+            }
+            None => self.bytes(text.get(..len).unwrap_or(text)),
+        }
+    }
+
     /// Appends a decimal number.
-    #[inline]
+    #[inline(always)]
     pub fn decimal(&mut self, value: u64) {
         if value < 10 {
-            return self.bytes(&[b'0' + value as u8]);
+            self.bytes(&[b'0' + value as u8]);
+        } else if value < 100_000_000 {
+            let (digits, len) = digits(value);
+            self.front(&digits, len);
+        } else {
+            self.bytes(itoa::Buffer::new().format(value).as_bytes());
         }
-        self.bytes(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// Appends a hexadecimal number without leading zeros.
@@ -78,19 +101,34 @@ impl<'b> HeadWriter<'b> {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.capacity - self.spare.len()
     }
 
     /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Bytes written, if everything fitted.
     #[inline]
     #[must_use]
     pub fn finish(self) -> Option<usize> {
-        (!self.has_overflown).then_some(self.len)
+        (!self.has_overflown).then_some(self.len())
     }
+}
+
+/// The digits of a number below 100,000,000 and their number. All of them at the same time: the number is halved into numbers
+/// of four, two and one digits, which stand next to each other in one word.
+#[inline]
+fn digits(value: u64) -> ([u8; 8], usize) {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | ((twos - tens * 10) << 8);
+    let leading = (ones.trailing_zeros() / 8).min(7);
+    let text = (ones + ZEROS) >> (8 * leading);
+    (text.to_le_bytes(), 8 - leading as usize)
 }

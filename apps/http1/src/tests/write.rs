@@ -113,3 +113,28 @@ fn rejects_are_numbered_in_order() {
         assert!((400..=505).contains(&reject.status()) && !reason_phrase(reject.status()).is_empty());
     }
 }
+
+#[test]
+fn numbers_are_written_in_decimal() {
+    let all = (0..100_000).chain((1..20).flat_map(|n| {
+        let power = 10_u64.pow(n);
+        [power - 1, power, power + 1, power.saturating_mul(7).saturating_add(70_707)]
+    }));
+    for value in all.chain([99_999_999, 12_345_678, 90_000_009, u64::MAX]) {
+        assert_eq!(written(|writer| writer.decimal(value)), std::format!("{value}"));
+    }
+}
+
+/// Where a word of digits has no room, their own number counts.
+#[test]
+fn a_number_fits_to_its_last_digit() {
+    for (value, len) in [(7, 1), (42, 2), (9_876, 4), (12_345_678, 8), (123_456_789, 9)] {
+        for room in 0..12 {
+            let mut buffer = [0; 12];
+            let mut writer = HeadWriter::new(&mut buffer[..room]);
+            writer.decimal(value);
+            assert_eq!(writer.finish(), (len <= room).then_some(len), "{value} in {room}");
+            assert_eq!(len <= room, buffer.starts_with(std::format!("{value}").as_bytes()));
+        }
+    }
+}
