@@ -13,8 +13,11 @@ const TARGET_LEN_MAX: usize = 512;
 const HOST_LEN_MAX: usize = 255;
 const METHOD_LEN_MAX: usize = 32;
 
-/// What a usual request takes of a line, in bytes: room for the next one in the same memory.
+/// What a usual request takes of a line at most, in bytes: room that is there for the next one too.
 const REQUEST_LEN: usize = 256;
+
+/// What any request takes at most: names, and a target of which each byte is escaped.
+const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_LEN_MAX + 2 * TARGET_LEN_MAX;
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +71,9 @@ pub(crate) struct Entry {
     answered: Option<Instant>,
     client: Option<SocketAddr>,
     pub(super) listener: u16,
-    /// What is asked for, as the line says it.
+    /// What is asked for, as the line says it, and room for more.
     request: Vec<u8>,
+    request_len: u16,
     status: u16,
     bytes: u64,
     /// Pool and server.
@@ -79,7 +83,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// An exchange that began to come at `began`, and whose head is complete now. `request` is an empty buffer.
+    /// An exchange that began to come at `began`, and whose head is complete now. `request` is room for what it asks.
     pub(super) fn new(
         listener: u16,
         client: Option<SocketAddr>,
@@ -95,6 +99,7 @@ impl Entry {
             client,
             listener,
             request,
+            request_len: 0,
             status: 0,
             bytes: 0,
             server: None,
@@ -105,44 +110,23 @@ impl Entry {
 
     /// Another exchange, in the same memory.
     pub(super) fn begin_again(&mut self, listener: u16, client: Option<SocketAddr>, times: (Instant, Instant)) {
-        let mut buffer = core::mem::take(&mut self.request);
-        buffer.clear();
-        *self = Self::new(listener, client, times, buffer);
+        let room = core::mem::take(&mut self.request);
+        *self = Self::new(listener, client, times, room);
     }
 
     /// What is asked for.
     pub(crate) fn ask(&mut self, request: &Request<'_>) {
-        self.request.reserve(REQUEST_LEN);
-        // Methods and hosts are checked, and have nothing that a string of JSON cannot.
-        self.add_text(b",\"method\":\"", request.method_text, METHOD_LEN_MAX);
-        self.add_text(b",\"host\":\"", request.host, HOST_LEN_MAX);
-        let target = request.path_and_query.get(..TARGET_LEN_MAX).unwrap_or(request.path_and_query);
-        match target.iter().all(|&byte| is_plain(byte)) {
-            true => self.add_text(b",\"target\":\"", target, TARGET_LEN_MAX),
-            false => self.add_escaped(b",\"target\":\"", target),
-        }
-    }
-
-    #[inline]
-    fn add_text(&mut self, name: &[u8], text: &[u8], max: usize) {
-        if !text.is_empty() {
-            self.request.extend_from_slice(name);
-            self.request.extend_from_slice(text.get(..max).unwrap_or(text));
-            self.request.push(b'"');
-        }
-    }
-
-    /// RFC 8259 7; a target is printable ASCII.
-    #[cold]
-    fn add_escaped(&mut self, name: &[u8], text: &[u8]) {
-        self.request.extend_from_slice(name);
-        for &byte in text {
-            if !is_plain(byte) {
-                self.request.push(b'\\');
+        for room in [REQUEST_LEN, REQUEST_LEN_MAX] {
+            if self.request.len() < room {
+                self.request.resize(room, 0);
             }
-            self.request.push(byte);
+            let mut text = HeadWriter::new(&mut self.request);
+            write_request(&mut text, request);
+            if let Some(len) = text.finish() {
+                self.request_len = len as u16;
+                return;
+            }
         }
-        self.request.push(b'"');
     }
 
     /// It is given to a server; for the first time, or once more.
@@ -186,7 +170,8 @@ impl Entry {
         }
     }
 
-    /// The line from the client's address on; `server` is what it says of pool and server.
+    /// The line from the client's address on; `server` is what it says of pool and server, up to the first time.
+    #[inline(always)]
     pub(super) fn write(&self, line: &mut HeadWriter<'_>, now: Instant, server: &[u8]) {
         match self.client {
             Some(client) => {
@@ -196,7 +181,7 @@ impl Entry {
             }
             None => line.bytes(b"null"),
         }
-        line.bytes(&self.request);
+        line.bytes(self.request.get(..self.request_len.into()).unwrap_or_default());
         if self.status != 0 {
             line.bytes(b",\"status\":");
             line.decimal(self.status.into());
@@ -204,7 +189,6 @@ impl Entry {
         line.bytes(b",\"bytes\":");
         line.decimal(self.bytes);
         line.bytes(server);
-        line.bytes(b",\"queue_us\":");
         time(line, Some(self.asked), self.dispatched);
         line.bytes(b",\"connect_us\":");
         time(line, self.dispatched, self.connected);
@@ -222,7 +206,47 @@ impl Entry {
     }
 }
 
+/// What there is of method, host and target.
+#[inline(always)]
+fn write_request(text: &mut HeadWriter<'_>, request: &Request<'_>) {
+    let target = front(request.path_and_query, TARGET_LEN_MAX);
+    // Methods and hosts are checked, and have nothing that a string of JSON cannot.
+    member(text, b",\"method\":\"", front(request.method_text, METHOD_LEN_MAX));
+    member(text, b",\"host\":\"", front(request.host, HOST_LEN_MAX));
+    match is_plain(target) {
+        true => member(text, b",\"target\":\"", target),
+        false => escaped(text, target),
+    }
+}
+
+fn front(text: &[u8], max: usize) -> &[u8] {
+    text.get(..max).unwrap_or(text)
+}
+
+#[inline(always)]
+fn member<const N: usize>(text: &mut HeadWriter<'_>, name: &[u8; N], value: &[u8]) {
+    if !value.is_empty() {
+        text.bytes(name);
+        text.bytes(value);
+        text.bytes(b"\"");
+    }
+}
+
+/// RFC 8259 7; a target is printable ASCII.
+#[inline(always)]
+fn escaped(text: &mut HeadWriter<'_>, target: &[u8]) {
+    text.bytes(b",\"target\":\"");
+    for &byte in target {
+        if matches!(byte, b'"' | b'\\') {
+            text.bytes(b"\\");
+        }
+        text.bytes(&[byte]);
+    }
+    text.bytes(b"\"");
+}
+
 /// Microseconds between two moments; null if there was one of them only.
+#[inline(always)]
 fn time(line: &mut HeadWriter<'_>, from: Option<Instant>, to: Option<Instant>) {
     match from.zip(to) {
         Some((from, to)) => line.decimal(to.as_nanos().saturating_sub(from.as_nanos()) / 1000),
@@ -230,6 +254,16 @@ fn time(line: &mut HeadWriter<'_>, from: Option<Instant>, to: Option<Instant>) {
     }
 }
 
-const fn is_plain(byte: u8) -> bool {
-    byte != b'"' && byte != b'\\'
+/// Whether a string of JSON says the printable ASCII of `text` as it is: eight bytes at a time.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    // For bytes below 128: the highest bit of each that is zero, and perhaps of some above it.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & HIGHS;
+    let has = |word: u64, byte: u8| zeros(word ^ u64::from_ne_bytes([byte; 8]));
+    let is_special = |word| has(word, b'"') | has(word, b'\\');
+    let (words, rest) = text.as_chunks();
+    let last = rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
+    words.iter().all(|word| is_special(u64::from_ne_bytes(*word)) == 0) && is_special(last) == 0
 }

@@ -16,6 +16,7 @@
 //! a format string nor an allocation is on the way of a request.
 
 mod entry;
+mod opening;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -24,8 +25,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use weir_config::Config;
-use weir_http1::{HeadWriter, civil_date};
+use weir_http1::HeadWriter;
 use weir_socket::Instant;
+
+use opening::Opening;
 
 pub(crate) use entry::{Ender, Entry, Phase};
 
@@ -45,10 +48,9 @@ pub(crate) struct Log {
     ends: Vec<usize>,
     lost: u64,
     unix_ns_at_origin: u64,
-    second: Second,
-    /// What lines say of each listener, and at last of the admin port.
-    listeners: Texts,
-    /// What lines say of each pool's servers.
+    /// How lines of each listener begin, and at last those of the admin port.
+    openings: Box<[Opening]>,
+    /// What lines say of each pool's servers, up to the first time.
     servers: Box<[Texts]>,
     #[expect(clippy::vec_box, reason = "connections hold the boxes")]
     spare: Vec<Box<Entry>>,
@@ -56,24 +58,23 @@ pub(crate) struct Log {
 
 type Texts = Box<[Box<[u8]>]>;
 
+/// What comes before the first time, and after the server if there is one.
+const FIRST_TIME: &str = ",\"queue_us\":";
+
 impl Log {
     pub(crate) fn new(config: &Config, unix_ns_at_origin: u64) -> Self {
-        let listener = |name: &str| format!("Z\",\"listener\":\"{name}\",\"client\":").into_bytes().into();
-        let listeners = config.listeners.iter().map(|known| listener(&known.name));
+        let listeners = config.listeners.iter().map(|listener| listener.name.as_str());
         let servers = config.pools.iter().map(|pool| {
-            let server = |name: &str| format!(",\"pool\":\"{}\",\"server\":\"{name}\"", pool.name).into_bytes();
-            pool.servers.iter().map(|known| server(&known.name).into()).collect()
+            let server = |name: &str| format!(",\"pool\":\"{}\",\"server\":\"{name}\"{FIRST_TIME}", pool.name);
+            pool.servers.iter().map(|known| server(&known.name).into_bytes().into()).collect()
         });
-        let listeners: Texts = listeners.chain([listener("admin")]).collect();
-        let servers: Box<[Texts]> = servers.collect();
         Self {
             buffer: vec![0; BUFFER_LEN].into(),
             ends: Vec::with_capacity(LINES_MAX),
             lost: 0,
             unix_ns_at_origin,
-            second: Second { number: u64::MAX, text: [0; _] },
-            listeners,
-            servers,
+            openings: listeners.chain(["admin"]).map(Opening::new).collect(),
+            servers: servers.collect(),
             spare: Vec::with_capacity(SPARE_MAX),
         }
     }
@@ -120,46 +121,16 @@ impl Log {
 
     fn write(&mut self, entry: &Entry, now: Instant) {
         let start = self.ends.last().copied().unwrap_or(0);
-        let known = self.listeners.get(usize::from(entry.listener));
-        let listener = known.or(self.listeners.last()).map_or(&b""[..], |text| text);
+        let at_last = self.openings.len().saturating_sub(1);
+        let opening = self.openings.get_mut(at_last.min(entry.listener.into()));
         let server =
             entry.server.and_then(|(pool, server)| self.servers.get(usize::from(pool))?.get(usize::from(server)));
         let mut line = HeadWriter::new(self.buffer.get_mut(start..).unwrap_or_default());
-        line.bytes(b"{\"time\":\"");
-        self.second.write(&mut line, self.unix_ns_at_origin + now.as_nanos());
-        line.bytes(listener);
-        entry.write(&mut line, now, server.map_or(&b""[..], |text| text));
+        line.bytes(opening.map_or(&b""[..], |opening| opening.at(self.unix_ns_at_origin + now.as_nanos())));
+        entry.write(&mut line, now, server.map_or(FIRST_TIME.as_bytes(), |text| text));
         match line.finish() {
             Some(len) if self.ends.len() < LINES_MAX => self.ends.push(start + len),
             _ => self.lost += 1,
         }
-    }
-}
-
-/// The text of the second in which the last line was written.
-struct Second {
-    number: u64,
-    text: [u8; 20],
-}
-
-impl Second {
-    /// RFC 3339, in milliseconds, without its last letter.
-    fn write(&mut self, line: &mut HeadWriter<'_>, unix_ns: u64) {
-        let (number, milliseconds) = (unix_ns / 1_000_000_000, unix_ns / 1_000_000 % 1000);
-        if number != self.number {
-            self.change(number);
-        }
-        let digit = |unit: u64| b'0' + (milliseconds / unit % 10) as u8;
-        line.bytes(&self.text);
-        line.bytes(&[digit(100), digit(10), digit(1)]);
-    }
-
-    #[cold]
-    fn change(&mut self, number: u64) {
-        self.number = number;
-        let (year, month, day) = civil_date(number / 86_400);
-        let (hour, minute, second) = (number / 3600 % 24, number / 60 % 60, number % 60);
-        let text = format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.", month + 1);
-        self.text = text.as_bytes().first_chunk().copied().unwrap_or([b'?'; _]);
     }
 }
