@@ -108,7 +108,7 @@ impl<T> Hosts<T> {
         let hash = hash(host);
         let first = self.0.partition_point(|known| known.hash < hash);
         let mut same = self.0.get(first..)?.iter().take_while(|known| known.hash == hash);
-        same.find(|known| known.host.as_bytes().eq_ignore_ascii_case(host)).map(|known| &known.paths)
+        same.find(|known| is_same(host, known.host.as_bytes())).map(|known| &known.paths)
     }
 }
 
@@ -116,14 +116,36 @@ impl<T> Hosts<T> {
 /// nobody gains by finding others with the same hash.
 #[inline]
 fn hash(host: &[u8]) -> u64 {
-    let (words, rest) = host.as_chunks::<8>();
-    let last = rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
-    words.fold(host.len() as u64, |hash, word| mix(hash ^ (word | CASE)))
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    mix(words(host).fold(host.len() as u64, |hash, word| (hash ^ lower(word)).wrapping_mul(FACTOR).rotate_left(32)))
 }
 
-/// The bit that makes letters lower case, in each byte.
-const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+/// Whether a host is `known`, which is in lower case.
+#[inline]
+fn is_same(host: &[u8], known: &[u8]) -> bool {
+    host.len() == known.len() && words(host).map(lower).eq(words(known))
+}
+
+/// Eight bytes at a time; the last ones overlap with those before, unless there are no eight.
+#[inline]
+fn words(host: &[u8]) -> impl Iterator<Item = u64> {
+    let (words, rest) = host.as_chunks();
+    let last = match host.last_chunk() {
+        Some(last) if !rest.is_empty() => Some(u64::from_le_bytes(*last)),
+        Some(_) => None,
+        None => Some(rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte))),
+    };
+    words.iter().map(|word| u64::from_le_bytes(*word)).chain(last)
+}
+
+/// Eight bytes of ASCII in lower case: the sums have a byte's highest bit where it is not below `A`, and where it is above `Z`.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let from_a = word.wrapping_add(ONES * (0x80 - b'A' as u64));
+    let above_z = word.wrapping_add(ONES * (0x7f - b'Z' as u64));
+    word | ((from_a ^ above_z) & (ONES << 7)) >> 2
+}
 
 /// The first eight bytes as a number that is ordered as they are.
 #[inline]
@@ -246,6 +268,20 @@ mod tests {
             assert_eq!(router.find(b"/x", || name.to_ascii_uppercase().leak().as_bytes()), Some(index), "{name}");
             for other in [&name[1..], &name[..name.len() - 1], &[name, "x"].concat()] {
                 assert!(names.iter().any(|n| n == other) || router.find(b"/x", || other.as_bytes()).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn letters_become_lower_case_in_every_place() {
+        for byte in 0..128 {
+            for place in 0..8 {
+                for other in *b"AZaz@[`{-.09" {
+                    let mut bytes = [other; 8];
+                    bytes[place] = byte;
+                    let expected = u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()));
+                    assert_eq!(lower(u64::from_le_bytes(bytes)), expected, "{}", bytes.escape_ascii());
+                }
             }
         }
     }
