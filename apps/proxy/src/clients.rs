@@ -107,19 +107,29 @@ impl Clients {
     /// The client's place with its buckets filled up, or one that nobody needs.
     fn find(&mut self, client: Option<SocketAddr>, now: Instant) -> Option<&mut Client> {
         let hash = hash(client).max(1);
-        let (connection_rate, request_rate) = (self.connection_rate, self.request_rate);
+        let rates = [self.connection_rate, self.request_rate];
         let set = self.sets.get_mut(hash as usize % SETS)?;
-        for place in set.iter_mut() {
-            place.refill(now, connection_rate, request_rate);
+        match set.iter().position(|place| place.hash == hash) {
+            Some(index) => {
+                let place = set.get_mut(index)?;
+                place.refill(now, rates);
+                Some(place)
+            }
+            None => take_place(set, hash, now, rates),
         }
-        let is_free = |place: &Client| (place.connections, place.connections_spent, place.requests_spent) == (0, 0, 0);
-        let index = set.iter().position(|place| place.hash == hash).or_else(|| set.iter().position(is_free))?;
-        let place = set.get_mut(index)?;
-        if place.hash != hash {
-            *place = Client { hash, at: now, ..Client::default() };
-        }
-        Some(place)
     }
+}
+
+/// A place that nobody needs, for a client that has none.
+#[cold]
+fn take_place(set: &mut [Client], hash: u64, now: Instant, rates: [Option<Bucket>; 2]) -> Option<&mut Client> {
+    let place = set.iter_mut().find_map(|place| {
+        place.refill(now, rates);
+        let is_free = (place.connections, place.connections_spent, place.requests_spent) == (0, 0, 0);
+        is_free.then_some(place)
+    })?;
+    *place = Client { hash, at: now, ..Client::default() };
+    Some(place)
 }
 
 fn hash(client: Option<SocketAddr>) -> u64 {
@@ -131,11 +141,13 @@ fn hash(client: Option<SocketAddr>) -> u64 {
 }
 
 impl Client {
-    fn refill(&mut self, now: Instant, connection_rate: Option<Bucket>, request_rate: Option<Bucket>) {
-        let elapsed_ms = now.as_nanos().saturating_sub(self.at.as_nanos()) / 1_000_000;
-        if elapsed_ms == 0 {
+    #[inline]
+    fn refill(&mut self, now: Instant, [connection_rate, request_rate]: [Option<Bucket>; 2]) {
+        let elapsed_ns = now.as_nanos().saturating_sub(self.at.as_nanos());
+        if elapsed_ns < 1_000_000 {
             return;
         }
+        let elapsed_ms = elapsed_ns / 1_000_000;
         let earned = |rate: Option<Bucket>| rate.map_or(0, |rate| rate.parts_per_ms.saturating_mul(elapsed_ms));
         self.connections_spent = self.connections_spent.saturating_sub(earned(connection_rate));
         self.requests_spent = self.requests_spent.saturating_sub(earned(request_rate));

@@ -101,17 +101,19 @@ impl<M: MetricsSource> Service<M> {
 
     #[inline]
     fn dispatch(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) {
-        if self.is_watchful && !self.watch_request(net, key, request) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let index = usize::from(front.listener);
+        let Some(listener) = self.listeners.get(index) else { return };
+        let reply = Reply::to(request, listener.keep_alive);
+        self.counters.request(index);
+        if self.is_watchful && !self.watch_request(net, key, request, reply) {
             return;
         }
-        let Some(front) = self.fronts.get_mut(key) else { return };
-        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return };
-        self.counters.request(front.listener.into());
-        let reply = Reply::to(request, listener.keep_alive);
         if let Some(reject) = self.refusal(request) {
             self.reject(net, key, reject);
             return;
         }
+        let Some(listener) = self.listeners.get(index) else { return };
         let find = |path| listener.router.find(path, || request.host_name());
         // `OPTIONS *` asks about the server as a whole (RFC 9110 9.3.7): its host's default route answers. That takes any other
         // path by itself.
@@ -123,17 +125,9 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Where requests are logged or counted by client. False: it was answered.
-    #[cold]
-    fn watch_request(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>) -> bool {
+    fn watch_request(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, reply: Reply) -> bool {
         self.open_entry(net, key, Some(request));
-        let Some(front) = self.fronts.get_mut(key) else { return false };
-        let Some(listener) = self.listeners.get(usize::from(front.listener)) else { return false };
-        let (index, reply) = (front.listener, Reply::to(request, listener.keep_alive));
-        let is_admitted = self.admit_request(net, key, reply);
-        if !is_admitted {
-            self.counters.request(index.into());
-        }
-        is_admitted
+        self.admit_request(net, key, reply)
     }
 
     /// What is wrong with a request that is well-formed.
