@@ -17,6 +17,7 @@ mod disks;
 mod dns;
 mod drill;
 mod exchange;
+mod flood;
 mod framing;
 mod guest;
 mod http;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         plane::TESTS,
         robust::TESTS,
         steering::TESTS,
+        flood::TESTS,
         crowd::TESTS,
         bench::TESTS,
     ];

@@ -1,4 +1,4 @@
-//! Flows on a TAP that does not steer as it should: silence, crowds and floods. Nobody's request may suffer.
+//! Flows on a TAP that does not steer as it should: silence and crowds. Nobody's request may suffer.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -23,9 +23,6 @@ pub const TESTS: Tests = &[
     ("steering::silent_connections_to_servers_are_used_again", silent_connections_to_servers_are_used_again),
     ("steering::connections_to_a_server_come_from_all_source_addresses", connections_come_from_all_source_addresses),
     ("steering::ten_thousand_connections_at_once", ten_thousand_connections_at_once),
-    ("steering::a_flood_of_arp_requests_costs_nobody_an_answer", || flood(arp_request)),
-    ("steering::a_flood_of_fragments_costs_nobody_an_answer", || flood(fragment)),
-    ("steering::a_flood_of_garbage_costs_nobody_an_answer", || flood(garbage)),
 ];
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -210,133 +207,4 @@ fn ten_thousand_connections_at_once() -> Tested {
     ensure(requests >= CONNECTIONS.into(), || format!("{requests} requests on {CONNECTIONS} connections"))?;
     let failed = metrics.labelled("weir_server_requests_total", "failed");
     ensure(failed == 0, || format!("{failed} requests failed"))
-}
-
-/// Requests that are made while a flood lasts, and its frames: what comes last ends it.
-const REQUESTS: usize = 40;
-const FRAMES: usize = 20_000;
-
-/// Frames that come with each request: the answer to one is what lets the next ones loose, so that the flood is as fast as the
-/// guest. What goes beyond that the host would drop before it, and clients' frames as well: its queue has a thousand places.
-const FRAMES_AT_ONCE: usize = 500;
-
-/// Time for one of them. What the guest does not take in time, the host drops before it, SYNs as well as the flood: a client
-/// asks again after 1, 2, 4, 8, … seconds, as every client does.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The flood takes what the guest leaves of the host's processors: on a host without a spare one it would otherwise starve the
-/// guest that it is to test.
-const FLOOD_NICENESS: i32 = 10;
-
-/// Sends hundreds of frames beside each request of a client: each is answered.
-fn flood(frame: fn(&Tap, u64) -> Vec<u8>) -> Tested {
-    let (mut guest, tap) = boot_two(|_| {
-        "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"hello\\n\" }\n"
-            .into()
-    })?;
-    let before = Metrics::read(tap.at(9000))?;
-    let interfaces = pnet_datalink::interfaces();
-    let interface = interfaces.iter().find(|interface| interface.name == tap.name()).ok_or("the tap is gone")?;
-    let Channel::Ethernet(mut sender, _) = pnet_datalink::channel(interface, Config::default())? else {
-        return Err("no Ethernet".into());
-    };
-    let frames: Vec<Vec<u8>> = (0..512).map(|number| frame(&tap, number)).collect();
-    let sent = AtomicUsize::new(0);
-    let (permit, permits) = mpsc::channel();
-    let answered = thread::scope(|scope| {
-        scope.spawn(|| {
-            // Of this thread alone.
-            let _ = rustix::process::setpriority_process(None, FLOOD_NICENESS);
-            let mut flowing = frames.iter().cycle();
-            for () in permits {
-                for frame in flowing.by_ref().take(FRAMES_AT_ONCE) {
-                    if matches!(sender.send_to(frame, None), Some(Ok(()))) {
-                        sent.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            }
-        });
-        // It ends with this closure, and the flood with it.
-        let permit = permit;
-        for number in 0.. {
-            if number >= REQUESTS && sent.load(Ordering::Relaxed) >= FRAMES {
-                break;
-            }
-            permit.send(()).map_err(|_| "the flood has ended")?;
-            match patient_get(tap.at(80)) {
-                Ok(answer) if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello\n") => {}
-                Ok(answer) => return Err(format!("request {number}: {answer}")),
-                Err(error) => return Err(format!("request {number}: {error}")),
-            }
-        }
-        Ok(())
-    });
-    let sent = sent.into_inner();
-    println!("{sent} frames sent");
-    answered.map_err(|error| guest.report(&error))?;
-    let after = Metrics::read(tap.at(9000))?;
-    let leaked = after.sum("weir_packet_buffers_in_use").saturating_sub(before.sum("weir_packet_buffers_in_use"));
-    ensure(leaked < 64, || format!("{leaked} buffers more are in use"))?;
-    guest.still_runs()
-}
-
-fn patient_get(web: SocketAddrV4) -> Result<String, Failed> {
-    let mut stream = TcpStream::connect_timeout(&web.into(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn ethernet(kind: [u8; 2]) -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend([0x02, 0, 0, 0, 0, 1]);
-    frame.extend(kind);
-    frame
-}
-
-/// Somebody, another one each time, asks who has the guest's address.
-fn arp_request(tap: &Tap, number: u64) -> Vec<u8> {
-    let mut frame = ethernet([0x08, 0x06]);
-    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-    let [.., high, low] = number.to_be_bytes();
-    frame.extend([0x02, 0, 0, 1, high, low]);
-    let [a, b, c, _] = tap.host().octets();
-    frame.extend(Ipv4Addr::new(a, b, c, 3 + (number % 250) as u8).octets());
-    frame.extend([0; 6]);
-    frame.extend(tap.guest().octets());
-    frame.resize(60, 0);
-    frame
-}
-
-/// A fragment of a datagram that never becomes complete: the first, or one behind it.
-fn fragment(tap: &Tap, number: u64) -> Vec<u8> {
-    let mut frame = ethernet([0x08, 0x00]);
-    let offset = if number.is_multiple_of(2) { 0x2000 } else { 0x2000 | (number % 1000) as u16 };
-    frame.extend([0x45, 0, 0, 60]);
-    frame.extend((number as u16).to_be_bytes());
-    frame.extend(u16::to_be_bytes(offset));
-    frame.extend([64, if number.is_multiple_of(3) { 6 } else { 17 }, 0, 0]);
-    frame.extend(tap.host().octets());
-    frame.extend(tap.guest().octets());
-    let sum = frame[14..34].chunks(2).fold(0, |sum, word| sum + u32::from(word[0]) * 256 + u32::from(word[1]));
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    frame.resize(14 + 60, 0x5a);
-    frame
-}
-
-/// Nonsense behind a type that the guest looks at.
-fn garbage(_: &Tap, number: u64) -> Vec<u8> {
-    let mut frame = ethernet([[0x08, 0x00], [0x08, 0x06], [0x86, 0xdd], [0x88, 0xb5]][number as usize % 4]);
-    let mut state = number + 1;
-    let noise = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    });
-    frame.extend(noise.take(46 + (number as usize * 7) % 1000));
-    frame
 }

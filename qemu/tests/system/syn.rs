@@ -1,4 +1,4 @@
-//! What SYNs may do to a listener: come in floods, and come again at once from the port of a flow that has just ended.
+//! SYNs that come again at once from the port of a flow that has just ended.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,8 +16,6 @@ use crate::tap::Tap;
 use crate::{Failed, Tested, Tests, ensure};
 
 pub const TESTS: Tests = &[
-    ("syn::a_flood_leaves_all_requests_of_curl_answered", || flood("")),
-    ("syn::a_flood_from_everywhere_leaves_all_requests_of_curl_answered", || flood(" --rand-source")),
     ("syn::a_port_is_used_again_when_the_client_closed_first_over_ipv4", || same_port(false, Closer::Client)),
     ("syn::a_port_is_used_again_when_the_client_closed_first_over_ipv6", || same_port(true, Closer::Client)),
     ("syn::a_port_is_used_again_when_weir_closed_first_over_ipv4", || same_port(false, Closer::Weir)),
@@ -27,13 +25,6 @@ pub const TESTS: Tests = &[
 
 const HELLO: &str = "[[listener]]\nname = \"web\"\nbind = [\"0.0.0.0:80\", \"[::]:80\"]\n\n\
                      [[listener.route]]\nrespond = { body = \"hello\\n\" }\n";
-
-/// Requests of curl while a flood lasts.
-const REQUESTS: u32 = 150;
-
-/// Buffers in use, and the time for them to come back after a flood.
-const BUFFERS: &str = "weir_packet_buffers_in_use";
-const QUIET_LIMIT: Duration = Duration::from_secs(30);
 
 /// Uses of one port.
 const ROUNDS: u32 = 1_000;
@@ -46,41 +37,6 @@ fn boot() -> Result<(Guest, Tap), Failed> {
     let config = tap.config_of_both()? + HELLO;
     let guest = Guest::boot(Spec { config, cores: 2, nic: tap.nic(), ..Spec::default() })?;
     Ok((guest, tap))
-}
-
-/// hping3 sends ten thousand SYNs a second while curl makes requests one after the other: each is answered.
-fn flood(options: &str) -> Tested {
-    let (mut guest, tap) = boot()?;
-    let before = Metrics::read(tap.at(9000))?;
-    // A flood beyond what a guest under TCG can take, or one that takes the processors from it, fills the host's queue before it,
-    // and what is lost there nobody can answer.
-    let line = format!("-n 19 hping3 -i u100 -S -q -p 80 {}{options}", tap.guest());
-    let flood = tether::command("nice", None)
-        .args(line.split(' '))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map(Daemon::from)?;
-    let asked = (0..REQUESTS).try_for_each(|number| {
-        let said = command_line(&format!("curl --silent --show-error --fail --max-time 60 http://{}/", tap.guest()))
-            .map_err(|error| format!("request {number}: {error}"))?;
-        ensure(said == "hello\n", || format!("request {number}: {said:?}"))
-    });
-    drop(flood);
-    let after = Metrics::read(tap.at(9000))?;
-    let more = |name: &str, label: &str| after.labelled(name, label) - before.labelled(name, label);
-    let [received, cookies] =
-        [more("weir_stack_total", "event=\"frames_received\""), more("weir_tcp_total", "event=\"syn_cookies_sent\"")];
-    let lost = tap.frames_lost()?;
-    println!("{received} frames received, {lost} lost in the host's queue, {cookies} cookies sent");
-    asked.map_err(|error| {
-        guest.report(&format!("{error}; {received} frames received, {lost} lost before; {after:#?}"))
-    })?;
-    guest.still_runs()?;
-    ensure(received > 1_000, || format!("hardly a flood: {received} frames"))?;
-    // What waits in queues when the flood ends is worked off.
-    let same = |now: &Metrics| now.sum(BUFFERS) < before.sum(BUFFERS) + 64;
-    metrics::wait_until(&mut guest, tap.at(9000), QUIET_LIMIT, same).map(drop)
 }
 
 /// Who ends a flow.
