@@ -21,6 +21,8 @@ pub const TESTS: Tests = &[
     ("plane::two_pairs_for_four_cores", || shape(2, 4)),
     ("plane::four_pairs_for_one_core", || shape(4, 1)),
     ("plane::four_pairs_for_two_cores", || shape(4, 2)),
+    ("plane::two_pairs_for_eight_cores", || shape(2, 8)),
+    ("plane::eight_pairs_for_eight_cores", || shape(8, 8)),
     ("plane::flows_that_change_their_queue_live_on", flows_that_change_their_queue_live_on),
     ("plane::with_rss_nothing_arrives_elsewhere", with_rss_nothing_arrives_elsewhere),
     ("plane::each_feature_may_be_off", each_feature_may_be_off),
@@ -70,15 +72,14 @@ impl Bench {
         Metrics::read(self.tap.at(9000)).map_err(|error| self.guest.report(&error.to_string()))
     }
 
-    /// 400 connections of one request each and one second (30 in the long form) of connections that stay; no request may fail.
-    fn load(&mut self) -> Tested {
+    /// 400 connections of one request each and some seconds of connections that stay; no request may fail.
+    fn load(&mut self, seconds: u32) -> Tested {
         let web = self.tap.at(80);
         let once = command_line(&format!("ab -q -r -n 400 -c 40 -s 20 http://{web}/"))
             .map_err(|error| self.guest.report(&error.to_string()))?;
         let field = |name| once.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let clean = field("Complete requests:") == Some("400") && field("Failed requests:") == Some("0");
         ensure(clean && field("Non-2xx responses:").is_none(), || self.guest.report(&once).to_string())?;
-        let seconds = if long() { 30 } else { 1 };
         let stay = command_line(&format!("wrk -t1 -c40 -d{seconds}s --timeout 10s http://{web}/"))?;
         ensure(!stay.contains("Socket errors") && !stay.contains("Non-2xx"), || self.guest.report(&stay).to_string())?;
         self.guest.still_runs()
@@ -91,7 +92,7 @@ fn shape(queues: u32, cores: u32) -> Tested {
     let root = tempfile::tempdir()?;
     let mut bench = Bench::new(root.path(), queues, Spec { config: String::new(), cores, ..Spec::default() })?;
     let before = bench.metrics()?;
-    bench.load()?;
+    bench.load(if long() { 30 } else { 1 })?;
     let after = bench.metrics()?;
     let served = after.per_core("weir_requests_total", "listener=\"web\"");
     ensure(served.len() == cores as usize && served.iter().all(|count| *count > 20), || {
@@ -122,7 +123,7 @@ fn with_rss_nothing_arrives_elsewhere() -> Tested {
     let spec = Spec { config: String::new(), cores: 4, nic_properties: vec!["rss=on".into()], ..Spec::default() };
     let mut bench = Bench::new(root.path(), 4, spec)?;
     ensure(bench.guest.ready.contains("RSS"), || bench.guest.ready.clone())?;
-    bench.load()?;
+    bench.load(30)?;
     let metrics = bench.metrics()?;
     let served = metrics.per_core("weir_requests_total", "listener=\"web\"");
     ensure(served.iter().all(|count| *count > 20), || format!("requests per core: {served:?}"))?;
