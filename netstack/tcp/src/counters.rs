@@ -205,7 +205,7 @@ pub struct Gauges {
 /// The states of RFC 9293, 3.3.2, in which a flow has a slot of its own. LISTEN, passive SYN-RECEIVED and TIME-WAIT are
 /// other kinds of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum FlowState {
     /// SYN-SENT.
     SynSent,

@@ -16,7 +16,10 @@ const BLOCK_LEN: usize = 1 << BLOCK_BITS;
 pub(crate) struct Slab<T> {
     blocks: Vec<Box<[Entry<T>; BLOCK_LEN]>>,
     free: u32,
+    /// Entries taken or promised.
     len: u32,
+    /// Entries that there is memory for.
+    capacity: u32,
     len_max: u32,
 }
 
@@ -29,14 +32,14 @@ struct Entry<T> {
 impl<T: Default> Slab<T> {
     pub fn new(len_max: usize) -> Self {
         let len_max = len_max.min((1 << 30) - 1) as u32;
-        Self { blocks: Vec::new(), free: NONE, len: 0, len_max }
+        Self { blocks: Vec::new(), free: NONE, len: 0, capacity: 0, len_max }
     }
 
     /// Takes an entry, with the value that it had when it was given back. None when the limit or memory is reached.
     #[inline]
     pub fn allocate(&mut self) -> Option<u32> {
-        if self.free == NONE {
-            self.grow()?;
+        if !self.has_room() {
+            return None;
         }
         let index = self.free;
         let entry = self.entry_mut(index);
@@ -48,21 +51,41 @@ impl<T: Default> Slab<T> {
     /// Whether an entry can be taken.
     #[inline(always)]
     pub fn has_room(&mut self) -> bool {
-        self.free != NONE || self.grow().is_some()
+        self.len != self.capacity || self.grow().is_some()
     }
 
     /// As [`Self::allocate`], with a value.
     #[inline(always)]
     pub fn insert(&mut self, value: T) -> Result<u32, T> {
-        if self.free == NONE && self.grow().is_none() {
+        if !self.promise() {
             return Err(value);
         }
+        Ok(self.redeem(value))
+    }
+
+    /// Counts an entry as taken that [`Self::redeem`] takes, or [`Self::withdraw`] does not. False when there is no room.
+    #[inline(always)]
+    #[must_use]
+    pub fn promise(&mut self) -> bool {
+        let has_room = self.has_room();
+        self.len += u32::from(has_room);
+        has_room
+    }
+
+    /// Takes an entry that was promised.
+    #[inline(always)]
+    pub fn redeem(&mut self, value: T) -> u32 {
         let index = self.free;
         let entry = self.entry_mut(index);
         entry.value = value;
         self.free = core::mem::replace(&mut entry.next, NONE);
-        self.len += 1;
-        Ok(index)
+        index
+    }
+
+    /// An entry that was promised is not needed.
+    #[inline(always)]
+    pub fn withdraw(&mut self) {
+        self.len -= 1;
     }
 
     /// Gives an entry back.
@@ -96,17 +119,18 @@ impl<T: Default> Slab<T> {
         block.try_reserve_exact(BLOCK_LEN).ok()?;
         self.blocks.try_reserve(1).ok()?;
         for i in 1..=BLOCK_LEN {
-            let next = if i >= count { NONE } else { (first + i) as u32 };
+            let next = if i >= count { self.free } else { (first + i) as u32 };
             block.push(Entry { value: T::default(), next });
         }
         self.blocks.push(block.try_into().ok()?);
         self.free = first as u32;
+        self.capacity += count as u32;
         Some(())
     }
 }
 
 impl<T> Slab<T> {
-    /// Entries that are taken.
+    /// Entries that are taken or promised.
     #[inline]
     pub fn len(&self) -> usize {
         self.len as usize
@@ -185,5 +209,20 @@ mod tests {
         assert_eq!(slab[taken[7]], 99);
         assert!(slab.allocate().is_none());
         assert!(slab.get(64).is_none() && slab.get(39).is_some());
+    }
+
+    /// A promise counts against the limit, outlives growth, and is kept by an entry of its own.
+    #[test]
+    fn what_is_promised_is_there() {
+        let mut slab: Slab<u64> = Slab::new(40);
+        assert!((0..30).all(|_| slab.promise()));
+        let taken: alloc::vec::Vec<u32> = core::iter::from_fn(|| slab.allocate()).collect();
+        assert_eq!((taken.len(), slab.len(), slab.promise()), (10, 40, false));
+        let mut redeemed: alloc::vec::Vec<u32> = (0..29).map(|n| slab.redeem(n)).collect();
+        slab.withdraw();
+        redeemed.extend(taken);
+        redeemed.extend(slab.allocate());
+        redeemed.sort_unstable();
+        assert!(redeemed.iter().copied().eq(0..40) && slab.allocate().is_none());
     }
 }

@@ -291,7 +291,6 @@ impl Engine {
         };
         let flow = &mut self.flows[slot];
         flow.common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
-        flow.common.listener = Some(half_open.listener);
         flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
         if let State::Open(open) = &mut flow.state {
             open.arm_idle(&mut flow.common, &self.shared);

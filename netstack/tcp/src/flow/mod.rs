@@ -17,7 +17,7 @@ pub(crate) mod rtt;
 pub(crate) mod scoreboard;
 pub(crate) mod send_queue;
 
-use weir_socket::{CloseReason, Instant, ListenerId, Readiness, Token};
+use weir_socket::{CloseReason, Instant, Readiness, Token};
 
 use crate::link::NextHop;
 use crate::output::Route;
@@ -117,8 +117,6 @@ pub(crate) struct Common {
     pub nagle: bool,
     /// There may be something to send.
     pub output: bool,
-    /// Where the flow was, or is still, waiting to be accepted.
-    pub listener: Option<ListenerId>,
 }
 
 impl Default for Common {
@@ -134,7 +132,6 @@ impl Default for Common {
             is_held: false,
             nagle: false,
             output: false,
-            listener: None,
         }
     }
 }

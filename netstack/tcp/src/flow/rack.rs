@@ -55,16 +55,16 @@ impl Rack {
         if record.end() < self.fack && !record.retransmitted {
             self.reordering_seen = true;
         }
-        self.delivered_in_order(record, Span::from_ns(rtt_ns));
-    }
-
-    /// As [`Self::delivered`], for the last of all segments, that was sent once and took `rtt`.
-    #[inline(always)]
-    pub fn delivered_in_order(&mut self, record: &Record, rtt: Span) {
         self.fack = self.fack.max(record.end());
         if record.transmission > self.latest {
-            (self.latest, self.rtt) = (record.transmission, rtt);
+            (self.latest, self.rtt) = (record.transmission, Span::from_ns(rtt_ns));
         }
+    }
+
+    /// As [`Self::delivered`], for the only segment, and the last that was sent: up to `nxt`, once, and it took `rtt`.
+    #[inline(always)]
+    pub fn delivered_last(&mut self, nxt: SeqNumber, transmission: Transmission, rtt: Span) {
+        (self.fack, self.latest, self.rtt) = (nxt, transmission, rtt);
     }
 
     /// Step 4's adaptation: the peer reported a duplicate, so that the window was too small.

@@ -4,6 +4,9 @@
 //! Records stand in a list in the order of sequence numbers. Besides, each record that is neither delivered nor waiting is
 //! in one of two queues: `outstanding`, in the order of transmission, which RACK walks from its oldest; and `lost`, which
 //! waits to be sent again. What was selectively acknowledged is in neither.
+//!
+//! The usual answer is one segment, sent once, of all that the flow has to say: all that is to be remembered of it is when it was
+//! sent. Such a sole segment has its record promised, and gets it from [`Scoreboard::unfold`] as soon as it is not usual any more.
 
 use weir_socket::Instant;
 
@@ -11,6 +14,7 @@ use super::send_queue::{Chunks, Cursor, advance};
 use crate::options::SackBlocks;
 use crate::seq::SeqNumber;
 use crate::slab::{NONE, Slab};
+use crate::time::NEVER;
 
 /// Records of all flows of an engine.
 pub(crate) type Records = Slab<Record>;
@@ -151,6 +155,8 @@ pub(crate) struct Scoreboard {
     sacked_records: u32,
     lost_bytes: u32,
     transmissions: Transmission,
+    /// When the sole segment was sent, of which there is no record; [`NEVER`] when there is none.
+    sole_at: Instant,
 }
 
 impl Default for Scoreboard {
@@ -165,6 +171,7 @@ impl Default for Scoreboard {
             sacked_records: 0,
             lost_bytes: 0,
             transmissions: SeqNumber(0),
+            sole_at: NEVER,
         }
     }
 }
@@ -179,7 +186,7 @@ pub(crate) trait Delivery {
 impl Scoreboard {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.head == NONE
+        self.head == NONE && self.sole_at == NEVER
     }
 
     /// Sequence numbers that were delivered out of order.
@@ -206,15 +213,43 @@ impl Scoreboard {
         (self.lost.first != NONE).then_some(self.lost.first)
     }
 
+    /// Nothing is on its way but a segment that is sent now, and no record of it is made; one is promised.
+    #[inline(always)]
+    pub fn send_sole(&mut self, now: Instant) {
+        debug_assert!(self.is_empty(), "a sole segment is the only one");
+        self.transmissions += 1;
+        self.sole_at = now;
+    }
+
+    /// Takes the sole segment away, if there is one: the peer has it. Answers when it was sent, and as which transmission.
+    #[inline(always)]
+    pub fn take_sole(&mut self, records: &mut Records) -> Option<(Instant, Transmission)> {
+        if self.sole_at == NEVER {
+            return None;
+        }
+        records.withdraw();
+        Some((core::mem::replace(&mut self.sole_at, NEVER), self.transmissions))
+    }
+
+    /// Makes the record of the sole segment, if there is one.
+    pub fn unfold(&mut self, records: &mut Records, seq: SeqNumber, len: u32, at: Cursor) {
+        let sent_at = core::mem::replace(&mut self.sole_at, NEVER);
+        if sent_at != NEVER {
+            let record = Record::new(seq, len, false, at, sent_at);
+            let index = records.redeem(Record { transmission: self.transmissions, ..record });
+            (self.head, self.tail, self.outstanding) = (index, index, Queue { first: index, last: index });
+        }
+    }
+
     /// The record that is the only one, and outstanding.
     #[inline(always)]
-    pub fn sole(&self) -> Option<u32> {
+    pub fn only(&self) -> Option<u32> {
         (self.head == self.tail && self.head == self.outstanding.first && self.head != NONE).then_some(self.head)
     }
 
-    /// Takes [`Self::sole`] away: the peer has it.
+    /// Takes [`Self::only`] away: the peer has it.
     #[inline(always)]
-    pub fn take_sole(&mut self, records: &mut Records, index: u32) {
+    pub fn take_only(&mut self, records: &mut Records, index: u32) {
         (self.head, self.tail, self.hint, self.outstanding) = (NONE, NONE, NONE, Queue::default());
         records.release(index);
     }
@@ -244,6 +279,7 @@ impl Scoreboard {
     /// Adds a segment that was sent now, at the end of the sequence. `records` must have room.
     #[inline(always)]
     pub fn push(&mut self, records: &mut Records, record: Record) {
+        debug_assert!(self.sole_at == NEVER, "a sole segment gets its record before the next one");
         self.transmissions += 1;
         let previous = self.outstanding.last;
         let record = Record { transmission: self.transmissions, previous, next: NONE, ..record };
@@ -521,6 +557,7 @@ impl Scoreboard {
 
     /// Gives all records back.
     pub fn clear(&mut self, records: &mut Records) {
+        let _ = self.take_sole(records);
         while self.head != NONE {
             let index = self.head;
             self.head = records.next(index);

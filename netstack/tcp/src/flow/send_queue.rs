@@ -5,6 +5,9 @@
 //!    |skip|······ sent ······|······ not yet sent ······|
 //!    |<------------------- len ------------------------>|
 //! ```
+//!
+//! A chunk that is the only one stays in the queue itself, and is sent as a whole or not at all, until something else is to be
+//! done with it: then [`SendQueue::unfold`] gives it the node that it was promised.
 
 use weir_packet::Chunk;
 
@@ -23,27 +26,50 @@ pub(crate) struct Cursor {
     offset: u32,
 }
 
+/// Where nothing is.
+const NOWHERE: Cursor = Cursor { node: NONE, offset: 0 };
+
 impl Default for Cursor {
     fn default() -> Self {
-        Self { node: NONE, offset: 0 }
+        NOWHERE
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SendQueue {
-    head: u32,
-    tail: u32,
-    chunks: u32,
-    /// Bytes of the head that are acknowledged already.
-    skip: u32,
+    store: Store,
+    /// Bytes queued, sent or not.
     len: u32,
-    unsent: Cursor,
     unsent_len: u32,
+    /// Chunks in the list.
+    chunks: u32,
+    /// Bytes of its head that are acknowledged already.
+    skip: u32,
 }
 
-impl Default for SendQueue {
+/// Where the chunks are.
+#[derive(Debug)]
+enum Store {
+    /// In the queue, with a node promised; nothing of it is acknowledged, and all or nothing is sent.
+    Sole(Chunk),
+    Listed(List),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct List {
+    head: u32,
+    tail: u32,
+    unsent: Cursor,
+}
+
+const EMPTY: List = List { head: NONE, tail: NONE, unsent: NOWHERE };
+
+const _: () = assert!(size_of::<Store>() == size_of::<Chunk>());
+
+impl Default for Store {
+    #[inline(always)]
     fn default() -> Self {
-        Self { head: NONE, tail: NONE, chunks: 0, skip: 0, len: 0, unsent: Cursor::default(), unsent_len: 0 }
+        Self::Listed(EMPTY)
     }
 }
 
@@ -66,9 +92,23 @@ impl SendQueue {
         self.chunks < CHUNKS_MAX && nodes.has_room()
     }
 
-    /// Appends a chunk; it comes back when there are too many.
+    /// Appends a chunk that is not empty; it comes back when there are too many.
     #[inline(always)]
     pub fn push(&mut self, nodes: &mut Chunks, chunk: Chunk) -> Result<(), Chunk> {
+        if self.len > 0 {
+            return self.push_behind(nodes, chunk);
+        }
+        if !nodes.promise() {
+            return Err(chunk);
+        }
+        (self.len, self.unsent_len) = (chunk.len() as u32, chunk.len() as u32);
+        // What was there is an empty list, of which nothing is to be dropped.
+        core::mem::forget(core::mem::replace(&mut self.store, Store::Sole(chunk)));
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, nodes: &mut Chunks, chunk: Chunk) -> Result<(), Chunk> {
         if self.chunks == CHUNKS_MAX {
             return Err(chunk);
         }
@@ -77,47 +117,103 @@ impl SendQueue {
             Ok(node) => node,
             Err(chunk) => return Err(chunk.unwrap_or(Chunk::from_static(b""))),
         };
-        if self.tail == NONE {
-            self.head = node;
-        } else {
-            nodes.set_next(self.tail, node);
+        let mut list = self.unfold(nodes);
+        nodes.set_next(list.tail, node);
+        list.tail = node;
+        if list.unsent.node == NONE {
+            list.unsent = Cursor { node, offset: 0 };
         }
-        self.tail = node;
+        self.store = Store::Listed(list);
         self.chunks += 1;
         self.len += len;
         self.unsent_len += len;
-        if self.unsent.node == NONE {
-            self.unsent = Cursor { node, offset: 0 };
-        }
         Ok(())
     }
 
-    /// Where the unsent bytes begin.
-    #[inline]
-    pub fn unsent(&self) -> Cursor {
-        self.unsent
+    /// The chunk that is the only one, and in the queue itself.
+    #[inline(always)]
+    pub fn sole(&self) -> Option<&Chunk> {
+        match &self.store {
+            Store::Sole(chunk) => Some(chunk),
+            Store::Listed(_) => None,
+        }
     }
 
-    /// Counts `len` bytes as sent, up to the place `unsent`.
+    /// Gives a sole chunk the node that it was promised. Answers the list.
+    #[inline(always)]
+    fn unfold(&mut self, nodes: &mut Chunks) -> List {
+        match self.store {
+            Store::Listed(list) => list,
+            Store::Sole(_) => self.unfold_sole(nodes),
+        }
+    }
+
+    #[inline(never)]
+    fn unfold_sole(&mut self, nodes: &mut Chunks) -> List {
+        let mut list = EMPTY;
+        if let Store::Sole(chunk) = core::mem::take(&mut self.store) {
+            let node = nodes.redeem(Some(chunk));
+            let first = Cursor { node, offset: 0 };
+            list = List { head: node, tail: node, unsent: if self.unsent_len > 0 { first } else { NOWHERE } };
+            self.chunks = 1;
+        }
+        self.store = Store::Listed(list);
+        list
+    }
+
+    /// Where all begins that is queued; a sole chunk gets a node.
+    pub fn first(&mut self, nodes: &mut Chunks) -> Cursor {
+        Cursor { node: self.unfold(nodes).head, offset: self.skip }
+    }
+
+    /// The sole chunk has been sent.
+    #[inline(always)]
+    pub fn mark_sole_sent(&mut self) {
+        self.unsent_len = 0;
+    }
+
+    /// Gives up the sole chunk: the peer has it.
+    #[inline(always)]
+    pub fn clear_sole(&mut self, nodes: &mut Chunks) {
+        (self.len, self.unsent_len) = (0, 0);
+        nodes.withdraw();
+        self.store = Store::default();
+    }
+
+    /// Where the unsent bytes begin. No chunk is sole.
+    #[inline]
+    pub fn unsent(&self) -> Cursor {
+        self.list().unsent
+    }
+
+    /// Counts `len` bytes as sent, up to the place `unsent`. No chunk is sole.
     #[inline(always)]
     pub fn mark_sent_to(&mut self, unsent: Cursor, len: u32) {
-        self.unsent = unsent;
+        self.store = Store::Listed(List { unsent, ..self.list() });
         self.unsent_len -= len;
     }
 
-    /// Gives up the first `len` bytes: the peer has them.
+    /// Gives up the first `len` bytes: the peer has them. No chunk is sole.
     #[inline(always)]
     pub fn acknowledge(&mut self, nodes: &mut Chunks, len: u32) {
         self.len -= len;
         self.skip += len;
-        while self.head != NONE {
-            let chunk_len = chunk_len(&nodes[self.head]);
+        let mut list = self.list();
+        while list.head != NONE {
+            let chunk_len = chunk_len(&nodes[list.head]);
             if self.skip < chunk_len {
                 break;
             }
             self.skip -= chunk_len;
-            self.pop(nodes);
+            let (chunk, next) = nodes.take(list.head);
+            drop(chunk);
+            list.head = next;
+            self.chunks -= 1;
         }
+        if list.head == NONE {
+            list.tail = NONE;
+        }
+        self.store = Store::Listed(list);
     }
 
     /// Whether all that is queued are `len` bytes, and sent.
@@ -129,23 +225,27 @@ impl SendQueue {
     /// Gives up everything.
     #[inline(always)]
     pub fn clear(&mut self, nodes: &mut Chunks) {
-        while self.head != NONE {
-            let (chunk, next) = nodes.take(self.head);
-            self.head = next;
+        let mut head = match &self.store {
+            Store::Listed(list) => list.head,
+            Store::Sole(_) => return self.clear_sole(nodes),
+        };
+        while head != NONE {
+            let (chunk, next) = nodes.take(head);
+            head = next;
             drop(chunk);
         }
         *self = Self::default();
     }
 
     #[inline(always)]
-    fn pop(&mut self, nodes: &mut Chunks) {
-        let (chunk, next) = nodes.take(self.head);
-        drop(chunk);
-        self.head = next;
-        if next == NONE {
-            self.tail = NONE;
+    fn list(&self) -> List {
+        match self.store {
+            Store::Listed(list) => list,
+            Store::Sole(_) => {
+                debug_assert!(false, "a sole chunk is unfolded before it is sent or acknowledged otherwise");
+                EMPTY
+            }
         }
-        self.chunks -= 1;
     }
 }
 
@@ -291,6 +391,7 @@ mod tests {
             queue.push(&mut nodes, Chunk::from_static(part)).unwrap();
         }
         let first = queue.unsent();
+        assert_eq!((first, queue.sole().is_none()), (queue.first(&mut nodes), true));
         assert_eq!(bytes(Pieces::new(&nodes, first, 4, 16)), b"abcd");
         queue.mark_sent_to(advance(&nodes, queue.unsent(), 4), 4);
         let second = queue.unsent();
@@ -305,5 +406,28 @@ mod tests {
         queue.mark_sent_to(advance(&nodes, queue.unsent(), 3), 3);
         queue.acknowledge(&mut nodes, 9);
         assert_eq!((queue.len(), nodes.len()), (0, 0));
+    }
+    #[test]
+    fn a_sole_chunk_takes_no_node_until_it_needs_one() {
+        let mut nodes = Chunks::new(2);
+        let mut queue = SendQueue::default();
+        queue.push(&mut nodes, Chunk::from_static(b"abc")).unwrap();
+        assert_eq!((queue.sole().map(|chunk| chunk.to_vec()), nodes.len()), (Some(b"abc".to_vec()), 1));
+        queue.mark_sole_sent();
+        queue.clear_sole(&mut nodes);
+        assert_eq!((queue.len(), queue.sole().is_none(), nodes.len()), (0, true, 0));
+        // The last node is promised: another queue gets none, and this one gets it.
+        queue.push(&mut nodes, Chunk::from_static(b"abc")).unwrap();
+        nodes.insert(None).unwrap();
+        assert!(SendQueue::default().push(&mut nodes, Chunk::from_static(b"x")).is_err());
+        assert!(queue.push(&mut nodes, Chunk::from_static(b"x")).is_err());
+        queue.mark_sole_sent();
+        let first = queue.first(&mut nodes);
+        assert_eq!((bytes(Pieces::new(&nodes, first, 9, 16)), queue.unsent()), (b"abc".to_vec(), Cursor::default()));
+        queue.acknowledge(&mut nodes, 2);
+        let first = queue.first(&mut nodes);
+        assert_eq!(bytes(Pieces::new(&nodes, first, 1, 16)), b"c");
+        queue.clear(&mut nodes);
+        assert_eq!((queue.len(), nodes.len()), (0, 1));
     }
 }

@@ -83,6 +83,7 @@ impl Open {
         common: &mut Common,
         shared: &mut Shared,
     ) {
+        self.unfold(shared);
         let in_flight = self.in_flight();
         let delivered = self.take_acknowledged(ack, timestamp, None, common, shared);
         self.grow_window(delivered, in_flight, shared);
@@ -105,6 +106,7 @@ impl Open {
     /// An acknowledgement that repeats itself, or comes while not everything is in good order.
     #[inline(never)]
     fn process_any_ack(&mut self, segment: &Segment, common: &mut Common, shared: &mut Shared) {
+        self.unfold(shared);
         let in_flight = self.in_flight();
         let is_duplicate = self.is_duplicate(segment);
         self.update_window(segment.seq, segment.ack, segment.window);

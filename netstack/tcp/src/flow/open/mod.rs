@@ -297,6 +297,9 @@ impl Open {
             self.refused = true;
             return Err(SendError::Full(chunk));
         }
+        if self.queue.len() > 0 {
+            self.unfold(shared);
+        }
         if let Err(chunk) = self.queue.push(&mut shared.chunks, chunk) {
             self.refused = true;
             return Err(SendError::Full(chunk));
@@ -304,6 +307,21 @@ impl Open {
         shared.gauges.send_queued += len;
         common.output = true;
         Ok(())
+    }
+
+    /// Makes what is said of a sole answer explicit: its chunk a node of the queue, its segment a record. For everything that is
+    /// done to an answer but sending it and settling its acknowledgement.
+    #[inline(always)]
+    fn unfold(&mut self, shared: &mut Shared) {
+        if self.queue.sole().is_some() {
+            self.unfold_sole(shared);
+        }
+    }
+
+    #[inline(never)]
+    fn unfold_sole(&mut self, shared: &mut Shared) {
+        let at = self.queue.first(&mut shared.chunks);
+        self.sent.unfold(&mut shared.records, self.snd.una, self.snd.nxt - self.snd.una, at);
     }
 
     /// Whether [`Self::send`] would take a chunk; a refusal is remembered as there.

@@ -43,7 +43,37 @@ impl Open {
         if !self.is_short_answer(unsent, shared) {
             return self.transmit_unusual(common, shared, link);
         }
-        self.transmit_short(unsent, false, common, shared, link)
+        self.transmit_answer(unsent, common, shared, link)
+    }
+
+    /// Sends a short answer, from the queue itself when it is one chunk.
+    #[inline(always)]
+    fn transmit_answer<L: Link>(
+        &mut self,
+        len: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        if self.queue.sole().is_none() || !shared.records.has_room() {
+            return self.transmit_short(len, false, common, shared, link);
+        }
+        self.restart_after_idle(0, shared);
+        let header = self.new_header(len, false, shared);
+        let Some(chunk) = self.queue.sole() else { return Ok(true) };
+        emit_copied(link, shared, common.route(), &header, chunk)?;
+        self.data_acknowledged(common);
+        self.ecn.reduced = false;
+        let _ = shared.records.promise();
+        self.sent.send_sole(shared.now);
+        self.queue.mark_sole_sent();
+        self.snd.nxt += len;
+        self.note_sent(len, common, shared);
+        count(shared, header.flags);
+        if self.acknowledge == Acknowledge::Now {
+            return self.transmit_any(common, shared, link);
+        }
+        Ok(false)
     }
 
     /// As [`Self::transmit`], for a flow whose path is not known yet or that has something else to send: as a rule its first
@@ -60,7 +90,7 @@ impl Open {
         }
         let unsent = self.queue.unsent_len();
         if self.is_short_answer(unsent, shared) {
-            self.transmit_short(unsent, false, common, shared, link)
+            self.transmit_answer(unsent, common, shared, link)
         } else if self.is_last_word(unsent, shared) {
             self.transmit_short(0, true, common, shared, link)
         } else {
@@ -69,7 +99,7 @@ impl Open {
     }
 
     /// Sends a short answer, or a FIN alone, and what else there is.
-    #[inline(always)]
+    #[inline(never)]
     fn transmit_short<L: Link>(
         &mut self,
         len: u32,
@@ -78,6 +108,7 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<bool, Blocked> {
+        self.unfold(shared);
         if !fin {
             self.restart_after_idle(0, shared);
         }
@@ -114,6 +145,7 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<bool, Blocked> {
+        self.unfold(shared);
         let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
         let mut left = QUANTUM_BYTES;
         if self.snd.search != NONE {

@@ -121,6 +121,7 @@ impl Open {
         if mtu >= self.snd.path_mtu {
             return self.probe_was_too_big(mtu, shared);
         }
+        self.unfold(shared);
         let before = self.snd.mss;
         self.lower_path_mtu(mtu, RAISE_NS, common, shared);
         if self.snd.mss < before {

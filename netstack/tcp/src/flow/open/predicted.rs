@@ -6,10 +6,12 @@
 //! tells: a world runs with and without this file, and not a byte on its wire may differ.
 
 use weir_packet::Packet;
+use weir_socket::Instant;
 
 use super::ack::Delivered;
 use super::{Common, Fin, Open};
 use crate::counters::FlowState;
+use crate::flow::scoreboard::{Record, Transmission};
 use crate::segment::Plain;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -67,23 +69,42 @@ impl Open {
     #[inline(always)]
     pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
         let has_duties = self.refused | (self.fin != Fin::None) | self.tail_probe.is_some() | (self.snd.search != NONE);
-        let Some(index) = self.sent.sole() else { return false };
-        let record = &shared.records[index];
-        let len = record.len;
-        if has_duties || record.end() != ack || record.retransmitted || !self.queue.is_sent_whole(len) {
+        if has_duties || ack != self.snd.nxt {
             return false;
         }
-        let (rtt_ns, in_flight) = (shared.now.since_ns(record.sent_at), len);
-        let rtt = Span::from_ns(rtt_ns);
-        self.rack.delivered_in_order(record, rtt);
-        self.rtt.sample(rtt, shared.now);
-        self.sent.take_sole(&mut shared.records, index);
+        if let Some((sent_at, transmission)) = self.sent.take_sole(&mut shared.records) {
+            self.queue.clear_sole(&mut shared.chunks);
+            self.settle_last(sent_at, transmission, common, shared);
+            return true;
+        }
+        self.settle_listed(common, shared)
+    }
+
+    /// As [`Self::settle_answer`], for a segment that has a record.
+    #[inline(never)]
+    fn settle_listed(&mut self, common: &mut Common, shared: &mut Shared) -> bool {
+        let Some(index) = self.sent.only() else { return false };
+        let Record { len, sent_at, transmission, retransmitted, .. } = shared.records[index];
+        if retransmitted || !self.queue.is_sent_whole(len) {
+            return false;
+        }
+        self.sent.take_only(&mut shared.records, index);
         self.queue.clear(&mut shared.chunks);
-        shared.gauges.send_queued -= u64::from(len);
-        self.snd.una = ack;
-        self.stalled_since = Stamp::new(shared.now);
-        self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, in_flight, shared);
-        common.timers.loss = NEVER;
+        self.settle_last(sent_at, transmission, common, shared);
         true
+    }
+
+    /// What follows from the acknowledgement of the only segment.
+    #[inline(always)]
+    fn settle_last(&mut self, sent_at: Instant, transmission: Transmission, common: &mut Common, shared: &mut Shared) {
+        let (rtt_ns, len) = (shared.now.since_ns(sent_at), self.snd.nxt - self.snd.una);
+        let rtt = Span::from_ns(rtt_ns);
+        self.rack.delivered_last(self.snd.nxt, transmission, rtt);
+        self.rtt.sample(rtt, shared.now);
+        shared.gauges.send_queued -= u64::from(len);
+        self.snd.una = self.snd.nxt;
+        self.stalled_since = Stamp::new(shared.now);
+        self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, len, shared);
+        common.timers.loss = NEVER;
     }
 }

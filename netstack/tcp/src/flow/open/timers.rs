@@ -22,6 +22,7 @@ impl Open {
         if common.timers.loss <= now {
             common.timers.loss = NEVER;
             common.output = true;
+            self.unfold(shared);
             let outcome = match self.loss_timer {
                 LossTimer::Retransmission => self.retransmission_timeout(common, shared),
                 LossTimer::TailProbe => self.tail_probe_timeout(common, shared),
