@@ -5,7 +5,7 @@ use weir_packet::frame::ChecksumStatus;
 
 use crate::checksum::Checksum;
 use crate::link::{Ecn, NextHop};
-use crate::options::{Options, TIMESTAMP_BYTES, Timestamp};
+use crate::options::{Options, Timestamp};
 use crate::seq::SeqNumber;
 use crate::tuple::Tuple;
 
@@ -56,29 +56,6 @@ pub(crate) struct Plain {
     /// Payload bytes.
     pub len: u32,
     pub timestamp: Option<Timestamp>,
-}
-
-impl Plain {
-    /// Parses such a segment; none when it is another one or malformed, which [`Segment::parse`] tells apart.
-    #[inline(always)]
-    pub fn parse(packet: &Packet) -> Option<Self> {
-        const WITH_TIMESTAMP: usize = HEADER_BYTES + TIMESTAMP_BYTES;
-        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
-        let timestamp = match fixed[12] {
-            0x50 => None,
-            0x80 => Some(Timestamp::parse(packet.first_chunk::<WITH_TIMESTAMP>()?.last_chunk()?)?),
-            _ => return None,
-        };
-        if Flags(fixed[13]).without(Flags::PSH) != Flags::ACK {
-            return None;
-        }
-        let header_len = (fixed[12] >> 4) * 4;
-        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
-        let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
-        let window = u16::from_be_bytes([fixed[14], fixed[15]]);
-        let len = frame_len as u32 - u32::from(header_len);
-        Some(Self { seq, ack, window, header_len, len, timestamp })
-    }
 }
 
 /// The big-endian word at `at`.

@@ -14,7 +14,6 @@ use crate::flow::reassembly::Ranges;
 use crate::flow::scoreboard::Records;
 use crate::flow::send_queue::Chunks;
 use crate::limiter::RateLimiter;
-use crate::output::COPY_BYTES;
 use crate::secrets::Secrets;
 use crate::slab::Slab;
 use crate::time::{AGE_MAX_NS, duration_ns};
@@ -51,10 +50,6 @@ pub(crate) struct Limits {
     pub time_wait_ns: u64,
     pub keepalive_idle_ns: u64,
     pub keepalive_interval_ns: u64,
-    /// The pressure from which on no segment is predicted.
-    pub prediction_pressure: Pressure,
-    /// Bytes of an answer that takes the short cut.
-    pub short_answer_max: u32,
     pub send_queue_max: u32,
     pub receive_window_initial: u32,
     pub receive_window_max: u32,
@@ -83,8 +78,6 @@ impl Limits {
             time_wait_ns: duration_ns(config.time_wait),
             keepalive_idle_ns: config.keepalive.map_or(u64::MAX, |keepalive| age_ns(keepalive.idle)),
             keepalive_interval_ns: config.keepalive.map_or(u64::MAX, |keepalive| duration_ns(keepalive.interval)),
-            prediction_pressure: if config.short_cuts { Pressure::Critical } else { Pressure::None },
-            short_answer_max: if config.short_cuts { COPY_BYTES } else { 0 },
             send_queue_max: config.send_queue_max.clamp(1, WINDOW_MAX) as u32,
             receive_window_initial: (config.receive_window_initial as u32).clamp(2_048, receive_window_max),
             receive_window_max,

@@ -18,7 +18,7 @@ use crate::half_open::HalfOpen;
 use crate::link::{Ecn, IcmpError, IcmpErrorKind, Inbound};
 use crate::options::Timestamp;
 use crate::reply::Reply;
-use crate::segment::{Flags, Origin, Plain, Segment, SegmentError, is_intact};
+use crate::segment::{Flags, Origin, Segment, SegmentError, is_intact};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::time::Nanoseconds;
@@ -67,14 +67,14 @@ impl Engine {
     /// takes a short cut. Any other comes back.
     #[inline(always)]
     fn handle_predicted(&mut self, origin: &Origin, mut packet: Packet) -> Result<(), Packet> {
-        let Some(plain) = Plain::parse(&packet) else { return Err(packet) };
         let Some(Target::Flow(index)) = self.demux.first(origin.hash) else { return Err(packet) };
         let slot = &mut self.flows[index];
         let State::Open(open) = &mut slot.state else { return Err(packet) };
-        if slot.common.tuple != origin.tuple || !open.predicts(&plain) || origin.ecn == Ecn::CongestionExperienced {
+        let Some(plain) = open.predicts(&packet) else { return Err(packet) };
+        if slot.common.tuple != origin.tuple || origin.ecn == Ecn::CongestionExperienced {
             return Err(packet);
         }
-        if self.shared.pressure >= self.shared.limits.prediction_pressure {
+        if self.shared.pressure >= Pressure::Critical {
             return Err(packet);
         }
         self.shared.count(Counter::SegmentsIn);
@@ -185,6 +185,7 @@ impl Engine {
         slot.common.timers.loss = crate::time::NEVER;
         slot.common.pending |= weir_socket::Readiness::WRITABLE;
         open.acknowledge_handshake(&mut slot.common, &self.shared);
+        open.review(&self.shared);
         let more = segment.len > 0 || segment.flags.has(Flags::FIN);
         let outcome = match more {
             true => open.handle_segment(segment, &mut slot.common, &mut self.shared),
@@ -294,6 +295,7 @@ impl Engine {
         flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
         if let State::Open(open) = &mut flow.state {
             open.arm_idle(&mut flow.common, &self.shared);
+            open.review(&self.shared);
         }
         self.shared.count(Counter::PassiveOpens);
         self.queue_for_accept(half_open.listener, slot);

@@ -25,8 +25,9 @@ pub(crate) struct Rack {
     reordering_seen: bool,
     reo_wnd_mult: u8,
     reo_wnd_persist: u8,
-    /// `RACK.dsack_round`.
-    dsack_round: Option<SeqNumber>,
+    /// `RACK.dsack_round`, if there was one. Two fields, which share a word with others.
+    dsack_round: SeqNumber,
+    has_dsack_round: bool,
 }
 
 /// What the reordering window depends on.
@@ -69,8 +70,8 @@ impl Rack {
 
     /// Step 4's adaptation: the peer reported a duplicate, so that the window was too small.
     pub fn duplicate_reported(&mut self, una: SeqNumber, nxt: SeqNumber) {
-        if self.dsack_round.is_none_or(|round| una >= round) {
-            self.dsack_round = Some(nxt);
+        if !self.has_dsack_round || una >= self.dsack_round {
+            (self.has_dsack_round, self.dsack_round) = (true, nxt);
             self.reo_wnd_mult = (self.reo_wnd_mult + 1).min(REO_WND_MULT_MAX);
             self.reo_wnd_persist = REO_WND_PERSIST;
         }

@@ -177,7 +177,9 @@ impl SendQueue {
     pub fn clear_sole(&mut self, nodes: &mut Chunks) {
         (self.len, self.unsent_len) = (0, 0);
         nodes.withdraw();
-        self.store = Store::default();
+        if let Store::Sole(chunk) = core::mem::take(&mut self.store) {
+            drop(chunk);
+        }
     }
 
     /// Where the unsent bytes begin. No chunk is sole.

@@ -19,7 +19,7 @@ use crate::time::{MILLISECOND_NS, NEVER, Nanoseconds, Span, Stamp};
 /// RFC 5681, 2: duplicates after which a peer without SACK is believed to miss a segment.
 const DUP_ACKS: u32 = 3;
 /// RFC 8985, 7.2: WCDelAckT, the longest that a peer delays an acknowledgement.
-const DELAYED_ACK_WORST_NS: u64 = 200 * MILLISECOND_NS;
+pub(super) const DELAYED_ACK_WORST_NS: u64 = 200 * MILLISECOND_NS;
 /// A probe earlier than this would be noise: the wheel ticks in milliseconds.
 const PROBE_TIMEOUT_MIN_NS: u64 = 2 * MILLISECOND_NS;
 
@@ -95,7 +95,7 @@ impl Open {
         let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
         if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
             self.update_window(segment.seq, segment.ack, segment.window);
-            if !shared.config.short_cuts || !self.settle_answer(segment.ack, common, shared) {
+            if !self.settle_answer(segment.ack, common, shared) {
                 self.advance_una(segment.ack, segment.options.timestamp, common, shared);
             }
             return;

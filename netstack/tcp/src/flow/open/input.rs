@@ -27,6 +27,13 @@ pub(super) enum Step {
 impl Open {
     /// Any segment.
     pub fn handle_segment(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
+        let outcome = self.take_steps(segment, common, shared);
+        self.review(shared);
+        outcome
+    }
+
+    #[inline(always)]
+    fn take_steps(&mut self, segment: &mut Segment, common: &mut Common, shared: &mut Shared) -> Outcome {
         self.heard_at = Stamp::new(shared.now);
         for step in [Self::check_sequence, Self::check_rst, Self::check_syn, Self::check_ack, Self::check_reader] {
             if let Step::Done(outcome) = step(self, segment, common, shared) {
@@ -183,7 +190,7 @@ impl Open {
 
     /// Eighth step: the peer's FIN, once everything before it is here.
     fn check_fin(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
-        if self.rcv.fin != Some(self.rcv.nxt) {
+        if self.rcv.fin() != Some(self.rcv.nxt) {
             return Outcome::Keep;
         }
         self.rcv.nxt += 1;

@@ -12,9 +12,10 @@
 //!
 //! [`Open`] holds the variables of RFC 9293, 3.3.1, in two structs so that they read as there: `snd.una`, `rcv.nxt`. What
 //! happens to them is in `input` (a segment arrives, 3.10.7.4; `predicted`, when it is the expected one), `ack` (its acknowledgement), `text` (its payload, and what we
-//! acknowledge), `output` (what is sent), `timers`.
+//! acknowledge), `output` (what is sent; `answer`, when it is the usual answer), `timers`.
 
 mod ack;
+mod answer;
 mod f_rto;
 mod input;
 mod output;
@@ -49,6 +50,11 @@ use crate::time_wait;
 pub(crate) struct Open {
     state: FlowState,
     negotiated: Negotiated,
+    /// The word of the next segment's header that has its length and its flags, without PSH and window; [`NOT_EXPECTED`] while
+    /// something is out of order. See [`Open::review`].
+    expected: u32,
+    /// Bytes of an answer that is sent without looking at anything but the peer's window; 0 while something is out of order.
+    answer_max: u16,
     fin: Fin,
     probe: Option<Probe>,
     loss_timer: LossTimer,
@@ -81,6 +87,9 @@ pub(crate) struct Open {
     refused_at: Stamp,
     keepalive_probes: u8,
 }
+
+/// What no header's word is without its window.
+const NOT_EXPECTED: u32 = 1;
 
 /// RFC 9293, 3.3.1: the send sequence space.
 struct SendSpace {
@@ -117,8 +126,17 @@ struct ReceiveSpace {
     acked: SeqNumber,
     ts_recent: u32,
     ts_recent_at: LongStamp,
+    /// Where the peer's FIN stands, once it came; see [`ReceiveSpace::fin`].
+    fin: SeqNumber,
+    has_fin: bool,
+}
+
+impl ReceiveSpace {
     /// Where the peer's FIN stands, once it came.
-    fin: Option<SeqNumber>,
+    #[inline(always)]
+    fn fin(&self) -> Option<SeqNumber> {
+        self.has_fin.then_some(self.fin)
+    }
 }
 
 /// Our FIN.
@@ -211,6 +229,8 @@ impl Open {
         Self {
             state: FlowState::Established,
             negotiated: handshake.negotiated,
+            expected: NOT_EXPECTED,
+            answer_max: 0,
             fin: Fin::None,
             probe: None,
             loss_timer: LossTimer::Retransmission,
@@ -242,7 +262,8 @@ impl Open {
                 acked: nxt,
                 ts_recent: handshake.ts_recent,
                 ts_recent_at: LongStamp::new(shared.now),
-                fin: None,
+                fin: nxt,
+                has_fin: false,
             },
             timestamp_offset: handshake.timestamp_offset,
             queue: opened.queue,
@@ -422,12 +443,13 @@ impl Open {
 
     /// The peer's direction ended, and everything before its end is here.
     pub fn fin_received(&self) -> bool {
-        self.rcv.fin.is_some_and(|fin| self.rcv.nxt > fin)
+        self.rcv.fin().is_some_and(|fin| self.rcv.nxt > fin)
     }
 
     fn transition(&mut self, to: FlowState, shared: &mut Shared) {
         shared.transition(Some(self.state), Some(to));
         self.state = to;
+        (self.expected, self.answer_max) = (NOT_EXPECTED, 0);
     }
 
     /// Bytes in the network, as far as we know: `pipe` of RFC 6675.

@@ -40,40 +40,10 @@ impl Open {
     ) -> Result<bool, Blocked> {
         common.output = false;
         let unsent = self.queue.unsent_len();
-        if !self.is_short_answer(unsent, shared) {
+        if !self.is_short_answer(unsent) {
             return self.transmit_unusual(common, shared, link);
         }
         self.transmit_answer(unsent, common, shared, link)
-    }
-
-    /// Sends a short answer, from the queue itself when it is one chunk.
-    #[inline(always)]
-    fn transmit_answer<L: Link>(
-        &mut self,
-        len: u32,
-        common: &mut Common,
-        shared: &mut Shared,
-        link: &mut L,
-    ) -> Result<bool, Blocked> {
-        if self.queue.sole().is_none() || !shared.records.has_room() {
-            return self.transmit_short(len, false, common, shared, link);
-        }
-        self.restart_after_idle(0, shared);
-        let header = self.new_header(len, false, shared);
-        let Some(chunk) = self.queue.sole() else { return Ok(true) };
-        emit_copied(link, shared, common.route(), &header, chunk)?;
-        self.data_acknowledged(common);
-        self.ecn.reduced = false;
-        let _ = shared.records.promise();
-        self.sent.send_sole(shared.now);
-        self.queue.mark_sole_sent();
-        self.snd.nxt += len;
-        self.note_sent(len, common, shared);
-        count(shared, header.flags);
-        if self.acknowledge == Acknowledge::Now {
-            return self.transmit_any(common, shared, link);
-        }
-        Ok(false)
     }
 
     /// As [`Self::transmit`], for a flow whose path is not known yet or that has something else to send: as a rule its first
@@ -87,9 +57,10 @@ impl Open {
     ) -> Result<bool, Blocked> {
         if self.snd.path_mtu == 0 {
             self.ask_path(common, shared, link);
+            self.review(shared);
         }
         let unsent = self.queue.unsent_len();
-        if self.is_short_answer(unsent, shared) {
+        if self.is_short_answer(unsent) {
             self.transmit_answer(unsent, common, shared, link)
         } else if self.is_last_word(unsent, shared) {
             self.transmit_short(0, true, common, shared, link)
@@ -98,9 +69,9 @@ impl Open {
         }
     }
 
-    /// Sends a short answer, or a FIN alone, and what else there is.
+    /// Sends a short answer of several chunks, or a FIN alone, and what else there is.
     #[inline(never)]
-    fn transmit_short<L: Link>(
+    pub(super) fn transmit_short<L: Link>(
         &mut self,
         len: u32,
         fin: bool,
@@ -119,20 +90,10 @@ impl Open {
         Ok(false)
     }
 
-    /// Whether all that is to be sent are a few bytes, on a flow where nothing is on its way and nothing else is to be done: then
-    /// neither windows nor Nagle nor anything that was lost can be in their way.
-    #[inline(always)]
-    fn is_short_answer(&self, len: u32, shared: &Shared) -> bool {
-        let is_alone = (self.snd.nxt.0 ^ self.snd.una.0) | (self.snd.search ^ NONE) == 0;
-        let is_quiet = (self.fin == Fin::None) & self.probe.is_none() & (self.snd.path_mtu != 0);
-        let limit = shared.limits.short_answer_max.min(self.snd.mss).min(self.snd.wnd).min(self.congestion.cwnd);
-        is_alone && is_quiet && len.wrapping_sub(1) < limit
-    }
-
     /// Whether all that is to be sent is the FIN, and nothing is in its way.
     #[inline(always)]
     fn is_last_word(&self, unsent: u32, shared: &Shared) -> bool {
-        let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & (shared.limits.short_answer_max > 0);
+        let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & shared.config.short_cuts;
         let is_rest = (self.fin == Fin::Queued) & (unsent | self.sent.lost_bytes() == 0);
         is_quiet && is_rest && self.window_room() > 0
     }
@@ -146,6 +107,18 @@ impl Open {
         link: &mut L,
     ) -> Result<bool, Blocked> {
         self.unfold(shared);
+        let result = self.transmit_all(common, shared, link);
+        self.review(shared);
+        result
+    }
+
+    #[inline(always)]
+    fn transmit_all<L: Link>(
+        &mut self,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
         let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
         let mut left = QUANTUM_BYTES;
         if self.snd.search != NONE {
@@ -308,9 +281,14 @@ impl Open {
     #[inline]
     fn restart_after_idle(&mut self, in_flight: u32, shared: &Shared) {
         if in_flight == 0 && self.snd.sent_at.age_ns(shared.now) > self.rto_ns() {
-            self.congestion.on_idle();
-            self.snd.sent_at = Stamp::new(shared.now);
+            self.restart(shared);
         }
+    }
+
+    #[cold]
+    pub(super) fn restart(&mut self, shared: &Shared) {
+        self.congestion.on_idle();
+        self.snd.sent_at = Stamp::new(shared.now);
     }
 
     /// Sends bytes for the first time, and the FIN behind them. Answers how many bytes.
@@ -525,20 +503,24 @@ impl Open {
     #[inline(always)]
     fn header(&mut self, seq: SeqNumber, flags: Flags, ecn: Ecn, shared: &Shared) -> PlainHeader {
         let window = self.open_window(shared);
-        let timestamp =
-            self.negotiated.timestamps.then(|| Timestamp { value: self.timestamp(shared), echo: self.rcv.ts_recent });
+        let timestamp = self.timestamp_option(shared);
         let flags = if self.ecn.echo { flags.with(Flags::ECE) } else { flags };
         PlainHeader { seq, ack: self.rcv.nxt, flags, window, ecn, timestamp }
     }
 
+    #[inline(always)]
+    pub(super) fn timestamp_option(&self, shared: &Shared) -> Option<Timestamp> {
+        self.negotiated.timestamps.then(|| Timestamp { value: self.timestamp(shared), echo: self.rcv.ts_recent })
+    }
+
     #[inline]
-    fn data_ecn(&self) -> Ecn {
+    pub(super) fn data_ecn(&self) -> Ecn {
         if self.negotiated.ecn { Ecn::Capable0 } else { Ecn::NotCapable }
     }
 
     /// An acknowledgement of everything received has been sent.
     #[inline(always)]
-    fn was_acknowledged(&mut self, common: &mut Common) {
+    pub(super) fn was_acknowledged(&mut self, common: &mut Common) {
         self.acknowledge = Acknowledge::Nothing;
         self.rcv.acked = self.rcv.nxt;
         common.timers.ack = NEVER;

@@ -129,6 +129,7 @@ impl Open {
             self.sent.mark_all_lost(&mut shared.records);
             common.output = true;
         }
+        self.review(shared);
         true
     }
 

@@ -1,6 +1,6 @@
 //! Header prediction (Van Jacobson, 1990): the segment that everybody expects, on a flow in good order.
 //!
-//! [`Open::predicts`] is the whole precondition. [`Open::handle_predicted`] is what the steps of RFC 9293, 3.10.7.4 and the
+//! [`Open::predicts`] is the whole precondition, of which [`Open::review`] has looked at what rarely changes. [`Open::handle_predicted`] is what the steps of RFC 9293, 3.10.7.4 and the
 //! sections that hang on them come down to then: the peer is alive, its timestamp and window are noted, its acknowledgement
 //! settles what it is of, its text is the application's. That both ways leave a flow in the same state is what the simulator
 //! tells: a world runs with and without this file, and not a byte on its wire may differ.
@@ -9,35 +9,75 @@ use weir_packet::Packet;
 use weir_socket::Instant;
 
 use super::ack::Delivered;
-use super::{Common, Fin, Open};
+use super::{Common, NOT_EXPECTED, Open};
 use crate::counters::FlowState;
 use crate::flow::scoreboard::{Record, Transmission};
-use crate::segment::Plain;
+use crate::options::{TIMESTAMP_BYTES, Timestamp};
+use crate::output::COPY_BYTES;
+use crate::segment::{Flags, HEADER_BYTES, Plain, word};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
 use crate::time::{LongStamp, NEVER, Nanoseconds, Span, Stamp};
 
+/// What of [`Open::expected`] a header has to have: length, and all flags but PSH. Not the window.
+const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.0 as u32) << 16;
+
+const _: () = assert!(NOT_EXPECTED & EXPECTED_MASK != NOT_EXPECTED);
+
 impl Open {
-    /// Whether a plain segment is the one that is expected: in ESTABLISHED, the next bytes in order or an acknowledgement of
-    /// what is on its way, nothing out of order on either side, and a timestamp that goes forward.
-    #[inline(always)]
-    pub fn predicts(&self, plain: &Plain) -> bool {
-        let timestamp_fits = match plain.timestamp {
-            Some(timestamp) => self.negotiated.timestamps && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31,
-            None => !self.negotiated.timestamps,
-        };
+    /// Looks whether everything is in good order. Called after everything that may change that, the expected segment and the
+    /// usual answer excepted, which do not: what those two ask for is this one word.
+    pub fn review(&mut self, shared: &Shared) {
+        let is_in_good_order = self.is_in_good_order() && shared.config.short_cuts;
+        let is_path_known = self.snd.path_mtu != 0;
+        let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
+        let word = (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16;
+        let answer_max = COPY_BYTES.min(self.snd.mss).min(self.congestion.cwnd) as u16;
+        self.expected = if is_in_good_order { word } else { NOT_EXPECTED };
+        self.answer_max = if is_in_good_order && is_path_known { answer_max } else { 0 };
+    }
+
+    /// ESTABLISHED, and neither is anything lost, out of order or suspected of it, nor is there anything to be told the peer but
+    /// data and acknowledgements.
+    pub(super) fn is_in_good_order(&self) -> bool {
         self.state == FlowState::Established
-            && plain.seq == self.rcv.nxt
-            && plain.len <= self.rcv.edge - self.rcv.nxt
-            && plain.ack - self.snd.una <= self.snd.nxt - self.snd.una
-            && timestamp_fits
             && self.sends_in_good_order()
+            && self.sent.lost_bytes() == 0
             && self.reassembly.is_empty()
-            && self.rcv.fin.is_none()
-            // Without progress, a segment without payload may be a duplicate acknowledgement or a window update, and any may begin
-            // a recovery of what a smaller path has lost.
-            && (plain.ack != self.snd.una || (plain.len > 0 && self.sent.lost_bytes() == 0))
+            && !self.rcv.has_fin
+            && self.probe.is_none()
+            && self.tail_probe.is_none()
+            && self.snd.search == NONE
+            && !self.ecn.echo
+            && !self.ecn.reduced
+    }
+
+    /// What a segment says, if it is the one that is expected: on a flow in good order, the next bytes or an acknowledgement of
+    /// what is on its way, and a timestamp that goes forward.
+    #[inline(always)]
+    pub fn predicts(&self, packet: &Packet) -> Option<Plain> {
+        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
+        if word(fixed, 12) & EXPECTED_MASK != self.expected {
+            return None;
+        }
+        debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
+        let mut header_len = HEADER_BYTES;
+        let mut timestamp = None;
+        if self.negotiated.timestamps {
+            header_len += TIMESTAMP_BYTES;
+            let option = packet.get(HEADER_BYTES..)?.first_chunk()?;
+            timestamp = Some(Timestamp::parse(option)?);
+        }
+        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
+        let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
+        let (len, window) = (frame_len as u32 - header_len as u32, word(fixed, 12) as u16);
+        let is_forward = timestamp.is_none_or(|timestamp| timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31);
+        let is_next = seq == self.rcv.nxt && len <= self.rcv.edge - self.rcv.nxt;
+        let is_expected = is_next && is_forward && ack - self.snd.una <= self.snd.nxt - self.snd.una;
+        // Without progress, a segment without payload may be a duplicate acknowledgement or a window update.
+        let is_news = ack != self.snd.una || len > 0;
+        (is_expected && is_news).then_some(Plain { seq, ack, window, header_len: header_len as u8, len, timestamp })
     }
 
     /// What remains of the steps for such a segment; `payload` is what follows its header.
@@ -68,7 +108,7 @@ impl Open {
     /// [`Self::advance_una`] does comes down to this then. False, and nothing is done, when it is another case.
     #[inline(always)]
     pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
-        let has_duties = self.refused | (self.fin != Fin::None) | self.tail_probe.is_some() | (self.snd.search != NONE);
+        let has_duties = self.refused | (self.expected == NOT_EXPECTED);
         if has_duties || ack != self.snd.nxt {
             return false;
         }

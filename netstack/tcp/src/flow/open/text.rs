@@ -50,7 +50,7 @@ impl Open {
             return;
         }
         let end = segment.seq + segment.len;
-        if self.rcv.fin.is_some_and(|fin| end > fin) {
+        if self.rcv.fin().is_some_and(|fin| end > fin) {
             shared.count(Counter::DataAfterFin);
             return;
         }
@@ -59,7 +59,7 @@ impl Open {
             return shared.count(Counter::TextRefused);
         }
         if segment.flags.has(Flags::FIN) {
-            self.rcv.fin = Some(end);
+            (self.rcv.fin, self.rcv.has_fin) = (end, true);
         }
         if segment.len == 0 {
             return;
@@ -130,16 +130,22 @@ impl Open {
     /// edge stays until it can move by a segment or half of the buffer.
     #[inline]
     pub(super) fn open_window(&mut self, shared: &Shared) -> u16 {
-        let offered = self.rcv.edge - self.rcv.nxt;
-        let possible = self.possible_window(shared);
-        if possible > offered && possible - offered >= self.window_step() {
-            self.rcv.edge = self.rcv.nxt + possible;
+        let mut window = self.rcv.edge - self.rcv.nxt;
+        if window + self.window_step() <= self.rcv.capacity {
+            window = self.widened(window, shared);
         }
-        // Rounded up: the edge never moves back, not by rounding either.
-        let window = self.rcv.edge - self.rcv.nxt;
-        let field = ((window + (1 << self.rcv.scale) - 1) >> self.rcv.scale).min(u32::from(u16::MAX));
-        self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + (field << self.rcv.scale));
+        // Rounded up: the edge never moves back, not by rounding either. The field has room: an offer is of what fits there.
+        let field = (window + (1 << self.rcv.scale) - 1) >> self.rcv.scale;
+        debug_assert!(field <= u32::from(u16::MAX), "a window of {window} bytes");
+        self.rcv.edge = self.rcv.nxt + (field << self.rcv.scale);
         field as u16
+    }
+
+    /// The window to offer instead of this one.
+    #[inline(never)]
+    fn widened(&self, offered: u32, shared: &Shared) -> u32 {
+        let possible = self.possible_window(shared);
+        if possible >= offered + self.window_step() { possible } else { offered }
     }
 
     /// What could be announced: free room, and two segments of it when buffers are short: with one, silly window avoidance would

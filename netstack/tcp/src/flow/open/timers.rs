@@ -11,6 +11,12 @@ use crate::time::{NEVER, Nanoseconds};
 impl Open {
     /// Fires what is due.
     pub fn handle_timers(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
+        let outcome = self.fire(common, shared);
+        self.review(shared);
+        outcome
+    }
+
+    fn fire(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
         let now = shared.now;
         if common.timers.ack <= now {
             common.timers.ack = NEVER;
