@@ -221,6 +221,12 @@ impl Scoreboard {
         self.sole_at = now;
     }
 
+    /// Whether a segment is on its way that has no record.
+    #[inline(always)]
+    pub fn has_sole(&self) -> bool {
+        self.sole_at != NEVER
+    }
+
     /// Takes the sole segment away, if there is one: the peer has it. Answers when it was sent, and as which transmission.
     #[inline(always)]
     pub fn take_sole(&mut self, records: &mut Records) -> Option<(Instant, Transmission)> {
@@ -232,10 +238,10 @@ impl Scoreboard {
     }
 
     /// Makes the record of the sole segment, if there is one.
-    pub fn unfold(&mut self, records: &mut Records, seq: SeqNumber, len: u32, at: Cursor) {
+    pub fn unfold(&mut self, records: &mut Records, seq: SeqNumber, (payload_len, fin): (u32, bool), at: Cursor) {
         let sent_at = core::mem::replace(&mut self.sole_at, NEVER);
         if sent_at != NEVER {
-            let record = Record::new(seq, len, false, at, sent_at);
+            let record = Record::new(seq, payload_len, fin, at, sent_at);
             let index = records.redeem(Record { transmission: self.transmissions, ..record });
             (self.head, self.tail, self.outstanding) = (index, index, Queue { first: index, last: index });
         }

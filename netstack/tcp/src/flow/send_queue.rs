@@ -172,12 +172,12 @@ impl SendQueue {
         self.unsent_len = 0;
     }
 
-    /// Gives up the sole chunk: the peer has it.
+    /// Gives up the sole chunk, if there is one: the peer has it.
     #[inline(always)]
     pub fn clear_sole(&mut self, nodes: &mut Chunks) {
         (self.len, self.unsent_len) = (0, 0);
-        nodes.withdraw();
         if let Store::Sole(chunk) = core::mem::take(&mut self.store) {
+            nodes.withdraw();
             drop(chunk);
         }
     }

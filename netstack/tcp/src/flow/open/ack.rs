@@ -95,7 +95,8 @@ impl Open {
         let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
         if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
             self.update_window(segment.seq, segment.ack, segment.window);
-            if !self.settle_answer(segment.ack, common, shared) {
+            let has_duties = self.tail_probe.is_some() | (self.snd.search != NONE) | !shared.config.short_cuts;
+            if has_duties || !self.settle_answer(segment.ack, common, shared) {
                 self.advance_una(segment.ack, segment.options.timestamp, common, shared);
             }
             return;

@@ -5,12 +5,13 @@
 //! [`Scoreboard`](crate::flow::scoreboard::Scoreboard)).
 
 use super::ack::DELAYED_ACK_WORST_NS;
-use super::{Common, LossTimer, Open};
+use super::{Acknowledge, Common, Fin, LossTimer, Open};
 use crate::counters::Counter;
 use crate::link::Link;
-use crate::output::{Blocked, PlainHeader, emit_copied};
+use crate::output::{Blocked, COPY_BYTES, PlainHeader, emit_copied};
 use crate::segment::Flags;
 use crate::shared::Shared;
+use crate::slab::NONE;
 use crate::time::{Nanoseconds, Stamp};
 
 impl Open {
@@ -32,7 +33,7 @@ impl Open {
     ) -> Result<bool, Blocked> {
         debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
         if self.queue.sole().is_none() || !shared.records.promise() {
-            return self.transmit_short(len, false, common, shared, link);
+            return self.transmit_short(len, common, shared, link);
         }
         let rto_ns = self.rto_ns();
         if self.snd.sent_at.age_ns(shared.now) > rto_ns {
@@ -52,14 +53,52 @@ impl Open {
             shared.records.withdraw();
             return Err(blocked);
         }
-        self.answer_was_sent(len, rto_ns, common, shared);
+        self.was_acknowledged(common);
+        self.sole_was_sent(len, rto_ns, common, shared);
         Ok(false)
     }
 
-    /// What `new_was_sent` comes down to.
+    /// Whether all that is to be sent are so few bytes, or none, and the FIN behind them; nothing is on its way or in theirs.
     #[inline(always)]
-    fn answer_was_sent(&mut self, len: u32, rto_ns: u64, common: &mut Common, shared: &mut Shared) {
-        self.was_acknowledged(common);
+    pub(super) fn is_last_answer(&self, len: u32, shared: &Shared) -> bool {
+        let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & self.sends_in_good_order();
+        let is_sole = (self.snd.nxt == self.snd.una) & (self.queue.sole().is_some() | (len == 0));
+        let limit = COPY_BYTES.min(self.snd.mss).min(self.congestion.cwnd);
+        let fits = (len <= limit) & (len < self.snd.wnd);
+        (self.fin == Fin::Queued) & shared.config.short_cuts && is_quiet && is_sole && fits
+    }
+
+    /// Sends a short answer or none, and the FIN behind it.
+    #[inline(never)]
+    pub(super) fn transmit_last_answer<L: Link>(
+        &mut self,
+        len: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        if len > 0 {
+            self.restart_after_idle(0, shared);
+        }
+        if !shared.records.promise() {
+            return Err(Blocked::Room);
+        }
+        let header = self.new_header(len, true, shared);
+        let bytes = self.queue.sole().map(|chunk| &**chunk).unwrap_or_default();
+        if let Err(blocked) = emit_copied(link, shared, common.route(), &header, bytes) {
+            shared.records.withdraw();
+            return Err(blocked);
+        }
+        self.data_acknowledged(common);
+        self.ecn.reduced = false;
+        self.fin = Fin::Sent;
+        self.sole_was_sent(len + 1, self.rto_ns(), common, shared);
+        if self.acknowledge == Acknowledge::Now { self.transmit_any(common, shared, link) } else { Ok(false) }
+    }
+
+    /// What `new_was_sent` comes down to, for so many sequence numbers.
+    #[inline(always)]
+    fn sole_was_sent(&mut self, len: u32, rto_ns: u64, common: &mut Common, shared: &mut Shared) {
         self.sent.send_sole(shared.now);
         self.queue.mark_sole_sent();
         self.snd.nxt += len;

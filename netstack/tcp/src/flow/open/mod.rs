@@ -334,7 +334,7 @@ impl Open {
     /// done to an answer but sending it and settling its acknowledgement.
     #[inline(always)]
     fn unfold(&mut self, shared: &mut Shared) {
-        if self.queue.sole().is_some() {
+        if self.queue.sole().is_some() || self.sent.has_sole() {
             self.unfold_sole(shared);
         }
     }
@@ -342,7 +342,9 @@ impl Open {
     #[inline(never)]
     fn unfold_sole(&mut self, shared: &mut Shared) {
         let at = self.queue.first(&mut shared.chunks);
-        self.sent.unfold(&mut shared.records, self.snd.una, self.snd.nxt - self.snd.una, at);
+        let fin = self.fin == Fin::Sent;
+        let payload_len = (self.snd.nxt - self.snd.una) - u32::from(fin && self.sent.has_sole());
+        self.sent.unfold(&mut shared.records, self.snd.una, (payload_len, fin), at);
     }
 
     /// Whether [`Self::send`] would take a chunk; a refusal is remembered as there.

@@ -62,45 +62,34 @@ impl Open {
         let unsent = self.queue.unsent_len();
         if self.is_short_answer(unsent) {
             self.transmit_answer(unsent, common, shared, link)
-        } else if self.is_last_word(unsent, shared) {
-            self.transmit_short(0, true, common, shared, link)
+        } else if self.is_last_answer(unsent, shared) {
+            self.transmit_last_answer(unsent, common, shared, link)
         } else {
             self.transmit_any(common, shared, link)
         }
     }
 
-    /// Sends a short answer of several chunks, or a FIN alone, and what else there is.
+    /// Sends a short answer of several chunks, and what else there is.
     #[inline(never)]
     pub(super) fn transmit_short<L: Link>(
         &mut self,
         len: u32,
-        fin: bool,
         common: &mut Common,
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<bool, Blocked> {
         self.unfold(shared);
-        if !fin {
-            self.restart_after_idle(0, shared);
-        }
-        self.send_new(len, fin, common, shared, link)?;
+        self.restart_after_idle(0, shared);
+        self.send_new(len, false, common, shared, link)?;
         if self.acknowledge == Acknowledge::Now || self.queue.unsent_len() > 0 {
             return self.transmit_any(common, shared, link);
         }
         Ok(false)
     }
 
-    /// Whether all that is to be sent is the FIN, and nothing is in its way.
-    #[inline(always)]
-    fn is_last_word(&self, unsent: u32, shared: &Shared) -> bool {
-        let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & shared.config.short_cuts;
-        let is_rest = (self.fin == Fin::Queued) & (unsent | self.sent.lost_bytes() == 0);
-        is_quiet && is_rest && self.window_room() > 0
-    }
-
     /// Anything that is due.
     #[inline(never)]
-    fn transmit_any<L: Link>(
+    pub(super) fn transmit_any<L: Link>(
         &mut self,
         common: &mut Common,
         shared: &mut Shared,
@@ -279,7 +268,7 @@ impl Open {
 
     /// RFC 5681, 4.1.
     #[inline]
-    fn restart_after_idle(&mut self, in_flight: u32, shared: &Shared) {
+    pub(super) fn restart_after_idle(&mut self, in_flight: u32, shared: &Shared) {
         if in_flight == 0 && self.snd.sent_at.age_ns(shared.now) > self.rto_ns() {
             self.restart(shared);
         }
@@ -528,7 +517,7 @@ impl Open {
 
     /// Data have been sent, which acknowledge as well, but report nothing: what has to be reported follows by itself.
     #[inline(always)]
-    fn data_acknowledged(&mut self, common: &mut Common) {
+    pub(super) fn data_acknowledged(&mut self, common: &mut Common) {
         if self.acknowledge == Acknowledge::Now && self.owes_report() {
             self.rcv.acked = self.rcv.nxt;
         } else {

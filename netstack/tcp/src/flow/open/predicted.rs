@@ -105,16 +105,16 @@ impl Open {
     }
 
     /// The most usual case: the acknowledgement is of all that was sent, and that was one segment, sent once. What
-    /// [`Self::advance_una`] does comes down to this then. False, and nothing is done, when it is another case.
+    /// [`Self::advance_una`] does comes down to this then, on a flow that sends in good order and probes nothing. False, and nothing
+    /// is done, when it is another case.
     #[inline(always)]
     pub(super) fn settle_answer(&mut self, ack: SeqNumber, common: &mut Common, shared: &mut Shared) -> bool {
-        let has_duties = self.refused | (self.expected == NOT_EXPECTED);
-        if has_duties || ack != self.snd.nxt {
+        if self.refused || ack != self.snd.nxt {
             return false;
         }
         if let Some((sent_at, transmission)) = self.sent.take_sole(&mut shared.records) {
-            self.queue.clear_sole(&mut shared.chunks);
             self.settle_last(sent_at, transmission, common, shared);
+            self.queue.clear_sole(&mut shared.chunks);
             return true;
         }
         self.settle_listed(common, shared)
@@ -129,19 +129,19 @@ impl Open {
             return false;
         }
         self.sent.take_only(&mut shared.records, index);
-        self.queue.clear(&mut shared.chunks);
         self.settle_last(sent_at, transmission, common, shared);
+        self.queue.clear(&mut shared.chunks);
         true
     }
 
-    /// What follows from the acknowledgement of the only segment.
+    /// What follows from the acknowledgement of the only segment, which was of all that is queued.
     #[inline(always)]
     fn settle_last(&mut self, sent_at: Instant, transmission: Transmission, common: &mut Common, shared: &mut Shared) {
         let (rtt_ns, len) = (shared.now.since_ns(sent_at), self.snd.nxt - self.snd.una);
         let rtt = Span::from_ns(rtt_ns);
         self.rack.delivered_last(self.snd.nxt, transmission, rtt);
         self.rtt.sample(rtt, shared.now);
-        shared.gauges.send_queued -= u64::from(len);
+        shared.gauges.send_queued -= u64::from(self.queue.len());
         self.snd.una = self.snd.nxt;
         self.stalled_since = Stamp::new(shared.now);
         self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, len, shared);
