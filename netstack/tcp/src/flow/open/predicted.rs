@@ -23,8 +23,6 @@ use crate::time::{LongStamp, NEVER, Nanoseconds, Span, Stamp};
 /// What of [`Open::expected`] a header has to have: length, and all flags but PSH. Not the window.
 const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.0 as u32) << 16;
 
-const _: () = assert!(NOT_EXPECTED & EXPECTED_MASK != NOT_EXPECTED);
-
 impl Open {
     /// Looks whether everything is in good order. Called after everything that may change that, the expected segment and the
     /// usual answer excepted, which do not: what those two ask for is this one word.
