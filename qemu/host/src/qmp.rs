@@ -21,6 +21,8 @@ pub enum Order {
     PowerDown,
     /// Ends QEMU at once.
     Quit,
+    /// Lets a guest run that was started with `-S`.
+    Continue,
 }
 
 impl Qmp {
@@ -42,6 +44,7 @@ impl Qmp {
         self.execute(match order {
             Order::PowerDown => "system_powerdown",
             Order::Quit => "quit",
+            Order::Continue => "cont",
         })
     }
 

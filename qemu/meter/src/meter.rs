@@ -44,7 +44,7 @@ impl Meter {
         Ok(Self { socket: BufReader::new(socket) })
     }
 
-    /// The counts so far; shared cache lines are followed anew from here.
+    /// The counts so far; from here on accesses to devices are counted, and shared cache lines followed anew.
     ///
     /// # Errors
     /// When the plugin does not answer.

@@ -12,7 +12,8 @@
 //!  "lines_total":SHARED LINES, OF WHICH AT MOST 4096 ARE LISTED}
 //! ```
 //!
-//! or `{"error":"SENTENCE"}`. All counts are since the start, except `lines`, which are since the last mark.
+//! or `{"error":"SENTENCE"}`. Counts are since the start, but for `devices`, since the first mark, and `lines`,
+//! since the last one.
 
 use std::fmt::{Display, Write};
 

@@ -1,7 +1,7 @@
 //! The client's side: a Unix socket, one client at a time, one line per command, one line of JSON per answer.
 //!
 //! - `read`: tell everything.
-//! - `mark`: tell everything, and follow cache lines anew from here.
+//! - `mark`: tell everything; from here on count accesses to devices, if that was not so before, and follow cache lines anew.
 //!
 //! The client subtracts what it was told before; see [`crate::answer`] for the form.
 
@@ -32,7 +32,7 @@ fn talk(client: &UnixStream, instrument: &Instrument) -> io::Result<()> {
             "read" => instrument.tell(),
             "mark" => {
                 let answer = instrument.tell();
-                instrument.forget_lines();
+                instrument.watch();
                 answer
             }
             other => answer::error(&format!("unknown command {other}")),

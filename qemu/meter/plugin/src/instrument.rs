@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_uint, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::VCPUS_MAX;
@@ -32,6 +32,11 @@ pub struct Instrument {
     devices: Mutex<Devices>,
     lines: Option<Lines>,
     ram_len: u64,
+    /// Whether accesses to memory are looked at: from the first mark on.
+    ///
+    /// Before, a guest boots and arranges its devices. QEMU (10.0.2) asserts in `iotlb_to_section` if one vCPU asks where an
+    /// access to a device has led after another has changed the map of memory, and before the first has noticed.
+    is_watching: AtomicBool,
 }
 
 /// One counter for each slot of [`Blocks`], for each vCPU.
@@ -62,6 +67,7 @@ impl Instrument {
             devices: Mutex::default(),
             lines: arguments.lines.then(|| Lines::new(arguments.ram_len)),
             ram_len: arguments.ram_len,
+            is_watching: AtomicBool::new(false),
         };
         INSTRUMENT.set(instrument).map_err(|_| "the plugin is loaded twice")?;
         // SAFETY: `id` is the one QEMU gave us, and the functions have the types QEMU expects and live for ever.
@@ -91,8 +97,9 @@ impl Instrument {
         })
     }
 
-    /// Follows cache lines anew.
-    pub fn forget_lines(&self) {
+    /// Looks at accesses to memory from here on, and follows cache lines anew.
+    pub fn watch(&self) {
+        self.is_watching.store(true, Ordering::Relaxed);
         if let Some(lines) = &self.lines {
             lines.forget();
         }
@@ -189,11 +196,10 @@ fn watch_memory(insn: *mut Insn) {
 }
 
 extern "C" fn on_access(vcpu: c_uint, info: MemInfo, address: u64, user_data: *mut c_void) {
-    if let Some(instrument) = INSTRUMENT.get() {
-        // The common case under `devices` alone: plain memory, nothing to do.
-        if address < instrument.ram_len && instrument.lines.is_none() {
-            return;
-        }
+    let Some(instrument) = INSTRUMENT.get() else { return };
+    // The common case under `devices` alone: plain memory, nothing to do.
+    let is_plain = address < instrument.ram_len && instrument.lines.is_none();
+    if !is_plain && instrument.is_watching.load(Ordering::Relaxed) {
         instrument.access(vcpu as usize, info, address, user_data.addr() as u64);
     }
 }
