@@ -62,13 +62,13 @@ pub fn ask(mut stream: &TcpStream, at: SocketAddrV4, path: &str) -> io::Result<u
     Ok(body_len)
 }
 
-fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
+pub(crate) fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     bytes[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|place| from + place + 4)
 }
 
 /// The length that the head of a successful answer announces.
-fn body_len(head: &[u8]) -> Option<usize> {
+pub(crate) fn body_len(head: &[u8]) -> Option<usize> {
     let head = std::str::from_utf8(head).ok()?;
     let status = head.split(' ').nth(1)?;
     let field = |line: &str| {

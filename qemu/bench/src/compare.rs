@@ -111,12 +111,10 @@ pub fn changes(before: &Report, after: &Report, threshold: f64) -> Vec<Change> {
     changes
 }
 
-/// Weir's rate in units of Linux', round by round. A round in which Linux answered less than a request per second and
-/// connection has no ratio: a quotient by almost nothing says nothing.
+/// Weir's rate in units of Linux', round by round. A round in which Linux answered nothing has no ratio.
 #[must_use]
 pub fn ratio(report: &Report, weir: Service, linux: Service, cell: Cell) -> Option<Spread> {
-    let enough = f64::from(cell.shape.connections);
-    Spread::of_ratios(&report.rate(weir, cell)?.rounds, &report.rate(linux, cell)?.rounds, enough)
+    Spread::of_ratios(&report.rate(weir, cell)?.rounds, &report.rate(linux, cell)?.rounds)
 }
 
 impl Change {

@@ -1,22 +1,25 @@
 //! What guests execute per request, and which cache lines their vCPUs share.
 
+use std::time::Duration;
+
 use weir_meter::lab::Failed;
 use weir_meter::lab::load::Outcome;
 use weir_meter::tally::Tally;
 
+use crate::crowd::Crowd;
 use crate::guest::{Guest, Watch};
 use crate::lab::Pair;
 use crate::matrix::{Cell, PLAIN, Reuse, SHAPES, Service, Shape, scaled};
 use crate::model::{Count, PerRequest, Sharing};
 use crate::run::Course;
 
-/// Seconds of load before anything is counted: caches fill, connections to the servers open, code is translated.
-const WARM_UP_SECONDS: u32 = 1;
+/// Load before anything is counted: connections open, to the servers, too, caches fill, code is translated.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Requests that a window should have, in all and for each connection, and the longest window for it in seconds.
 const REQUESTS_WANTED: f64 = 2_000.0;
 const REQUESTS_PER_CONNECTION: f64 = 5.0;
-const SECONDS_MAX: u32 = 8;
+const SECONDS_MAX: u32 = 20;
 
 /// Seconds in which cache lines are followed. Everything is slow then.
 const SHARING_SECONDS: u32 = 4;
@@ -64,7 +67,7 @@ fn count(course: &mut Course, pair: &mut Pair, service: Service, cell: Cell) {
     }
 }
 
-/// Load that is not counted, then load that is, several times.
+/// Load that is not counted, then load that is, several times. What opening the connections costs is in the first.
 fn watch(
     guest: &mut Guest,
     service: Service,
@@ -73,17 +76,19 @@ fn watch(
     windows: usize,
 ) -> Result<Vec<(Outcome, Tally)>, Failed> {
     let meter = guest.meter.as_mut().ok_or("nothing counts in this guest")?;
-    let run = |seconds| cell.reuse.load().run_wide(service.at(), &cell.shape.path(), seconds, cell.shape.connections);
-    // One without an answer is a slow service; the window that follows decides.
-    let warm_up = run(WARM_UP_SECONDS).unwrap_or_default();
+    let mut crowd = Crowd::new(service.at(), &cell.shape.path(), cell.shape.connections, cell.reuse)?;
+    let warm_up = crowd.run(WARM_UP)?;
     let seconds = long_enough(seconds, warm_up.rate, cell.shape.connections);
     let mut watched = Vec::new();
     for _ in 0..windows {
         let before = meter.mark()?;
-        let outcome = run(seconds)?;
+        let outcome = crowd.run(Duration::from_secs(seconds.into()))?;
         let work = meter.read()?.since(&before);
         if work.unplaced.iter().any(|runs| *runs > 0) {
             return Err("the plugin had too few counters".into());
+        }
+        if outcome.requests == 0 {
+            return Err(format!("no answers within {seconds} s, {} errors", outcome.errors).into());
         }
         watched.push((outcome, work));
     }
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn slow_services_are_watched_for_longer() {
-        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate, 32)), [2, 4, 8, 8]);
+        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate, 32)), [2, 4, 20, 20]);
         assert_eq!(long_enough(2, 1000.0, 1000), 5);
     }
 

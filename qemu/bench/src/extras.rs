@@ -76,7 +76,7 @@ pub fn boots(course: &mut Course) {
 fn boot(course: &Course, system: System) -> Result<Duration, Failed> {
     let (_tap, nic) = lab::wire(system, 1)?;
     let start = Instant::now();
-    let _guest = Guest::start(&course.images, system, 1, nic, Watch::Nothing)?;
+    let (mut vm, _socket) = Guest::start(&course.images, system, 1, nic, Watch::Nothing)?;
     while start.elapsed() < BOOT_LIMIT {
         if let Ok(stream) = TcpStream::connect_timeout(&system.at(80).into(), BOOT_ATTEMPT)
             && stream.set_read_timeout(Some(LIMIT)).is_ok()
@@ -87,7 +87,7 @@ fn boot(course: &Course, system: System) -> Result<Duration, Failed> {
         // A refusal comes at once.
         thread::sleep(Duration::from_millis(1));
     }
-    Err(format!("none within {BOOT_LIMIT:?}").into())
+    Err(format!("none within {BOOT_LIMIT:?}: {}", vm.last_words()).into())
 }
 
 /// Everything else.
@@ -96,7 +96,7 @@ pub fn all(course: &mut Course) {
     if let Some(mut pair) = course.boot(cores, Watch::Nothing) {
         idle(course, &mut pair, cores);
         bulk(course, cores);
-        for service in [Service::Httpd, Service::Nginx, Service::Proxy, Service::Haproxy] {
+        for service in Service::ALL {
             flood(course, service, cores);
         }
     }

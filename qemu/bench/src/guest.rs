@@ -102,8 +102,7 @@ impl Guest {
             System::Linux => LINUX_READY,
         };
         if let Err(error) = vm.wait_for(|line| line.starts_with(ready), READY_LIMIT) {
-            let said = vm.lines().join("\n");
-            return Err(format!("{} did not boot: {error}\n{said}\n{}", system.name(), vm.complaints()).into());
+            return Err(format!("{} did not boot: {error}: {}", system.name(), vm.last_words()).into());
         }
         let meter = socket.folder.as_ref().map(|folder| Meter::connect(&socket_path(folder.path()))).transpose()?;
         Ok(Self { vm, meter, _folder: socket.folder })

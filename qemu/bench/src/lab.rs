@@ -16,6 +16,10 @@ use crate::matrix::{BULK_LEN, Service, System};
 /// Ports of the servers behind the proxies, on the host's end of each wire.
 const SERVER_PORTS: [u16; 2] = [8001, 8002];
 
+/// Frames that wait for a guest. A crowd of a thousand fits; frames that do not are lost, and a slow guest would look worse than
+/// it is.
+const QUEUE_FRAMES: u32 = 20_000;
+
 /// The Ethernet address that QEMU gives a first device.
 const GUEST_MAC: &str = "52:54:00:12:34:56";
 
@@ -80,6 +84,7 @@ impl Servers {
 /// When the interface cannot be made.
 pub fn wire(system: System, queues: u32) -> Result<(Tap, Nic), Failed> {
     let tap = Tap::named(system.wire(), system.host(), queues)?;
+    command_line(&format!("ip link set {} txqueuelen {QUEUE_FRAMES}", system.wire()))?;
     // The host knows the guest's address before the guest is there: the first SYN waits for no question.
     let guest = *system.at(0).ip();
     command_line(&format!("ip neigh replace {guest} lladdr {GUEST_MAC} dev {} nud permanent", system.wire()))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::OpenLoop;
 use crate::guest::Watch;
-use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service};
+use crate::matrix::{Cell, DUELS, PLAIN, Reuse, Service, System};
 use crate::model::Latency;
 use crate::number;
 use crate::rates;
@@ -18,21 +18,27 @@ const PERCENTS: [f64; 12] = [1.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5
 /// How long each is asked.
 const LENGTH: Duration = Duration::from_secs(6);
 
-/// Measures the first two duels with the most vCPUs for which there are rates.
+/// Measures all duels with the most vCPUs for which there are rates.
 pub fn all(course: &mut Course) {
     let Some(&cores) = course.pace.rate_cores.last() else { return };
     let cell = Cell { cores, reuse: Reuse::KeepAlive, shape: PLAIN };
     let Some(_pair) = course.boot(cores, Watch::Nothing) else { return };
-    for (weir, linux) in &DUELS[..2] {
-        if let Some(rate) = rates::median(course, *linux, cell) {
-            let at = format!("half of what {} can do", linux.name());
-            measure(course, *weir, cell, &at, rate / 2.0);
-            measure(course, *linux, cell, &at, rate / 2.0);
-        }
-        if let Some(rate) = rates::median(course, *weir, cell) {
-            measure(course, *weir, cell, &format!("half of what {} can do", weir.name()), rate / 2.0);
+    for (weir, linux) in DUELS {
+        if let Some(rate) = rates::median(course, linux, cell) {
+            let at = half_of(linux);
+            measure(course, weir, cell, &at, rate / 2.0);
+            measure(course, linux, cell, &at, rate / 2.0);
         }
     }
+    for service in Service::ALL.into_iter().filter(|service| service.system() == System::Weir) {
+        if let Some(rate) = rates::median(course, service, cell) {
+            measure(course, service, cell, &half_of(service), rate / 2.0);
+        }
+    }
+}
+
+fn half_of(service: Service) -> String {
+    format!("half of what {} can do", service.name())
 }
 
 fn measure(course: &mut Course, service: Service, cell: Cell, at: &str, rate: f64) {

@@ -2,7 +2,8 @@
 //!
 //! From the outside in: [`options`] is what can be asked for, [`check`] what must be there, [`run`] the course of it all;
 //! [`baseline`] makes the Linux guest from the files beside this crate, [`guest`] boots either, [`lab`] is the network that both are in,
-//! [`matrix`] what is measured; [`counts`], [`rates`], [`latency`] and [`extras`] measure it. What comes out is a
+//! [`matrix`] what is measured; [`counts`], [`rates`], [`latency`] and [`extras`] measure it, with `wrk`, `ab`
+//! and the clients of [`client`] and [`crowd`]. What comes out is a
 //! [`model::Report`], which [`markdown`], [`plots`], [`usl`] and [`compare`] tell, with [`facts`] about the machine.
 //!
 //! Three kinds of figure, in this order of trust: what a guest executes per request, which is the same everywhere; ratios of
@@ -14,6 +15,7 @@ pub mod check;
 pub mod client;
 pub mod compare;
 pub mod counts;
+pub mod crowd;
 pub mod extras;
 pub mod facts;
 pub mod guest;

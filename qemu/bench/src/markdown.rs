@@ -12,13 +12,12 @@ use crate::statistics::Spread;
 use crate::usl::Usl;
 use crate::{baseline, run};
 
-/// The table that goes to the terminal, and into the README.
+/// The table that goes to the terminal, and into the README; `None` if nothing was measured that belongs into it.
 #[must_use]
-pub fn headline(report: &Report) -> String {
-    let mut text = String::from(
-        "| 64-byte answers, 32 connections | instructions per request | fewer by | rate, in units of Linux |\n\
-         | --- | --- | --- | --- |\n",
-    );
+pub fn headline(report: &Report) -> Option<String> {
+    let mut rows = String::new();
+    let head = "| 64-byte answers, 32 connections | instructions per request | fewer by | rate, in units of Linux |\n\
+         | --- | --- | --- | --- |\n";
     let mut cores = counted_cores(report);
     cores.retain(|cores| *cores <= 2);
     for (weir, linux) in DUELS {
@@ -29,7 +28,7 @@ pub fn headline(report: &Report) -> String {
                 let (Some(ours), Some(theirs)) = counts else { continue };
                 let rate = ratio(report, weir, linux, cell).map_or("not measured".into(), |spread| times(&spread));
                 let _ = writeln!(
-                    text,
+                    rows,
                     "| {} to {}, {}, {cores} vCPU | {} to {} | {}× | {rate} |",
                     weir.name(),
                     linux.name(),
@@ -41,7 +40,7 @@ pub fn headline(report: &Report) -> String {
             }
         }
     }
-    text
+    (!rows.is_empty()).then(|| format!("{head}{rows}"))
 }
 
 fn times(spread: &Spread) -> String {
@@ -54,7 +53,7 @@ pub fn report(report: &Report, plots: &[Plot]) -> String {
     let mut text = String::from("# Weir and Linux, measured in turn\n\n");
     let minutes = report.seconds.div_ceil(60);
     let _ = writeln!(text, "{} UTC, `{}`, pace {}, {minutes} min.\n", report.started, report.command, report.pace);
-    text += &headline(report);
+    text += &headline(report).unwrap_or_default();
     for plot in plots {
         let _ = writeln!(text, "\n![{}]({})", plot.title, plot.file);
     }
@@ -137,8 +136,9 @@ fn lost(report: &Report) -> String {
 fn lost_latency(report: &Report) -> Vec<String> {
     let mut lost = Vec::new();
     for (weir, linux) in DUELS {
-        let of = |service| report.latency.iter().find(|latency| latency.service == service);
-        let (Some(ours), Some(theirs)) = (of(weir), of(linux)) else { continue };
+        let of = |service| report.latency.iter().filter(move |latency| latency.service == service);
+        let Some(theirs) = of(linux).next() else { continue };
+        let Some(ours) = of(weir).find(|ours| ours.at == theirs.at) else { continue };
         for ((percent, our_us), (_, their_us)) in ours.percentiles.iter().zip(&theirs.percentiles) {
             if our_us > their_us && *percent >= 50.0 {
                 let (our_us, their_us) = (short(*our_us), short(*their_us));
@@ -264,7 +264,7 @@ fn sharing(report: &Report) -> String {
 fn rates(report: &Report) -> String {
     let mut text = String::from(
         "\n## Requests per second\n\nThe ratio is the median of the rounds' own ratios, with the least and the largest, \
-         without rounds in which Linux answered less than a request per second and connection. The absolute rates are context: client, servers and guests share this machine's processors.\n\n\
+         without rounds in which Linux answered nothing. The absolute rates are context: client, servers and guests share this machine's processors.\n\n\
          | load | Weir | Linux | ratio | Weir's errors | Linux' errors |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for (weir, linux) in DUELS {
@@ -365,9 +365,11 @@ fn machine(report: &Report) -> String {
     for fact in &report.facts {
         let _ = writeln!(text, "| {} | {} |", fact.name, fact.value);
     }
-    if !report.failures.is_empty() {
-        text += "\nNot measured:\n\n";
-        report.failures.iter().for_each(|failure| text += &format!("- {}\n", failure.replace('\n', " ")));
+    for (title, list) in [("Not measured", &report.failures), ("Tried again", &report.retries)] {
+        if !list.is_empty() {
+            let _ = writeln!(text, "\n{title}:\n");
+            list.iter().for_each(|line| text += &format!("- {}\n", line.replace('\n', " ")));
+        }
     }
     text
 }
@@ -378,7 +380,8 @@ const FAIRNESS: &str = "
 - Both guests run at the same time in one private network namespace, on wires of their own; the one that is not asked is idle. A
   round asks every service once, every second round in the opposite order.
 - Same QEMU, same machine, same memory, same number of queue pairs, same client and the same two nginx on the host behind every
-  proxy, to which all proxies keep their connections open.
+  proxy, to which all proxies keep their connections open. Each wire has room for 20,000 frames, so that a guest that is slow loses
+  none of them.
 - Linux is given what an operator of a busy server gives it, and what is below: `mitigations=off`, nothing beside the servers, a
   worker or thread for each vCPU, `reuseport`, no access log, no conntrack, an initramfs in memory, long queues.
 - Weir has its defaults.
@@ -391,6 +394,9 @@ const FAIRNESS: &str = "
   ratios of rates will be smaller; counts will be the same.** Believe the counts.
 - The client takes a processor of its own when it can have one. With as many vCPUs as the machine has processors it is the client
   that is measured in part, which makes ratios smaller than they are.
+- With 1,000 connections, rates are of a crowd of which each has been answered once before, for four seconds; opening connections
+  that stay open does not count. Instructions are always counted so, and until the last answer has come: nothing is under way
+  at the beginning or the end.
 - Guests that count run slower, find larger bursts in their queues, and need less for each request; this holds for both.
 ";
 
@@ -428,15 +434,17 @@ mod tests {
                 Bulk { service: Service::Haproxy, cores: 1, rounds: vec![20.0] },
             ],
             failures: vec!["a\nb".into()],
+            retries: vec!["QEMU ended".into()],
             ..Report::default()
         }
     }
 
     #[test]
     fn the_headline_has_figures_and_ratios() {
-        let text = headline(&sample());
+        let text = headline(&sample()).unwrap();
         let row = "| Weir httpd to nginx, keep-alive, 1 vCPU | 2,500 to 25,000 | 10.0× | 0.70× (0.50 to 0.80) |";
         assert!(text.contains(row), "{text}");
+        assert_eq!(headline(&Report::default()), None);
     }
 
     #[test]
@@ -456,9 +464,14 @@ mod tests {
     #[test]
     fn the_report_has_all_of_it() {
         let text = report(&sample(), &crate::plots::all(&sample()));
-        for part in
-            ["250 ms (200 to 300)", "- a b\n", "![Instructions per request", "worker_cpu_affinity auto", "http-reuse"]
-        {
+        for part in [
+            "250 ms (200 to 300)",
+            "- a b\n",
+            "Tried again:\n\n- QEMU ended\n",
+            "![Instructions per request",
+            "worker_cpu_affinity auto",
+            "http-reuse",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -43,6 +43,9 @@ pub struct Report {
     pub floods: Vec<Flood>,
     /// What could not be measured, and why.
     pub failures: Vec<String>,
+    /// What had to be tried again, and why.
+    #[serde(default)]
+    pub retries: Vec<String>,
 }
 
 /// Something about the machine or a program.

@@ -20,7 +20,7 @@ pub struct Bench {
     /// Folder for report.md, report.json and the plots [default: target/bench/report].
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Numbers of vCPUs for rates [default: 1, 2, and 4 if this machine has twice as many processors].
+    /// Numbers of vCPUs for rates [default: 1, 2, and 4 if this machine has as many processors].
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=8))]
     pub cores: Vec<u32>,
     /// Measures only these [default: all that the pace has].
@@ -111,7 +111,7 @@ impl Bench {
     #[must_use]
     pub fn pace(&self, processors: usize) -> Pace {
         let mut rate_cores = vec![1, 2];
-        if processors >= 8 {
+        if processors >= 4 {
             rate_cores.push(4);
         }
         let full = Pace {
@@ -183,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn four_cores_want_a_machine_with_room_for_the_client() {
-        assert_eq!(bench().pace(2).rate_cores, [1, 2]);
-        assert_eq!(bench().pace(8).rate_cores, [1, 2, 4]);
+    fn four_cores_want_as_many_processors() {
+        assert_eq!(bench().pace(3).rate_cores, [1, 2]);
+        assert_eq!(bench().pace(4).rate_cores, [1, 2, 4]);
     }
 
     #[test]

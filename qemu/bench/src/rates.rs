@@ -1,9 +1,15 @@
 //! Requests per second, in rounds: each round asks every service once, so that a ratio within a round cancels what the machine
 //! did meanwhile. Every second round goes backwards, so that nobody is always first.
 
+use std::time::Duration;
+
+use weir_meter::lab::Failed;
+use weir_meter::lab::load::Outcome;
+
+use crate::crowd::Crowd;
 use crate::guest::Watch;
 use crate::lab::Pair;
-use crate::matrix::{Cell, SHAPES, Service};
+use crate::matrix::{Cell, PLAIN, SHAPES, Service, Shape};
 use crate::model::Rate;
 use crate::number;
 use crate::run::Course;
@@ -11,6 +17,9 @@ use crate::statistics::Spread;
 
 /// Rounds for other shapes than the first.
 const ROUNDS_OF_OTHERS: usize = 3;
+
+/// How long a crowd asks, when each of it has been answered once.
+const CROWD_LENGTH: Duration = Duration::from_secs(4);
 
 /// Measures every cell.
 pub fn all(course: &mut Course) {
@@ -48,11 +57,7 @@ fn cell(course: &mut Course, _pair: &mut Pair, cell: Cell, rounds: usize) {
         }
         for index in order {
             let service = services[index];
-            // A thousand connections take a while to open.
-            let is_short = cell.shape != SHAPES[0] && cell.shape.connections == SHAPES[0].connections;
-            let seconds = if is_short { 1 } else { course.pace.rate_seconds };
-            let (path, connections) = (cell.shape.path(), cell.shape.connections);
-            match cell.reuse.load().run_wide(service.at(), &path, seconds, connections) {
+            match load(service, cell, course.pace.rate_seconds) {
                 Ok(outcome) => {
                     rates[index].rounds[round] = outcome.rate;
                     rates[index].errors += outcome.errors;
@@ -67,6 +72,19 @@ fn cell(course: &mut Course, _pair: &mut Pair, cell: Cell, rounds: usize) {
     });
     course.tell(&format!("{}, per second: {}", cell.name(), medians.collect::<Vec<_>>().join("; ")));
     course.report.rates.extend(rates);
+}
+
+/// A thousand connections take a while to open, longer than others are asked; then that does not count.
+fn load(service: Service, cell: Cell, seconds: u32) -> Result<Outcome, Failed> {
+    let Shape { connections, .. } = cell.shape;
+    if connections == PLAIN.connections {
+        let seconds = if cell.shape == PLAIN { seconds } else { 1 };
+        return cell.reuse.load().run_wide(service.at(), &cell.shape.path(), seconds, connections);
+    }
+    let mut crowd = Crowd::new(service.at(), &cell.shape.path(), connections, cell.reuse)?;
+    crowd.run(Duration::ZERO)?;
+    let outcome = crowd.run(CROWD_LENGTH)?;
+    if outcome.requests == 0 { Err(format!("no answers, {} errors", outcome.errors).into()) } else { Ok(outcome) }
 }
 
 /// The middle rate of a service, if it was measured.

@@ -29,8 +29,11 @@ pub const CONFIG: &str = include_str!("../weir.toml");
 const PLUGIN: &str = "WEIR_BENCH_PLUGIN";
 const BASE: &str = "WEIR_BENCH_BASE";
 
-/// Times that a guest is booted with the plugin before it is given up.
+/// Times that guests are booted before they are given up.
 const BOOTS_MAX: usize = 4;
+
+/// Longest text of what could not be measured, in characters: a client or QEMU may say a lot.
+const FAILURE_LEN_MAX: usize = 1000;
 
 /// `weir bench`.
 ///
@@ -99,7 +102,9 @@ fn measure(options: &Bench) -> Result<ExitCode, Failure> {
         Some(output) => output.clone(),
         None => folder()?.join("report"),
     };
-    println!("{}", markdown::headline(&report));
+    if let Some(table) = markdown::headline(&report) {
+        println!("{table}");
+    }
     let code = write(&report, &output)?;
     if !report.has_figures() {
         return Err(Failure::new(format!("nothing could be measured: {}", report.failures.join("; "))));
@@ -178,14 +183,14 @@ impl Course {
 
     fn follow(&mut self) {
         // In this order, since latency is measured at half of the rates.
-        for part in [Part::Counts, Part::Rates, Part::Sharing, Part::Boot, Part::Latency, Part::Extras] {
-            if self.pace.parts.contains(&part) {
-                self.measure(part);
-            }
+        let order = [Part::Counts, Part::Rates, Part::Sharing, Part::Boot, Part::Latency, Part::Extras];
+        let parts: Vec<Part> = order.into_iter().filter(|part| self.pace.parts.contains(part)).collect();
+        for (index, part) in parts.iter().enumerate() {
+            self.measure(*part, &format!("part {} of {}", index + 1, parts.len()));
         }
     }
 
-    fn measure(&mut self, part: Part) {
+    fn measure(&mut self, part: Part, which: &str) {
         let (what, measure): (&str, fn(&mut Self)) = match part {
             Part::Counts => ("instructions per request", counts::instructions),
             Part::Rates => ("requests per second, in turn", rates::all),
@@ -194,7 +199,7 @@ impl Course {
             Part::Latency => ("latency at half load", latency::all),
             Part::Extras => ("idle time, bulk, floods, memory", extras::all),
         };
-        eprintln!("weir: {what}");
+        eprintln!("weir: {which}: {what}");
         measure(self);
     }
 
@@ -212,27 +217,26 @@ impl Course {
 
     /// Takes note of what could not be measured; the rest goes on.
     pub fn fail(&mut self, what: &str) {
-        // What a client or QEMU said is many lines, of which the first says which.
-        let what = what.lines().next().unwrap_or_default();
+        let what = one_line(what);
         self.tell(&format!("not measured: {what}"));
-        self.report.failures.push(what.to_owned());
+        self.report.failures.push(what);
     }
 
-    /// Boots both guests; `None` if that fails. QEMU itself ends in an assertion of its own (`iotlb_to_section`), now and then,
-    /// when a plugin asks where an address leads while a guest arranges its devices; then it is tried again.
+    /// Boots both guests; `None` if that fails. QEMU itself ends in an assertion of its own now and then (10.0.2, in
+    /// `iotlb_to_section`), when one vCPU arranges devices while another asks one; then it is tried again, and the report says so.
     pub fn boot(&mut self, cores: u32, watch: Watch) -> Option<Pair> {
-        let mut attempts = if watch == Watch::Nothing { 1 } else { BOOTS_MAX };
-        loop {
-            attempts -= 1;
+        for attempt in 1..=BOOTS_MAX {
             match Pair::boot(&self.images, cores, watch) {
                 Ok(pair) => return Some(pair),
-                Err(error) if attempts > 0 => self.tell(&format!("trying again: {error}")),
+                Err(error) if attempt == BOOTS_MAX => self.fail(&format!("everything with {cores} vCPU: {error}")),
                 Err(error) => {
-                    self.fail(&format!("everything with {cores} vCPU: {error}"));
-                    return None;
+                    let what = one_line(&format!("{cores} vCPU, attempt {attempt} of {BOOTS_MAX} to boot: {error}"));
+                    self.tell(&format!("trying again: {what}"));
+                    self.report.retries.push(what);
                 }
             }
         }
+        None
     }
 
     /// The services that are measured.
@@ -245,5 +249,22 @@ impl Course {
     #[must_use]
     pub fn reuses(&self) -> Vec<Reuse> {
         Reuse::ALL[..if self.pace.one_cell { 1 } else { Reuse::ALL.len() }].to_vec()
+    }
+}
+
+/// A text without its line breaks, and not too long of it.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(FAILURE_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_one_line_with_all_of_it() {
+        assert_eq!(one_line("'wrk' failed:\n  no route\n"), "'wrk' failed: no route");
+        assert_eq!(one_line(&"x".repeat(2000)).len(), FAILURE_LEN_MAX);
     }
 }

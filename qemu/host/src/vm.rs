@@ -25,6 +25,9 @@ const LINE_LEN_MAX: u64 = 16 << 10;
 /// How many of the last console lines are remembered.
 const LINES_KEPT_MAX: usize = 10_000;
 
+/// How many of them say why a machine has ended.
+const LAST_LINES: usize = 5;
+
 /// What can happen to a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -174,6 +177,22 @@ impl Vm {
         self.complaints.join("\n")
     }
 
+    /// How it stands, in one line: how QEMU has ended if it has, what QEMU itself said last, and what the guest did.
+    pub fn last_words(&mut self) -> String {
+        while self.next_event(Some(Instant::now())).is_some_and(|event| event != Event::Ended) {}
+        let complaints = self.complaints();
+        // It closes the console before it is gone.
+        let status = if self.ended { self.child.wait().map(Some) } else { self.child.try_wait() };
+        let end = match status {
+            Ok(Some(status)) => format!("QEMU ended ({status})"),
+            Ok(None) => "QEMU still runs".into(),
+            Err(error) => format!("QEMU cannot be waited for: {error}"),
+        };
+        let complaints: Vec<&str> = complaints.lines().collect();
+        let guest: Vec<&str> = self.lines.iter().map(String::as_str).collect();
+        end + &last_of("; it said", &complaints) + &last_of("; the guest said", &guest)
+    }
+
     /// Tells QEMU what to do. A machine that has ended is beyond orders, and that is no error.
     pub fn order(&mut self, order: Order) {
         let _ = self.qmp.send(order);
@@ -185,6 +204,13 @@ impl Drop for Vm {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The last few lines behind a word about whose they are, or nothing.
+fn last_of(whose: &str, lines: &[&str]) -> String {
+    let said: Vec<&str> = lines.iter().copied().filter(|line| !line.trim().is_empty()).collect();
+    let last = &said[said.len().saturating_sub(LAST_LINES)..];
+    if last.is_empty() { String::new() } else { format!("{whose}: {}", last.join(" | ")) }
 }
 
 fn remember(lines: &mut Vec<String>, line: &str) {
@@ -230,6 +256,13 @@ mod tests {
     fn console_lines_cannot_steer_the_terminal() {
         assert_eq!(clean(b"weir: ready\r\n"), "weir: ready");
         assert_eq!(clean(b"\x1b[2Jgone\x07\ta\xff\n"), "[2Jgone\ta\u{fffd}");
+    }
+
+    #[test]
+    fn last_words_are_the_last_lines_that_say_something() {
+        let lines = ["1", "2", " ", "3", "4", "5", "6", ""];
+        assert_eq!(last_of("; it said", &lines), "; it said: 2 | 3 | 4 | 5 | 6");
+        assert_eq!(last_of("; it said", &[""]), "");
     }
 
     #[test]
