@@ -181,12 +181,12 @@ impl CheckMethod {
 /// How a pool's servers share requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
-    /// In turn, in proportion to their weights, from a random place on each core.
-    RoundRobin,
-    /// The one with the fewest requests under way, in proportion to its weight, as the core sees it.
-    LeastConnections,
     /// The one of two, drawn at random by weight, with the fewer requests under way.
     Random2,
+    /// In turn, in proportion to their weights, from a random place on each core.
+    RoundRobin,
+    /// The one with the fewest requests under way, in proportion to its weight, as far as the core knows.
+    LeastConnections,
     /// Requests that are alike go to the same server, as long as it is up.
     Hash(HashOn),
 }

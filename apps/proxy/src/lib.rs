@@ -61,4 +61,4 @@ pub use counters::{Counters, Kind, Sample};
 pub use health::{Moved, Verdict};
 pub use metrics::MetricsSource;
 pub use service::{CONNECTION_BYTES, Service, Setup, StartError};
-pub use upstream::{Offer, Trade};
+pub use upstream::{Loads, Offer, Trade};

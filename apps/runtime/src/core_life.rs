@@ -1,5 +1,6 @@
 //! A core's life: turn after turn, and sleep in between.
 
+mod post;
 mod watch;
 
 use alloc::sync::Arc;
@@ -22,11 +23,10 @@ use crate::seat::{Common, Seat};
 use crate::sleep::{Calls, Sleeper};
 use crate::syslog::{self, Syslog};
 use crate::wire::Wire;
+use post::Reporting;
 
 /// Frames taken from the device in one turn.
 const FRAMES_PER_TURN: usize = 64;
-/// Messages taken from each other core in one turn.
-const MESSAGES_PER_TURN: usize = 64;
 /// Events given to the application in one turn.
 const EVENTS_PER_TURN: usize = 256;
 /// How long buffers may stay with the core that sends for this one before this one looks for them, in nanoseconds.
@@ -52,6 +52,7 @@ struct Core {
     /// When the counters were last published, and whether anything happened since.
     published_ns: u64,
     is_news: bool,
+    reporting: Reporting,
     /// The machine is about to go off.
     is_leaving: bool,
     turns: Turns,
@@ -79,6 +80,7 @@ pub fn live(id: CoreId, seat: Seat) -> ! {
         if core.turn(now_ns) {
             core.turns.busy += 1;
             core.is_news = true;
+            core.reporting.is_due = true;
             core.sleeper.was_busy();
         } else {
             core.turns.idle += 1;
@@ -88,6 +90,7 @@ pub fn live(id: CoreId, seat: Seat) -> ! {
                 core.linger(now_ns);
             }
         }
+        core.report_load(now_ns);
         core.publish(now_ns);
     }
 }
@@ -145,6 +148,7 @@ impl Core {
             common,
             published_ns,
             is_news: true,
+            reporting: Reporting::default(),
             is_leaving: false,
             turns,
         }
@@ -192,25 +196,6 @@ impl Core {
         messages | frames | events | relayed | sent | told
     }
 
-    fn take_messages(&mut self) -> bool {
-        let mut any = false;
-        for from in 0..self.links.cores() {
-            for _ in 0..MESSAGES_PER_TURN {
-                let Some(message) = self.links.receive_from(from) else { break };
-                match message {
-                    Mail::Stack(message) => self.shard.handle_message(message),
-                    Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
-                    Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
-                    Mail::Word(Word::Leave) => self.leave(),
-                    Mail::Trade(trade) => self.service.apply_trade(&mut self.shard, trade),
-                }
-                any = true;
-            }
-        }
-        self.service.go_on(&mut self.shard);
-        any
-    }
-
     #[inline]
     fn take_frames(&mut self) -> bool {
         let mut taken = 0;
@@ -236,29 +221,6 @@ impl Core {
         served > 0
     }
 
-    /// Carries messages to the rings.
-    fn give_messages(&mut self) -> bool {
-        let mut any = false;
-        while let Some((target, message)) = self.shard.poll_message() {
-            any = true;
-            self.calls.add(target);
-            if let Err(Mail::Stack(message)) = self.links.send(target, Mail::Stack(message)) {
-                self.shard.refuse_message(target, message);
-                // The ring has to be emptied first; the rest waits for the next turn.
-                break;
-            }
-        }
-        while let Some((target, trade)) = self.service.poll_trade() {
-            any = true;
-            self.calls.add(target.into());
-            if self.links.send(target.into(), Mail::Trade(trade)).is_err() {
-                self.service.refuse_trade(target, trade);
-                break;
-            }
-        }
-        any
-    }
-
     /// Whether this is the control core, and there was an address once.
     fn is_ready(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_ready)
@@ -282,17 +244,6 @@ impl Core {
             }
             if access.is_on_console() {
                 console::print(format_args!("weir: access {}", str::from_utf8(line).unwrap_or_default()));
-            }
-        });
-    }
-
-    #[cold]
-    fn wake_sleepers(&mut self) {
-        let wakes = &mut self.turns.wakes;
-        self.calls.answer(&self.common.beds, |core| {
-            if let Ok(core) = u16::try_from(core) {
-                cores::wake(CoreId(core));
-                *wakes += 1;
             }
         });
     }
@@ -330,11 +281,12 @@ impl Core {
     fn deadline_ns(&self, now_ns: u64) -> Option<u64> {
         let shard = self.shard.next_deadline().map(Instant::as_nanos);
         let publish = self.is_news.then_some(self.published_ns + PUBLISH_PERIOD_NS);
+        let report = self.report_due_ns();
         let control = self.control.as_ref().map(Control::next_tick_ns);
         let check = self.control.as_ref().and_then(|_| self.service.next_check()).map(Instant::as_nanos);
         let fetch = self.wire.is_owed().then_some(now_ns + FETCH_PERIOD_NS);
         let names = self.names.as_ref().filter(|_| self.is_ready()).map(|names| names.next_deadline().as_nanos());
-        [shard, publish, control, check, names, fetch].into_iter().flatten().min()
+        [shard, publish, report, control, check, names, fetch].into_iter().flatten().min()
     }
 
     /// Publishes the counters if there is news and the last time is long enough ago.
@@ -361,6 +313,7 @@ impl Core {
             metrics::log(to, &self.syslog, self.service.lost_log_lines());
             metrics::names(to, self.names.as_ref());
             metrics::core(to, &self.turns, self.links.full(), heap);
+            to.counter("weir_load_reports_total", self.service.told_loads());
         });
     }
 }

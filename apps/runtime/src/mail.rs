@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use weir_proxy::{Moved, Trade, Verdict};
+use weir_proxy::{Loads, Moved, Trade, Verdict};
 use weir_stack::Message;
 
 use crate::mesh::Links;
@@ -16,6 +16,8 @@ pub enum Mail {
     Word(Word),
     /// About shares of what a server may have under way.
     Trade(Trade),
+    /// About the sender's load.
+    Loads(Loads),
 }
 
 /// What the control core found out, most often about a server.

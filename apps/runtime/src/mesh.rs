@@ -48,6 +48,11 @@ impl<T: Send> Links<T> {
         sent
     }
 
+    /// How many messages core `to` has not taken yet.
+    pub fn queued(&mut self, to: usize) -> usize {
+        self.outgoing.get_mut(to).and_then(Option::as_mut).map_or(0, Sender::queued)
+    }
+
     /// The next message from core `from`.
     #[inline]
     pub fn receive_from(&mut self, from: usize) -> Option<T> {
@@ -98,6 +103,6 @@ mod tests {
         assert_eq!((0..RING_LEN).filter(|&n| sender.send(1, n).is_ok()).count(), RING_LEN);
         assert_eq!(sender.send(1, 7), Err(7));
         assert_eq!(sender.send(9, 8), Err(8));
-        assert_eq!(sender.full(), 2);
+        assert_eq!((sender.full(), sender.queued(1), sender.queued(0)), (2, RING_LEN, 0));
     }
 }

@@ -8,10 +8,10 @@ pub(crate) static POOL: Section = section(&[
     key("name", Name, Required("\"api\""), "unique among pools"),
     key(
         "balance",
-        Choice(&["round-robin", "least-connections", "random-2", "hash"]),
-        Value("\"round-robin\""),
-        "in turn by weight, from a random place on each core; who has the fewest requests under way for its weight; the less \
-         busy of two drawn by weight; the like to the same server",
+        Choice(&["random-2", "round-robin", "least-connections", "hash"]),
+        Value("\"random-2\""),
+        "the less busy of two drawn by weight; in turn by weight, from a random place on each core; who has the fewest requests \
+         under way for its weight; the like to the same server",
     ),
     key(
         "hash_on",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::backend;
 use crate::guest::{Guest, Spec};
 use crate::metrics::{self, Metrics};
+use crate::serve::boot_two;
 use crate::tap::Tap;
 use crate::{Failed, Tested, Tests, ensure, http};
 
@@ -17,6 +18,7 @@ pub const TESTS: Tests = &[
     ("balance::requests_go_where_weights_and_likeness_say", || with_guest(choice)),
     ("balance::a_server_that_fails_is_left_alone_and_comes_back", || with_guest(ejection)),
     ("balance::requests_wait_in_order_for_a_busy_server", || with_guest(queue)),
+    ("balance::cores_tell_each_other_of_their_load", cores_tell_each_other_of_their_load),
 ];
 
 /// Servers that say their own port, and each of those with a fault.
@@ -24,6 +26,8 @@ const WELL: [u16; 3] = [8001, 8002, 8003];
 const ILL: u16 = 8004;
 const DYING: u16 = 8005;
 const BUSY: u16 = 8006;
+
+const IN_TURN: &str = "balance = \"round-robin\"";
 
 /// Requests that wait at most.
 const QUEUE_LENGTH: usize = 3;
@@ -48,10 +52,10 @@ fn config(tap: &Tap) -> String {
         tap.config(),
         "[timeouts]\nqueue = \"4s\"\n\n[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n".into(),
         routes.concat(),
-        pool(tap, "weights", "", &[(a, "weight = 3"), (b, ""), (c, "weight = 0")]),
+        pool(tap, "weights", IN_TURN, &[(a, "weight = 3"), (b, ""), (c, "weight = 0")]),
         pool(tap, "alike", "balance = \"hash\"\nhash_on = \"header:X-User\"", &WELL.map(|port| (port, ""))),
-        pool(tap, "ill", "", &[(a, ""), (ILL, "")]),
-        pool(tap, "dying", "", &[(a, ""), (DYING, "")]),
+        pool(tap, "ill", IN_TURN, &[(a, ""), (ILL, "")]),
+        pool(tap, "dying", IN_TURN, &[(a, ""), (DYING, "")]),
         pool(tap, "busy", &format!("queue_length = {QUEUE_LENGTH}"), &[(BUSY, "max_connections = 1")]),
     ]
     .concat()
@@ -60,17 +64,20 @@ fn config(tap: &Tap) -> String {
 fn with_guest(test: fn(&mut Guest, &Tap) -> Tested) -> Tested {
     let tap = Tap::new(1)?;
     let mut guest = Guest::boot(Spec { config: config(&tap), nic: tap.nic(), ..Spec::default() })?;
-    for port in WELL {
-        backend::start(SocketAddrV4::new(tap.host(), port), move |peer| {
-            while peer.head()?.is_some() {
-                peer.say(&says(&port.to_string()))?;
-            }
-            Ok(())
-        })?;
-    }
+    WELL.iter().try_for_each(|&port| serve(&tap, port))?;
     let tested = test(&mut guest, &tap);
     tested.map_err(|error| guest.report(&format!("{error}\n{}", metrics::incidents(tap.at(9000)))))?;
     guest.still_runs()
+}
+
+/// A server that says its port.
+fn serve(tap: &Tap, port: u16) -> Tested {
+    backend::start(SocketAddrV4::new(tap.host(), port), move |peer| {
+        while peer.head()?.is_some() {
+            peer.say(&says(&port.to_string()))?;
+        }
+        Ok(())
+    })
 }
 
 fn says(body: &str) -> Vec<u8> {
@@ -178,6 +185,44 @@ fn queue(guest: &mut Guest, tap: &Tap) -> Tested {
             .all(|reason| now.labelled("weir_incidents_total", &format!("reason=\"{reason}\"")) == 1)
     })
     .map(drop)
+}
+
+/// Two cores. A server has a request under way on one of them, and the other one knows: all others go to the other server, whichever
+/// core they come to.
+fn cores_tell_each_other_of_their_load() -> Tested {
+    const LEAST: &str = "balance = \"least-connections\"";
+    let (mut guest, tap) = boot_two(|tap| {
+        let listener = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npool = \"p\"\n";
+        listener.to_owned() + &pool(tap, "p", LEAST, &[(WELL[0], ""), (BUSY, "")])
+    })?;
+    serve(&tap, WELL[0])?;
+    let (asked, begun) = mpsc::channel();
+    backend::start(SocketAddrV4::new(tap.host(), BUSY), move |peer| {
+        while peer.head()?.is_some() {
+            asked.send(())?;
+            peer.rest();
+        }
+        Ok(())
+    })?;
+    // Equals take turns: one of the first requests goes to the server that does not answer.
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let first = [(); 2].map(|()| http::connect(tap.at(80), request));
+    begun.recv_timeout(LIMIT).map_err(|_| "nobody asked the server that does not answer")?;
+    let reports = |now: &Metrics| now.sum("weir_load_reports_total");
+    metrics::wait_until(&mut guest, tap.at(9000), LIMIT, |now| reports(now) >= 12)?;
+    let served = |now: &Metrics| now.per_core("weir_requests_total", "listener=\"web\"");
+    let before = served(&Metrics::read(tap.at(9000))?);
+    for _ in 0..40 {
+        let port = answered(&tap, "/", "")?;
+        ensure(port == WELL[0], || format!("{port} answered"))?;
+    }
+    let after = metrics::wait_until(&mut guest, tap.at(9000), LIMIT, |now| {
+        served(now).iter().sum::<u64>() >= before.iter().sum::<u64>() + 40
+    })?;
+    let counts: Vec<u64> = served(&after).iter().zip(&before).map(|(after, before)| after - before).collect();
+    ensure(counts.iter().all(|&count| count > 5), || format!("requests by core: {counts:?}"))?;
+    drop(first);
+    guest.still_runs()
 }
 
 fn next_is(begun: &Receiver<String>, wanted: &str) -> Tested {

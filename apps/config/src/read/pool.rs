@@ -73,12 +73,12 @@ fn balance(section: &mut Section<'_>) -> Result<Balance> {
     let hash_item = section.take("hash_on");
     let hash_on = hash_item.as_ref().map_or(Ok(HashOn::ClientAddress), hash_on)?;
     let choices = [
+        ("random-2", &Balance::Random2),
         ("round-robin", &Balance::RoundRobin),
         ("least-connections", &Balance::LeastConnections),
-        ("random-2", &Balance::Random2),
         ("hash", &Balance::Hash(hash_on)),
     ];
-    let balance = section.take("balance").map_or(Ok(&Balance::RoundRobin), |item| item.choice(&choices, &[]))?;
+    let balance = section.take("balance").map_or(Ok(&Balance::Random2), |item| item.choice(&choices, &[]))?;
     match hash_item {
         Some(item) if !matches!(balance, Balance::Hash(_)) => {
             let message = "`hash_on` has a meaning with `balance = \"hash\"` only";

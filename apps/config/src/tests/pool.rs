@@ -9,7 +9,7 @@ fn with(pool: &str, server: &str) -> String {
 #[test]
 fn every_way_to_share_is_understood() {
     for (text, expected) in [
-        ("", Balance::RoundRobin),
+        ("", Balance::Random2),
         ("balance = \"round-robin\"", Balance::RoundRobin),
         ("balance = \"least-connections\"", Balance::LeastConnections),
         ("balance = \"random-2\"", Balance::Random2),
@@ -37,7 +37,7 @@ fn servers_have_a_state_and_limits() {
     assert_eq!(states, [(up, false, None), (drain, false, None), (up, true, Some(200))]);
     let text = config.explain();
     for expected in [
-        "pool api: round robin over 3 servers, not tried when all are down, queue of 7",
+        "pool api: random of two over 3 servers, not tried when all are down, queue of 7",
         "  b: 10.0.0.2:80, weight 1, drains",
         "  c: 10.0.0.3:80, weight 1, backup, at most 200 requests at once",
     ] {

@@ -10,6 +10,7 @@ mod gate;
 mod journal;
 mod leave;
 mod listener;
+mod load;
 mod local;
 mod own_health;
 mod preface;
@@ -47,6 +48,7 @@ use crate::token::Owner;
 use crate::upstream::{Trade, Upstream};
 use crate::way::Way;
 use listener::{Listener, admin_listener};
+use load::Reports;
 use local::Local;
 use own_health::OwnHealth;
 
@@ -90,6 +92,8 @@ pub struct Service<M> {
     verdicts: VecDeque<Verdict>,
     /// What other cores have to be told about shares of servers: the core, and what.
     trades: VecDeque<(u16, Trade)>,
+    /// What other cores have to be told about this one's load.
+    reports: Reports,
     core: u16,
     cores: u16,
     local: Local,
@@ -229,6 +233,7 @@ impl<M: MetricsSource> Service<M> {
             checker: Checker::none(),
             verdicts: VecDeque::new(),
             trades: VecDeque::new(),
+            reports: Reports::default(),
             core: setup.core as u16,
             cores: setup.cores as u16,
             local,

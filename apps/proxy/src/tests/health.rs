@@ -14,6 +14,7 @@ pool = "p"
 
 [[pool]]
 name = "p"
+balance = "round-robin"
 [pool.health]
 http = { path = "/healthz", expect = "200-299" }
 interval = "2s"

@@ -7,7 +7,7 @@ fn config(more: &str) -> String {
     format!(
         "[log]\naccess = \"console\"\n[[listener]]\nname = \"web\"\nbind = \"10.0.0.1:80\"\n[[listener.route]]\npool = \"p\"\n\
          [[listener.route]]\npath = \"/hello\"\nrespond = {{ body = \"hello\\n\" }}\n\
-         [[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.11:80\"\n{more}"
+         [[pool]]\nname = \"p\"\nbalance = \"round-robin\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.11:80\"\n{more}"
     )
 }
 

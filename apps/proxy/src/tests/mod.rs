@@ -74,6 +74,7 @@ pool = "one"
 
 [[pool]]
 name = "two"
+balance = "round-robin"
 [[pool.server]]
 name = "a"
 address = "10.0.0.11:8080"

@@ -212,6 +212,34 @@ fn what_is_alike_goes_to_the_same_server() {
     }
 }
 
+/// Two cores of two servers: the second knows what the first has under way, also if there was no room to tell it at once.
+#[test]
+fn cores_tell_each_other_of_their_load() {
+    let text = config(2, "balance = \"least-connections\"", "");
+    let mut cores = [World::as_core(&text, 16, (0, 2)), World::as_core(&text, 16, (1, 2))];
+    let busy: Vec<Peer> = (0..3).map(|_| cores[0].client(WEB, GET)).collect();
+    let [(_, a), (_, b), (_, c)] = cores[0].net.connecting()[..] else { panic!("three requests") };
+    let less = if a == c { b } else { a };
+    assert!(a != b && (c == a || c == b), "{a} {b} {c}");
+    let [first, second] = &mut cores;
+    first.service.report_loads();
+    first.service.tell_loads(|_, _| false);
+    assert!(first.service.has_reports());
+    first.service.tell_loads(|core, loads| {
+        assert_eq!(core, 1);
+        second.service.apply_loads(&second.net, loads);
+        true
+    });
+    assert_eq!((first.service.has_reports(), first.service.told_loads()), (false, 1));
+    let client = second.client(WEB, GET);
+    assert_eq!(second.connecting().1, format!("{less}"), "one under way, not two");
+    second.served(client);
+    for (mut core, clients) in cores.into_iter().zip([busy, Vec::from([client])]) {
+        clients.into_iter().for_each(|client| core.reset(client));
+        core.finish();
+    }
+}
+
 /// Two cores, and one connection that a server may have: it goes to where it is needed.
 #[test]
 fn cores_trade_what_a_server_may_have() {

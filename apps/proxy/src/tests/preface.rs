@@ -147,6 +147,7 @@ name = "a"
 address = "10.0.0.11:443"
 [[pool]]
 name = "b"
+balance = "round-robin"
 [[pool.server]]
 name = "b"
 address = "10.0.0.12:443"

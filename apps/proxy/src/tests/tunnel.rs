@@ -17,6 +17,7 @@ protocol = "tcp"
 pool = "p"
 [[pool]]
 name = "p"
+balance = "round-robin"
 [[pool.server]]
 name = "a"
 address = "10.0.0.11:25"

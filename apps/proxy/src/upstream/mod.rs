@@ -1,12 +1,14 @@
 //! A pool as one core sees it: who gets the next request, who is down, and which connections wait for reuse.
 //!
 //! Each core balances what came to it by what it knows itself: whose turn it is, and how many exchanges it has under way
-//! with each server. Who is down is told by health checks, for all cores, and by what went wrong on this one.
+//! with each server, to which it adds what the other cores told a moment ago (`report`). Who is down is told by health
+//! checks, for all cores, and by what went wrong on this one.
 
 mod judge;
 mod least;
 mod maglev;
 mod place;
+mod report;
 mod schedule;
 mod server;
 mod share;
@@ -27,6 +29,7 @@ use server::{Health, NEVER};
 use share::first_share;
 
 pub(crate) use maglev::{hash, mix};
+pub use report::Loads;
 pub(crate) use server::Server;
 pub use share::{Offer, Trade};
 
@@ -70,6 +73,8 @@ pub(crate) struct Upstream {
     is_our_turn: bool,
     /// The core that a share was given to last.
     last_given: u16,
+    /// Servers whose load is still to be told in this report, from the first on.
+    untold: usize,
 }
 
 /// How the next server is found.
@@ -133,7 +138,9 @@ impl Upstream {
             next_wish: 0,
             is_our_turn: false,
             last_given: 0,
+            untold: 0,
         };
+        upstream.begin_report();
         // Who is first among equals differs from core to core here too.
         for turn in 0..upstream.schedule.len() {
             let turn = (next + turn) % upstream.schedule.len();
@@ -230,13 +237,13 @@ impl Upstream {
         None
     }
 
-    #[inline]
     /// Whether there is a server that would get a request.
     #[cold]
     pub(crate) fn has_server_up(&self, now: Instant) -> bool {
         self.schedule.iter().chain(&self.backups).any(|&index| self.is_up(index, now))
     }
 
+    #[inline]
     fn is_usable(&self, index: u16, now: Instant) -> bool {
         self.servers.get(usize::from(index)).is_some_and(|server| server.is_usable(now))
     }

@@ -7,6 +7,8 @@ use core::net::SocketAddr;
 use weir_config::{ProxyVersion, ServerState};
 use weir_socket::Instant;
 
+use super::report::PARTS;
+
 /// The end of time: a server that health checks found down waits for their next verdict.
 pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
@@ -24,7 +26,11 @@ pub(crate) struct Server {
     pub(super) down_until: Instant,
     /// Exchanges of this core under way there.
     pub(super) active: u32,
-    /// How many there may be.
+    /// How many the other cores have, as far as they told, in parts.
+    pub(super) elsewhere: u32,
+    /// How many they were told that this core has, in parts.
+    pub(super) told: u32,
+    /// How many this core may have.
     pub(super) active_max: u32,
     /// A share was asked for and has not come.
     pub(super) is_wished_for: bool,
@@ -69,6 +75,8 @@ impl Server {
             counter,
             down_until: if is_kept_out { NEVER } else { Instant::default() },
             active: 0,
+            elsewhere: 0,
+            told: 0,
             active_max,
             is_wished_for: false,
             wishes: 0,
@@ -95,9 +103,10 @@ impl Server {
         self.down_until <= now && self.active < self.active_max
     }
 
-    /// Exchanges under way in proportion to the weight.
+    /// Exchanges under way, of all cores as far as is known, in proportion to the weight.
     #[inline]
     pub(super) fn load(&self) -> u64 {
-        (u64::from(self.active) << 16) / u64::from(self.weight.max(1))
+        let parts = u64::from(self.active) * u64::from(PARTS) + u64::from(self.elsewhere);
+        (parts << 10) / u64::from(self.weight.max(1))
     }
 }

@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use weir_config::Config;
 
+mod report;
+
 use super::judge::{ERRORS_MAX, LEFT_ALONE};
 use super::*;
 
@@ -40,7 +42,7 @@ fn choose(upstream: &mut Upstream, now: Instant) -> Option<u16> {
 #[test]
 fn servers_that_are_down_are_passed_over_for_a_second() {
     let now = Instant::from_nanos(5_000_000_000);
-    let mut upstream = upstream(3, "", 1);
+    let mut upstream = upstream(3, "balance = \"round-robin\"", 1);
     assert_eq!(choose(&mut upstream, now), Some(1), "the seed decides who is first");
     upstream.mark_down(2, now);
     assert_eq!(
@@ -74,7 +76,7 @@ fn a_server_that_fails_again_and_again_is_left_alone_for_twice_as_long_each_time
 #[test]
 fn errors_in_a_row_eject_at_most_half_of_the_servers() {
     let now = Instant::from_nanos(5_000_000_000);
-    let mut upstream = upstream(3, "", 0);
+    let mut upstream = upstream(3, "balance = \"round-robin\"", 0);
     let mut fails = |index, times| (0..times).filter(|_| upstream.mark_error(index, now)).count();
     assert_eq!(fails(0, ERRORS_MAX - 1), 0);
     assert_eq!(fails(0, 1), 1);
