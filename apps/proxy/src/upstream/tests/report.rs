@@ -120,13 +120,12 @@ fn in_the_end_all_cores_know_the_load_of_all() {
         assert_eq!((cores[0].servers[7].elsewhere, cores[2].servers[7].elsewhere), (40 * PARTS / 8, 0), "an eighth");
         settle(&mut cores);
         let loads = [0, 7, 19].map(|server| elsewhere(&cores, server));
-        assert_eq!(
-            loads.map(|of_cores| <[u32; 3]>::try_from(of_cores)),
-            [Ok([5, 1, 6]), Ok([40, 40, 0]), Ok([0, 700, 700])]
-        );
+        assert_eq!(loads.map(<[u32; 3]>::try_from), [Ok([5, 1, 6]), Ok([40, 40, 0]), Ok([0, 700, 700])]);
         let others = (0..200).filter(|_| matches!(choose(&mut cores[1], NOW), Some(7 | 19))).count();
         assert!(others < 8, "{balance}: {others} went where others have so much");
-        (0..700).for_each(|_| drop(cores[0].release(19, NOW)));
+        for _ in 0..700 {
+            cores[0].release(19, NOW);
+        }
         settle(&mut cores);
         assert_eq!(elsewhere(&cores, 19), [0; 3]);
         cores[0].begin_report();
