@@ -62,12 +62,14 @@ fn s3_6_figure_13_both_close_at_once() {
     d.expect_all_gone();
 }
 
-/// 3.10.7.4, eighth step: a FIN that overtakes what is before it counts once that has come.
+/// 3.10.7.4, eighth step: a FIN that overtakes what is before it counts once that has come. Until then the peer is told at once
+/// what is missing (RFC 5681, 4.2).
 #[test]
 fn s3_6_a_fin_ahead_of_its_data_is_remembered() {
     let mut d = Dialogue::established();
     d.peer("F. 101:101(0) ack 1 <ts 102 0>");
-    d.expect_nothing();
+    d.expect(". 1:1(0) ack 1");
+    assert_eq!(d.count(Counter::OutOfOrder), 1);
     d.expect_state(FlowState::Established);
     d.peer(". 1:101(100) ack 1 <ts 103 0>");
     d.expect(". 1:1(0) ack 102");

@@ -62,6 +62,10 @@ impl Open {
             (self.rcv.fin, self.rcv.has_fin) = (end, true);
         }
         if segment.len == 0 {
+            if segment.flags.has(Flags::FIN) && segment.seq != self.rcv.nxt {
+                shared.count(Counter::OutOfOrder);
+                self.acknowledge_now(common);
+            }
             return;
         }
         if segment.seq != self.rcv.nxt {
