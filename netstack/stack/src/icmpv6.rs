@@ -1,6 +1,7 @@
 //! ICMP for IPv6 (RFC 4443) and neighbour discovery (RFC 4861): echo and neighbours are answered, errors about our
 //! segments go to TCP, and routers' advertisements to their discovery.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
@@ -203,7 +204,7 @@ impl Network {
         }
         if header.source.is_unspecified() {
             // Somebody wants the address for itself (RFC 4862 5.4): everybody is told that it is taken.
-            self.advertise(target, ALL_NODES, multicast_mac(ALL_NODES), false);
+            self.advertise(target, ALL_NODES, multicast_mac(ALL_NODES), NdiscNeighborFlags::OVERRIDE);
             return Ok(());
         }
         if !self.addresses.is_source_v6(header.source) || !self.addresses.is_on_link_v6(header.source) {
@@ -213,13 +214,24 @@ impl Network {
         if self.hear_of(header.source.into(), mac, false) == Confirmed::Unknown {
             let _ = self.neighbours.sender(header.source.into(), mac, self.now);
         }
-        self.advertise(target, header.source, mac, true);
+        self.advertise(target, header.source, mac, NdiscNeighborFlags::OVERRIDE | NdiscNeighborFlags::SOLICITED);
         Ok(())
     }
 
-    fn advertise(&mut self, target: Ipv6Addr, to: Ipv6Addr, station: Mac, solicited: bool) {
-        let mut flags = NdiscNeighborFlags::OVERRIDE;
-        flags.set(NdiscNeighborFlags::SOLICITED, solicited);
+    /// Asks whether somebody else has one of our addresses (RFC 4862 5.4.2), and tells everybody that we have (RFC 4861 7.2.6). They
+    /// are in use meanwhile (RFC 4429): what others remember is not overridden, and an answer is reported as a conflict.
+    pub(crate) fn announce_v6(&mut self) {
+        let addresses: Vec<Ipv6Addr> = self.addresses.all_v6().collect();
+        for address in addresses {
+            let group = solicited_node(address);
+            let probe = NdiscRepr::NeighborSolicit { target_addr: address, lladdr: None };
+            self.send_neighbour_message(probe, Ipv6Addr::UNSPECIFIED, group, multicast_mac(group));
+            self.count(Event::ArpRequestSent);
+            self.advertise(address, ALL_NODES, multicast_mac(ALL_NODES), NdiscNeighborFlags::empty());
+        }
+    }
+
+    fn advertise(&mut self, target: Ipv6Addr, to: Ipv6Addr, station: Mac, flags: NdiscNeighborFlags) {
         let lladdr = Some(RawHardwareAddress::from(EthernetAddress(self.mac.octets())));
         let message = NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr };
         self.send_neighbour_message(message, target, to, station);

@@ -1,7 +1,8 @@
 //! Router discovery (RFC 4861 6.3) and address autoconfiguration (RFC 4862): one router, one prefix. Core 0 asks and
 //! decides, and tells the others.
 //!
-//! Not done: duplicate address detection before use. Somebody else's claim to our address is reported as a conflict.
+//! Whether somebody else has an address is asked when it is there, and it is in use meanwhile (RFC 4429). An answer is reported as a
+//! conflict; the address stays, as one that was configured does, for nothing authenticates the answer.
 
 mod dns;
 

@@ -374,6 +374,9 @@ impl Shard {
         }
         self.network.addresses.configure_v6(configuration);
         self.network.forget_neighbours_v6();
+        if self.network.core == 0 && configuration.is_some() {
+            self.network.announce_v6();
+        }
         self.engine.handle_neighbour_change();
     }
 

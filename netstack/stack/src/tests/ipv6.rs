@@ -13,7 +13,7 @@ use smoltcp::wire::{
 use weir_socket::{Sockets, Token};
 
 use super::wire::{Host, OUR_MAC, PEER_MAC, ipv6};
-use crate::{DropReason, Event, Ipv6Configuration};
+use crate::{DropReason, Event, Ipv6Configuration, ShardEvent};
 
 const US: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 1);
 const US_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
@@ -121,6 +121,38 @@ fn a_global_address_is_used_towards_the_world() {
     assert_eq!(host.events(Event::NoSourcePort), 0);
 }
 
+/// RFC 4862 5.4.2 and RFC 4861 7.2.6, with RFC 4429 3.3: an announcement overrides nothing.
+#[test]
+fn rfc4862_5_4_a_new_address_is_asked_for_and_announced_and_a_conflict_is_said() {
+    let mut host = Host::new();
+    let address: Ipv6Addr = "2001:db8::2".parse().expect("an address");
+    let configuration = Ipv6Configuration { address, prefix_len: 64, gateway: None };
+    host.shard.configure_ipv6(Some(configuration));
+    assert_eq!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv6Configured(configuration)));
+    let all: Ipv6Addr = "ff02::1".parse().expect("an address");
+    let asked = |target_addr| Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr, lladdr: None });
+    let told = |target_addr, flags, mac| {
+        Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert { flags, target_addr, lladdr: station(mac) })
+    };
+    let group: Ipv6Addr = "ff02::1:ff00:2".parse().expect("a group");
+    let none = NdiscNeighborFlags::empty();
+    let expected = [
+        ([0x33, 0x33, 0xff, 0, 0, 1], Ipv6Addr::UNSPECIFIED, US_GROUP, asked(US)),
+        ([0x33, 0x33, 0, 0, 0, 1], US, all, told(US, none, OUR_MAC)),
+        ([0x33, 0x33, 0xff, 0, 0, 2], Ipv6Addr::UNSPECIFIED, group, asked(address)),
+        ([0x33, 0x33, 0, 0, 0, 1], address, all, told(address, none, OUR_MAC)),
+    ];
+    let sent = host.sent();
+    assert_eq!(sent.iter().map(|frame| read(frame)).collect::<Vec<_>>(), expected);
+    // The same again is no news.
+    host.shard.configure_ipv6(Some(configuration));
+    assert!(host.sent().is_empty());
+    while host.shard.poll_shard_event().is_some() {}
+    host.receive(&message(address, all, 255, &told(address, NdiscNeighborFlags::OVERRIDE, PEER_MAC)));
+    let conflict = ShardEvent::AddressConflict { address: address.into(), mac: PEER_MAC };
+    assert_eq!((host.events(Event::AddressConflict), host.shard.poll_shard_event()), (1, Some(conflict)));
+}
+
 #[test]
 fn flows_come_from_further_addresses_too_and_these_are_answered_for() {
     let mut host = Host::new();
@@ -142,7 +174,6 @@ fn flows_come_from_further_addresses_too_and_these_are_answered_for() {
 
 mod routers {
     use super::*;
-    use crate::ShardEvent;
     use crate::router::RouterDiscovery;
     use core::time::Duration;
     use smoltcp::wire::{NdiscPrefixInfoFlags, NdiscPrefixInformation, NdiscRouterFlags};
