@@ -19,6 +19,7 @@ pub const TESTS: Tests = &[
     ("boot::four_cores", || boots(4)),
     ("boot::eight_cores", || boots(8)),
     ("boot::sixteen_cores", || boots(16)),
+    ("boot::sixty_four_cores", || boots_with(64, 512)),
     ("boot::without_pci", without_pci),
     ("boot::an_old_device_without_pci_is_said", an_old_device_without_pci_is_said),
     ("boot::power_button_switches_off", power_button_switches_off),
@@ -35,6 +36,9 @@ pub const TESTS: Tests = &[
 /// Time for one line on the console.
 const LINE_LIMIT: Duration = Duration::from_secs(30);
 
+/// Time to boot: 64 vCPUs take turns on a host with few processors.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
 /// What a guest that has panicked writes to the debug exit port.
 const PANICKED: u8 = 1;
 
@@ -44,13 +48,18 @@ fn user() -> Nic {
 
 /// With a queue pair for each core, so that each has work.
 fn boots(cores: u32) -> Tested {
+    boots_with(cores, Spec::default().memory_mib)
+}
+
+fn boots_with(cores: u32, memory_mib: u32) -> Tested {
     let tap = Tap::new(cores)?;
     let config =
         tap.config() + "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npage = \"demo\"\n";
-    let guest = Guest::boot(Spec { config, cores, nic: tap.nic(), ..Spec::default() })?;
+    let mut guest = Guest::start(Spec { config, cores, memory_mib, nic: tap.nic(), ..Spec::default() })?;
+    let ready = guest.wait_for(&["weir: ready"], BOOT_LIMIT)?;
     let told = format!("cores={cores}");
-    ensure(guest.ready.split_whitespace().any(|word| word.trim_end_matches(',') == told), || {
-        format!("no {told} in {:?}", guest.ready)
+    ensure(ready.split_whitespace().any(|word| word.trim_end_matches(',') == told), || {
+        format!("no {told} in {ready:?}")
     })?;
     let answer = http::get(tap.at(80), "/")?;
     ensure(answer.status == 200, || answer.head)

@@ -14,11 +14,14 @@ use crate::{CannotTest, Failed, Tested, Tests, ensure, http};
 pub const TESTS: Tests = &[
     ("disks::pvh_boots", || boots_directly(MachineType::Q35)),
     ("disks::microvm_boots", || boots_directly(MachineType::Microvm)),
+    ("disks::the_older_chipset_boots", the_older_chipset_boots),
+    ("disks::the_older_chipset_boots_a_disk", the_older_chipset_boots_a_disk),
     ("disks::bios_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Bios)),
     ("disks::bios_boots_a_sata_disk", || boots(Form::Raw, Medium::SataDisk("raw"), Firmware::Bios)),
     ("disks::bios_boots_a_compressed_disk", || boots(Form::Qcow2, Medium::VirtioDisk("qcow2"), Firmware::Bios)),
     ("disks::bios_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Bios)),
     ("disks::uefi_boots_a_disk", || boots(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Uefi)),
+    ("disks::uefi_boots_a_sata_disk", || boots(Form::Qcow2, Medium::SataDisk("qcow2"), Firmware::Uefi)),
     ("disks::uefi_boots_a_cd", || boots(Form::Iso, Medium::Cd, Firmware::Uefi)),
     ("disks::bios_boots_a_disk_with_room", || boots_with(Form::Raw, Medium::VirtioDisk("raw"), Firmware::Bios, ROOM)),
     ("disks::uefi_boots_a_disk_with_room", || {
@@ -32,6 +35,9 @@ const UEFI: [&str; 3] = ["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "
 
 /// A disk's length when clouds ask for a certain one, as `weir build --size 1G` makes it.
 const ROOM: u64 = 1 << 30;
+
+/// The later type of machine holds.
+const OLDER_CHIPSET: [&str; 2] = ["-machine", "pc"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Firmware {
@@ -56,18 +62,38 @@ fn boots_with(form: Form, medium: Medium, firmware: Firmware, len: u64) -> Teste
             Some(PathBuf::from(found.ok_or(CannotTest("there is no UEFI firmware for QEMU"))?))
         }
     };
+    boots_from(form, medium, firmware, len, &[])
+}
+
+/// The same with arguments for QEMU.
+fn boots_from(form: Form, medium: Medium, firmware: Option<PathBuf>, len: u64, arguments: &[&str]) -> Tested {
     let tap = Tap::new(1)?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("medium");
     disk::write(&disk::hybrid(&image(&config(&tap))?)?, len, form, &path)?;
-    answers(Guest::boot_medium(&path, medium, firmware, tap.nic())?, &tap)
+    answers(Guest::boot_medium(&path, medium, firmware, tap.nic(), arguments)?, &tap)
 }
 
 fn boots_directly(machine_type: MachineType) -> Tested {
     let tap = Tap::new(1)?;
-    let spec =
-        Spec { machine_type, config: config(&tap), memory_mib: MEMORY_MIB_MIN, nic: tap.nic(), ..Spec::default() };
-    answers(Guest::boot(spec)?, &tap)
+    answers(Guest::boot(Spec { machine_type, ..least(&tap) })?, &tap)
+}
+
+/// A machine with the least memory.
+fn least(tap: &Tap) -> Spec {
+    Spec { config: config(tap), memory_mib: MEMORY_MIB_MIN, nic: tap.nic(), ..Spec::default() }
+}
+
+/// QEMU's `pc`: PCI without Express.
+fn the_older_chipset_boots() -> Tested {
+    let tap = Tap::new(1)?;
+    let extra = OLDER_CHIPSET.map(Into::into).into();
+    answers(Guest::boot(Spec { extra, ..least(&tap) })?, &tap)
+}
+
+/// Its disk is IDE.
+fn the_older_chipset_boots_a_disk() -> Tested {
+    boots_from(Form::Raw, Medium::SataDisk("raw"), None, 0, &OLDER_CHIPSET)
 }
 
 fn config(tap: &Tap) -> String {
@@ -84,7 +110,7 @@ fn answers(mut guest: Guest, tap: &Tap) -> Tested {
 fn the_same_image_gives_the_same_bytes() -> Tested {
     let elf = image(weir_config::DEMO)?;
     let folder = tempfile::tempdir()?;
-    for form in [Form::Raw, Form::Qcow2] {
+    for form in [Form::Raw, Form::Qcow2, Form::Iso] {
         let build = |name: &str| -> Result<Vec<u8>, Failed> {
             let path = folder.path().join(name);
             disk::build(&elf, form, &path)?;

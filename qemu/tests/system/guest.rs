@@ -90,11 +90,18 @@ impl Guest {
         Ok(Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: Some(image) })
     }
 
-    /// Boots what stands in a file, with one core and the least memory.
-    pub fn boot_medium(image: &Path, medium: Medium, firmware: Option<PathBuf>, nic: Nic) -> Result<Self, Failed> {
+    /// Boots what stands in a file, with one core and the least memory, and with more arguments for QEMU.
+    pub fn boot_medium(
+        image: &Path,
+        medium: Medium,
+        firmware: Option<PathBuf>,
+        nic: Nic,
+        arguments: &[&str],
+    ) -> Result<Self, Failed> {
         let lab = lab()?;
-        let memory_mib = MEMORY_MIB_MIN;
-        let machine = Machine { medium, firmware, nic, memory_mib, ..Machine::new(image.to_owned(), lab.accelerator) };
+        let extra = arguments.iter().map(Into::into).collect();
+        let machine = Machine::new(image.to_owned(), lab.accelerator);
+        let machine = Machine { medium, firmware, nic, memory_mib: MEMORY_MIB_MIN, extra, ..machine };
         let mut guest = Self { vm: Vm::start(&lab.qemu, &machine)?, ready: String::new(), _image: None };
         let ready = guest.vm.wait_ready(FIRMWARE_LIMIT);
         guest.ready = ready.map_err(|error| guest.report(&format!("not ready: {error}")))?;
