@@ -2,16 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use weir_host::tether;
 
-use crate::daemon::Daemon;
 use crate::guest::{Guest, Spec};
-use crate::lab::command_line;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::tap::Tap;
 use crate::{Failed, Tested, Tests, ensure};
 
