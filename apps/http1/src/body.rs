@@ -73,10 +73,10 @@ impl BodyReader {
     #[inline]
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(decoder) => decoder.is_complete(),
-            Self::UntilClose => false,
+        // What most bodies are is asked first, and needs no look at the others.
+        if let Self::Length(left) = self {
+            return *left == 0;
         }
+        matches!(self, Self::Chunked(decoder) if decoder.is_complete())
     }
 }

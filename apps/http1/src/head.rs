@@ -43,7 +43,8 @@ pub struct Fields<'b> {
     cut_count: u16,
     /// One bit for each cut: it tells for whom a proxy before us forwarded, and goes only where ours says so itself.
     forwarding: u16,
-    cuts: [Cut; CUTS_MAX],
+    /// In their order; the last one is, or has, the empty line.
+    cuts: [Cut; CUTS_MAX + 1],
     has_length: bool,
 }
 
@@ -103,24 +104,17 @@ impl<'b> Fields<'b> {
     #[inline]
     pub(crate) fn runs(&self, mut start: usize, cut_forwarding: bool) -> impl Iterator<Item = &'b [u8]> {
         let kept = if cut_forwarding { 0 } else { self.forwarding };
-        let mut index = 0;
-        core::iter::from_fn(move || {
-            while index < self.cut_count && kept >> index & 1 == 1 {
-                index += 1;
-            }
-            if index > self.cut_count {
+        self.cuts.iter().take(self.cut_count.into()).enumerate().filter_map(move |(index, cut)| {
+            if (kept >> index) & 1 == 1 {
                 return None;
             }
-            let last = self.head.len().saturating_sub(2);
-            let cut = self.cuts.get(usize::from(index)).filter(|_| index < self.cut_count);
-            let (end, next) = cut.map_or((last, last), |cut| (cut.start as usize, cut.end as usize));
-            index += 1;
-            let run = self.head.get(start..end);
-            start = next;
-            run
+            let run = self.head.get(start..cut.start as usize);
+            start = cut.end as usize;
+            run.filter(|run| !run.is_empty())
         })
     }
 
+    /// Leaves lines out.
     #[inline]
     fn cut(&mut self, start: usize, end: usize, is_forwarding: bool) -> Result<(), Reject> {
         let cut = Cut { start: start as u32, end: end as u32 };
@@ -133,10 +127,22 @@ impl<'b> Fields<'b> {
             before.end = cut.end;
             return Ok(());
         }
-        *self.cuts.get_mut(usize::from(self.cut_count)).ok_or(Reject::TooManyFields)? = cut;
-        self.forwarding |= bit << self.cut_count;
+        let index = usize::from(self.cut_count);
+        *self.cuts.get_mut(index).filter(|_| index < CUTS_MAX).ok_or(Reject::TooManyFields)? = cut;
+        self.forwarding |= bit << index;
         self.cut_count += 1;
         Ok(())
+    }
+
+    /// The fields are those of `head`, whose empty line is the last cut.
+    #[inline(always)]
+    fn finish(&mut self, head: &'b [u8]) {
+        self.head = head;
+        let end = head.len() as u32;
+        if let Some(cut) = self.cuts.get_mut(usize::from(self.cut_count)) {
+            *cut = Cut { start: end.saturating_sub(2), end };
+            self.cut_count += 1;
+        }
     }
 }
 
@@ -191,30 +197,34 @@ impl<'b> Meaning<'b> {
                 },
             };
             left -= 1;
-            let name = field.meaning();
-            if name != FieldName::Other {
-                let end = lines.position();
-                self.add(name, field.untrimmed(), version, (end - field.line_len(), end))?;
+            match field.meaning() {
+                FieldName::Other => {}
+                FieldName::Host if self.host.is_none() => self.host = Some(field.value()),
+                name => {
+                    let end = lines.position();
+                    self.add(name, field.untrimmed(), version, (end - field.line_len(), end))?;
+                }
             }
         }
         self.head_len = lines.position();
         if self.head_len > limits.head_bytes {
             return Err(Reject::HeadTooLarge);
         }
-        self.fields.head = bytes.get(..self.head_len).unwrap_or_default();
+        let head = bytes.get(..self.head_len).unwrap_or_default();
         if self.said & !(Said::Close as u8 | Said::KeepAlive as u8 | Said::ExpectContinue as u8) != 0 {
-            self.conclude(version)?;
+            self.conclude(head, version)?;
         }
+        self.fields.finish(head);
         Ok(true)
     }
 
     /// What several fields say together.
-    fn conclude(&mut self, version: Version) -> Result<(), Reject> {
+    fn conclude(&mut self, head: &'b [u8], version: Version) -> Result<(), Reject> {
         if self.says(Said::Chunked) && self.content_length.is_some() {
             return Err(Reject::LengthAndCoding);
         }
         if self.says(Said::Nominations) {
-            self.cut_nominated()?;
+            self.cut_nominated(head)?;
         }
         if version == Version::Http10 || !self.says(Said::UpgradeField) {
             self.said &= !(Said::UpgradeOption as u8);
@@ -237,7 +247,7 @@ impl<'b> Meaning<'b> {
         self.says(Said::UpgradeOption)
     }
 
-    /// A field with a meaning, whose line goes from `start` to `end`. By value: a reference would put every field into memory.
+    /// A field with a meaning other than the first Host, whose line goes from `start` to `end`. By value: a reference would put every field into memory.
     #[inline(never)]
     fn add(
         &mut self,
@@ -251,8 +261,7 @@ impl<'b> Meaning<'b> {
             self.fields.cut(start, end, name.is_forwarding())?;
         }
         match name {
-            FieldName::Host if self.host.is_some() => return Err(Reject::HostRepeated),
-            FieldName::Host => self.host = Some(value),
+            FieldName::Host => return Err(Reject::HostRepeated),
             FieldName::ContentLength => {
                 if !self.keep_length(value) {
                     self.fields.cut(start, end, false)?;
@@ -263,14 +272,18 @@ impl<'b> Meaning<'b> {
             FieldName::Connection => self.add_connection(value),
             FieldName::Upgrade => self.say(Said::UpgradeField),
             // RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored.
-            FieldName::Expect if version == Version::Http11 => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Reject::Expectation);
-                }
-                self.say(Said::ExpectContinue);
-            }
+            FieldName::Expect if version == Version::Http11 => self.add_expectation(value)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn add_expectation(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Reject::Expectation);
+        }
+        self.say(Said::ExpectContinue);
         Ok(())
     }
 
@@ -292,6 +305,7 @@ impl<'b> Meaning<'b> {
     }
 
     /// RFC 9112 6.1: only `chunked`, only once; in HTTP/1.0 the framing is faulty.
+    #[inline(never)]
     fn add_transfer_encoding(&mut self, value: &[u8], version: Version) -> Result<(), Reject> {
         if version == Version::Http10 {
             return Err(Reject::CodingInHttp10);
@@ -303,12 +317,17 @@ impl<'b> Meaning<'b> {
         Ok(())
     }
 
+    #[inline]
     fn add_connection(&mut self, value: &[u8]) {
         // What nearly every client and server says, if anything.
-        if field::is_keep_alive(value) {
-            self.say(Said::KeepAlive);
-            return;
+        match field::is_keep_alive(value) {
+            true => self.say(Said::KeepAlive),
+            false => self.add_options(value),
         }
+    }
+
+    #[inline(never)]
+    fn add_options(&mut self, value: &[u8]) {
         for option in field::list(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.say(Said::Close);
@@ -324,8 +343,8 @@ impl<'b> Meaning<'b> {
 
     /// Fields that `Connection` names are for this connection only, unless they are protected: cuts the head anew.
     #[cold]
-    fn cut_nominated(&mut self) -> Result<(), Reject> {
-        let old = self.fields;
+    fn cut_nominated(&mut self, head: &'b [u8]) -> Result<(), Reject> {
+        let old = Fields { head, ..self.fields };
         let is_nominated = |name: &[u8]| {
             let connection = old.iter().filter(|(name, _)| FieldName::of(name) == FieldName::Connection);
             connection.flat_map(|(_, value)| field::list(value)).any(|option| option.eq_ignore_ascii_case(name))

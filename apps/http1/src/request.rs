@@ -138,6 +138,7 @@ impl<'b> Request<'b> {
     }
 
     /// The protocols that the client [wants](Self::wants_upgrade) instead of HTTP/1.1.
+    #[inline]
     #[must_use]
     pub fn upgrade(&self) -> Option<&'b [u8]> {
         if self.wants_upgrade { self.fields.get("upgrade") } else { None }

@@ -35,6 +35,18 @@ impl<'b> HeadWriter<'b> {
         }
     }
 
+    /// Appends a text that is likely short, like a method or a host: then without a call.
+    #[inline(always)]
+    pub fn text(&mut self, text: &[u8]) {
+        match mem::take(&mut self.spare).split_at_mut_checked(text.len()) {
+            Some((place, spare)) => {
+                copy(place, text);
+                self.spare = spare;
+            }
+            None => self.has_overflown = true,
+        }
+    }
+
     /// Appends the first `len` bytes of a text that has room for longer ones: cheaper than a copy of a length that is not
     /// known before.
     #[inline(always)]
@@ -116,6 +128,35 @@ impl<'b> HeadWriter<'b> {
     pub fn finish(self) -> Option<usize> {
         (!self.has_overflown).then_some(self.len())
     }
+}
+
+/// Copies a text into a place of its length.
+#[inline(always)]
+fn copy(place: &mut [u8], text: &[u8]) {
+    let is_copied = copy_ends::<16>(place, text)
+        || copy_ends::<8>(place, text)
+        || copy_ends::<4>(place, text)
+        || copy_ends::<2>(place, text)
+        || copy_ends::<1>(place, text);
+    if !is_copied {
+        place.copy_from_slice(text);
+    }
+}
+
+/// Copies a text of `N` to twice as many bytes, as its first and its last ones. False: it has another length.
+#[inline(always)]
+fn copy_ends<const N: usize>(place: &mut [u8], text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else { return false };
+    if text.len() > 2 * N || place.len() != text.len() {
+        return false;
+    }
+    if let Some(place) = place.first_chunk_mut() {
+        *place = *first;
+    }
+    if let Some(place) = place.last_chunk_mut() {
+        *place = *last;
+    }
+    true
 }
 
 /// The digits of a number below 100,000,000 and their number. All of them at the same time: the number is halved into numbers

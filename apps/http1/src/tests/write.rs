@@ -138,3 +138,17 @@ fn a_number_fits_to_its_last_digit() {
         }
     }
 }
+
+#[test]
+fn texts_of_all_lengths_are_written() {
+    let bytes: String = (0..80).map(|n| char::from(b' ' + n)).collect();
+    for len in 0..80 {
+        let text = &bytes[..len];
+        assert_eq!(written(|writer| writer.text(text.as_bytes())), text);
+        let mut buffer = [0; 80];
+        let mut writer = HeadWriter::new(&mut buffer[..len]);
+        writer.text(&bytes.as_bytes()[..len + 1]);
+        assert_eq!(writer.finish(), None, "{len}");
+        assert_eq!(buffer, [0; 80]);
+    }
+}
