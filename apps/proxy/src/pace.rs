@@ -6,8 +6,10 @@ use core::time::Duration;
 
 use weir_socket::Instant;
 
+use crate::timer::Span;
+
 /// What a client has to begin with.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Span = Span::from_secs(5);
 
 /// The pace of one body.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +26,7 @@ impl Pace {
     }
 
     /// The body can go to a server now; how long to wait for a first byte. `patience` is for who waits to be told.
-    pub(crate) fn begin(&mut self, now: Instant, patience: Duration) -> Duration {
+    pub(crate) fn begin(&mut self, now: Instant, patience: Span) -> Span {
         self.due = now + GRACE;
         if self.is_waiting { patience } else { GRACE }
     }
@@ -37,7 +39,7 @@ impl Pace {
 
     /// So many bytes came, and it is the client's turn; by when more have to come at `rate` bytes a second, and in `patience` at
     /// most.
-    pub(crate) fn advance(&mut self, now: Instant, bytes: u64, rate: u32, patience: Duration) -> Instant {
+    pub(crate) fn advance(&mut self, now: Instant, bytes: u64, rate: u32, patience: Span) -> Instant {
         if core::mem::take(&mut self.is_waiting) {
             self.due = now + GRACE;
         }
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     const START: Instant = Instant::from_nanos(5_000_000_000);
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Span = Span::from_secs(30);
 
     fn at(seconds: f64) -> Instant {
         START + Duration::from_secs_f64(seconds)

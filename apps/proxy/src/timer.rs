@@ -1,6 +1,35 @@
 //! A connection's deadline, which moves with every request, over the flow's timer, which should not.
 
+use core::ops::Add;
+
 use weir_socket::{FlowId, Instant, Sockets};
+
+/// How long something may take. It is added to a moment without the seconds and nanoseconds of a `Duration` becoming one
+/// number each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    ns: u64,
+}
+
+impl Span {
+    pub(crate) const fn from_nanos(ns: u64) -> Self {
+        Self { ns }
+    }
+
+    pub(crate) const fn from_secs(seconds: u64) -> Self {
+        Self { ns: seconds * 1_000_000_000 }
+    }
+}
+
+impl Add<Span> for Instant {
+    type Output = Instant;
+
+    /// Saturates at the end of time.
+    #[inline]
+    fn add(self, span: Span) -> Instant {
+        Instant::from_nanos(self.as_nanos().saturating_add(span.ns))
+    }
+}
 
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 

@@ -25,7 +25,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use weir_config::{Config, Route};
 use weir_http1::HeadLimits;
@@ -44,6 +43,7 @@ use crate::metrics::MetricsSource;
 use crate::request_id::RequestIds;
 use crate::router::Router;
 use crate::slab::{Key, Slab};
+use crate::timer::Span;
 use crate::token::Owner;
 use crate::upstream::{Trade, Upstream};
 use crate::way::Way;
@@ -158,22 +158,22 @@ enum Target {
 
 /// How long what may take.
 struct Times {
-    head: Duration,
-    keep_alive: Duration,
-    connect: Duration,
-    first_byte: Duration,
-    inactivity: Duration,
-    body: Duration,
-    backend_idle: Duration,
-    queue: Duration,
-    proxy_header: Duration,
-    tunnel: Duration,
-    half_closed: Duration,
-    linger: Duration,
+    head: Span,
+    keep_alive: Span,
+    connect: Span,
+    first_byte: Span,
+    inactivity: Span,
+    body: Span,
+    backend_idle: Span,
+    queue: Span,
+    proxy_header: Span,
+    tunnel: Span,
+    half_closed: Span,
+    linger: Span,
 }
 
 /// How long a client may go on sending after a response that ends the connection.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Span = Span::from_secs(2);
 
 /// Beside two flows, of 552 bytes each with their place in tables, a proxied connection takes what makes it 2 KiB at most.
 const _: () = assert!(size_of::<Front>() + 2 * size_of::<Back>() <= 2048 - 2 * 552 - 64);
@@ -398,17 +398,17 @@ fn idle_max(config: &Config, connections: usize, cores: usize) -> u64 {
 impl Times {
     fn new(timeouts: &weir_config::Timeouts) -> Self {
         Self {
-            head: Duration::from_nanos(timeouts.head_ns),
-            keep_alive: Duration::from_nanos(timeouts.keep_alive_ns),
-            connect: Duration::from_nanos(timeouts.connect_ns),
-            first_byte: Duration::from_nanos(timeouts.first_byte_ns),
-            inactivity: Duration::from_nanos(timeouts.inactivity_ns),
-            body: Duration::from_nanos(timeouts.body_ns),
-            backend_idle: Duration::from_nanos(timeouts.backend_idle_ns),
-            queue: Duration::from_nanos(timeouts.queue_ns),
-            proxy_header: Duration::from_nanos(timeouts.proxy_header_ns),
-            tunnel: Duration::from_nanos(timeouts.tunnel_ns),
-            half_closed: Duration::from_nanos(timeouts.half_closed_ns),
+            head: Span::from_nanos(timeouts.head_ns),
+            keep_alive: Span::from_nanos(timeouts.keep_alive_ns),
+            connect: Span::from_nanos(timeouts.connect_ns),
+            first_byte: Span::from_nanos(timeouts.first_byte_ns),
+            inactivity: Span::from_nanos(timeouts.inactivity_ns),
+            body: Span::from_nanos(timeouts.body_ns),
+            backend_idle: Span::from_nanos(timeouts.backend_idle_ns),
+            queue: Span::from_nanos(timeouts.queue_ns),
+            proxy_header: Span::from_nanos(timeouts.proxy_header_ns),
+            tunnel: Span::from_nanos(timeouts.tunnel_ns),
+            half_closed: Span::from_nanos(timeouts.half_closed_ns),
             linger: LINGER,
         }
     }
