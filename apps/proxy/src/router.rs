@@ -21,8 +21,13 @@ pub(crate) struct Router<T> {
     any: Paths<T>,
 }
 
-/// Hosts in lower case, sorted by their hashes.
-struct Hosts<T>(Box<[HostRoutes<T>]>);
+/// Hosts in lower case.
+struct Hosts<T> {
+    /// One bit for each length that they have, modulo 64: most others have another one.
+    lengths: u64,
+    /// Sorted by their hashes.
+    known: Box<[HostRoutes<T>]>,
+}
 
 struct HostRoutes<T> {
     hash: u64,
@@ -80,7 +85,7 @@ impl<T: Copy> Router<T> {
 
     /// The longest suffix first.
     fn search_suffixes(&self, host: &[u8], path: &[u8]) -> Option<T> {
-        if self.suffixes.0.is_empty() {
+        if self.suffixes.known.is_empty() {
             return None;
         }
         let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(index, _)| index);
@@ -97,19 +102,25 @@ impl<T> HostRoutes<T> {
 impl<T> Hosts<T> {
     fn new(mut hosts: Vec<HostRoutes<T>>) -> Self {
         hosts.sort_by_key(|known| known.hash);
-        Self(hosts.into())
+        let lengths = hosts.iter().fold(0, |lengths, known| lengths | length_bit(known.host.as_bytes()));
+        Self { lengths, known: hosts.into() }
     }
 
     /// The routes of a host, whatever the case of its letters.
     fn find(&self, host: &[u8]) -> Option<&Paths<T>> {
-        if self.0.is_empty() {
+        if self.lengths & length_bit(host) == 0 {
             return None;
         }
         let hash = hash(host);
-        let first = self.0.partition_point(|known| known.hash < hash);
-        let mut same = self.0.get(first..)?.iter().take_while(|known| known.hash == hash);
+        let first = self.known.partition_point(|known| known.hash < hash);
+        let mut same = self.known.get(first..)?.iter().take_while(|known| known.hash == hash);
         same.find(|known| is_same(host, known.host.as_bytes())).map(|known| &known.paths)
     }
+}
+
+#[inline]
+fn length_bit(host: &[u8]) -> u64 {
+    1 << (host.len() % 64)
 }
 
 /// The same for hosts that differ in the case of letters only. Only those of the configuration stand in a table, so that

@@ -227,7 +227,7 @@ fn front(text: &[u8], max: usize) -> &[u8] {
 fn member<const N: usize>(text: &mut HeadWriter<'_>, name: &[u8; N], value: &[u8]) {
     if !value.is_empty() {
         text.bytes(name);
-        text.bytes(value);
+        text.text(value);
         text.bytes(b"\"");
     }
 }
