@@ -16,18 +16,25 @@ pub(crate) const ADDED_BYTES_MAX: usize = 1024 + 8 * 1024;
 /// A response's body that goes into the same buffer as its head, in bytes.
 pub(crate) const SMALL_BODY_BYTES_MAX: usize = 512;
 
+/// A head that can be written, and once more where there is more room.
+pub(crate) trait WriteHead {
+    fn write(&self, writer: &mut HeadWriter<'_>);
+}
+
+impl<F: Fn(&mut HeadWriter<'_>)> WriteHead for F {
+    fn write(&self, writer: &mut HeadWriter<'_>) {
+        self(writer);
+    }
+}
+
 /// Writes a head into one buffer; into several by way of `scratch` when it is longer. None: no buffer is free, or it is
 /// longer than `scratch`.
 #[inline]
-pub(crate) fn write(
-    net: &mut impl Sockets,
-    scratch: &mut [u8],
-    mut head: impl FnMut(&mut HeadWriter<'_>),
-) -> Option<Head> {
+pub(crate) fn write(net: &mut impl Sockets, scratch: &mut [u8], head: &impl WriteHead) -> Option<Head> {
     let mut packet = net.allocate()?;
     let room = packet.tailroom();
     let mut writer = HeadWriter::new(packet.extend(room).ok()?);
-    head(&mut writer);
+    head.write(&mut writer);
     match writer.finish() {
         Some(len) => {
             packet.truncate(len);
@@ -41,9 +48,9 @@ pub(crate) fn write(
 }
 
 #[cold]
-fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&mut HeadWriter<'_>)) -> Option<Head> {
+fn write_long(net: &mut impl Sockets, scratch: &mut [u8], head: &impl WriteHead) -> Option<Head> {
     let mut writer = HeadWriter::new(scratch);
-    head(&mut writer);
+    head.write(&mut writer);
     let len = writer.finish()?;
     let mut bytes = scratch.get(..len)?;
     let mut chunks = Vec::new();
@@ -58,41 +65,46 @@ fn write_long(net: &mut impl Sockets, scratch: &mut [u8], mut head: impl FnMut(&
     Some(Head::Many(chunks))
 }
 
-/// The request as a server gets it: our own framing, the client's fields but for those of its connection. `forwarding` is
-/// what [`client_text`](crate::front::Front::client_text) says.
-#[inline]
-pub(crate) fn request(
-    writer: &mut HeadWriter<'_>,
-    request: &Request<'_>,
-    server_host: &[u8],
-    forwarding: &[u8],
-    changes: Option<&Changes<'_>>,
-) {
-    if let Some(changes) = changes {
-        return changes.request(writer, request, server_host, forwarding);
+/// A request as a server gets it: our own framing, the client's fields but for those of its connection.
+pub(crate) struct RequestHead<'a> {
+    pub request: &'a Request<'a>,
+    /// The value of Host where the request has none.
+    pub server_host: &'a [u8],
+    /// What [`client_text`](crate::front::Front::client_text) says.
+    pub forwarding: &'a [u8],
+    pub changes: Option<&'a Changes<'a>>,
+}
+
+impl WriteHead for RequestHead<'_> {
+    #[inline(always)]
+    fn write(&self, writer: &mut HeadWriter<'_>) {
+        let Self { request, server_host, forwarding, changes } = *self;
+        if let Some(changes) = changes {
+            return changes.request(writer, request, server_host, forwarding);
+        }
+        if !request.is_plain() {
+            writer.bytes(request.method_text);
+            writer.bytes(b" ");
+            writer.bytes(request.path_and_query);
+            writer.bytes(b" HTTP/1.1\r\n");
+        }
+        for lines in request.forwarded() {
+            writer.bytes(lines);
+        }
+        // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
+        let host = if request.host.is_empty() { server_host } else { request.host };
+        if !request.has_host_field {
+            writer.field("Host", host);
+        }
+        request_framing(writer, request);
+        writer.bytes(forwarding);
+        writer.text(host);
+        writer.bytes(b"\r\n\r\n");
     }
-    if !request.is_plain() {
-        writer.bytes(request.method_text);
-        writer.bytes(b" ");
-        writer.bytes(request.path_and_query);
-        writer.bytes(b" HTTP/1.1\r\n");
-    }
-    for lines in request.forwarded() {
-        writer.bytes(lines);
-    }
-    // HTTP/1.0 knows requests without Host; with an absolute target, the client's Host is checked to be the same.
-    let host = if request.host.is_empty() { server_host } else { request.host };
-    if !request.has_host_field {
-        writer.field("Host", host);
-    }
-    request_framing(writer, request);
-    writer.bytes(forwarding);
-    writer.bytes(host);
-    writer.bytes(b"\r\n\r\n");
 }
 
 /// How a request's body is delimited, as far as its own fields do not say it.
-#[inline]
+#[inline(always)]
 pub(crate) fn request_framing(writer: &mut HeadWriter<'_>, request: &Request<'_>) {
     match (request.body, request.content_length) {
         (Body::Chunked, _) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
@@ -102,32 +114,41 @@ pub(crate) fn request_framing(writer: &mut HeadWriter<'_>, request: &Request<'_>
 }
 
 /// A final response as the client gets it.
-#[inline]
-pub(crate) fn response(
-    writer: &mut HeadWriter<'_>,
-    response: &Response<'_>,
-    framing: Framing,
-    connection: Connection,
-    edits: Option<&Edits>,
-) {
-    // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
-    if response.status == 204 && response.content_length.is_some() {
-        return without_length(writer, response, connection);
-    }
-    match edits {
-        None => lines(writer, response),
-        Some(edits) => edited_lines(writer, response, edits),
-    }
-    match (response.body, framing) {
-        (Body::Chunked, Framing::Keep) | (_, Framing::Chunk { .. }) => writer.bytes(b"Transfer-Encoding: chunked\r\n"),
-        _ => {
-            if let Some(length) = response.content_length.filter(|_| !response.fields.has_length()) {
-                writer.content_length(length);
+pub(crate) struct ResponseHead<'a> {
+    pub response: &'a Response<'a>,
+    pub framing: Framing,
+    pub connection: Connection,
+    pub edits: Option<&'a Edits>,
+    /// All of its body, or nothing.
+    pub body: &'a [u8],
+}
+
+impl WriteHead for ResponseHead<'_> {
+    #[inline(always)]
+    fn write(&self, writer: &mut HeadWriter<'_>) {
+        let Self { response, framing, connection, edits, body } = *self;
+        // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
+        if response.status == 204 && response.content_length.is_some() {
+            return without_length(writer, response, connection);
+        }
+        match edits {
+            None => lines(writer, response),
+            Some(edits) => edited_lines(writer, response, edits),
+        }
+        match (response.body, framing) {
+            (Body::Chunked, Framing::Keep) | (_, Framing::Chunk { .. }) => {
+                writer.bytes(b"Transfer-Encoding: chunked\r\n");
+            }
+            _ => {
+                if let Some(length) = response.content_length.filter(|_| !response.fields.has_length()) {
+                    writer.content_length(length);
+                }
             }
         }
+        writer.bytes(connection.field());
+        writer.bytes(b"\r\n");
+        writer.bytes(body);
     }
-    writer.bytes(connection.field());
-    writer.bytes(b"\r\n");
 }
 
 /// The whole body of a response, if it came with the head and is so short that copying it costs less than a second buffer.

@@ -42,6 +42,16 @@ impl Inbox {
         self.rest.is_none() && self.gathered.is_none()
     }
 
+    /// Keeps what follows the first `used` bytes.
+    #[inline(always)]
+    pub(crate) fn keep_behind(&mut self, mut chunk: Chunk, used: usize) {
+        // Most often nothing does.
+        if used < chunk.len() {
+            chunk.advance(used);
+            self.rest = Some(chunk);
+        }
+    }
+
     /// Keeps what follows the bytes that were used.
     #[inline]
     pub(crate) fn keep(&mut self, chunk: Chunk) {
@@ -84,22 +94,15 @@ pub(crate) struct HeadBytes {
 pub(crate) struct OutOfMemory;
 
 impl HeadBytes {
-    /// Adds a chunk to what was gathered. None: it is not worth parsing yet.
-    #[inline]
-    pub(crate) fn collect(inbox: &mut Inbox, chunk: Chunk, max: usize) -> Result<Option<Self>, OutOfMemory> {
-        match inbox.gathered.take() {
-            None => Ok(Some(Self { gathered: None, chunk, before: 0 })),
-            Some(gathered) => Self::collect_more(inbox, gathered, chunk, max),
-        }
+    /// A chunk before which nothing was gathered.
+    pub(crate) fn whole(chunk: Chunk) -> Self {
+        Self { gathered: None, chunk, before: 0 }
     }
 
+    /// Adds a chunk to what was gathered. None: it is not worth parsing yet.
     #[cold]
-    fn collect_more(
-        inbox: &mut Inbox,
-        mut gathered: Box<Gathered>,
-        chunk: Chunk,
-        max: usize,
-    ) -> Result<Option<Self>, OutOfMemory> {
+    pub(crate) fn collect(inbox: &mut Inbox, chunk: Chunk, max: usize) -> Result<Option<Self>, OutOfMemory> {
+        let Some(mut gathered) = inbox.gathered.take() else { return Ok(Some(Self::whole(chunk))) };
         let before = gathered.bytes.len();
         if gathered.add(&chunk, max).ok_or(OutOfMemory)? {
             return Ok(Some(Self { gathered: Some(gathered), chunk, before }));
@@ -108,7 +111,6 @@ impl HeadBytes {
         Ok(None)
     }
 
-    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.gathered {
             None => &self.chunk,
@@ -122,11 +124,8 @@ impl HeadBytes {
     }
 
     /// The head was parsed: what follows it waits in the inbox.
-    #[inline]
     pub(crate) fn used(self, inbox: &mut Inbox, head_len: usize) {
-        let mut chunk = self.chunk;
-        chunk.advance(head_len.saturating_sub(self.before));
-        inbox.keep(chunk);
+        inbox.keep_behind(self.chunk, head_len.saturating_sub(self.before));
     }
 
     /// The head is not complete: wait for more.

@@ -81,7 +81,7 @@ impl Edits {
 }
 
 impl Changes<'_> {
-    /// The request's head as a server gets it; otherwise as [`heads::request`] writes it.
+    /// The request's head as a server gets it; otherwise as [`heads::RequestHead`] writes it.
     #[cold]
     pub(crate) fn request(
         &self,

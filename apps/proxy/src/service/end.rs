@@ -15,6 +15,7 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 impl<M: MetricsSource> Service<M> {
     /// [`FrontState::Flush`]: ends our direction when everything is queued.
+    #[inline(never)]
     pub(super) fn flush(&mut self, net: &mut impl Sockets, key: Key, linger: bool) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         match front.outbox.flush(net, front.flow) {
@@ -37,6 +38,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// [`FrontState::Linger`]: drops what the client still sends, until it has seen our end.
+    #[inline(never)]
     pub(super) fn linger(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         let FrontState::Linger { left } = &mut front.state else { return Step::Again };

@@ -9,7 +9,7 @@ use crate::affinity;
 use crate::counters::Incident;
 use crate::exchange::{ATTEMPTS_MAX, Aim, Exchange, Framing, Head, RETRIES_MAX, ResponseState};
 use crate::front::FrontState;
-use crate::heads;
+use crate::heads::{self, RequestHead};
 use crate::metrics::MetricsSource;
 use crate::proxy_header;
 use crate::slab::Key;
@@ -66,10 +66,9 @@ impl<M: MetricsSource> Service<M> {
             let request_id = request_id.as_ref().filter(|_| listener.request_id && !is_named);
             Changes { way, is_trusted: front.is_trusted, upgrade, request_id: request_id.map(|id| &id[..]) }
         });
-        let client = front.client_text(net);
-        let head = heads::write(net, &mut self.scratch, |writer| {
-            heads::request(writer, request, server_host, client, changes.as_ref());
-        });
+        let forwarding = front.client_text(net);
+        let head = RequestHead { request, server_host, forwarding, changes: changes.as_ref() };
+        let head = heads::write(net, &mut self.scratch, &head);
         let Some(head) = head else { return self.no_buffer(net, key) };
         let aim = Aim { pool, server, hash, way };
         let mut exchange = Exchange::new(aim, request, head, self.body_bytes_max, net.now());

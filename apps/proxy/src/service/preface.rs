@@ -74,6 +74,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// [`FrontState::ProxyHeader`].
+    #[inline(never)]
     pub(super) fn read_proxy_header(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         let FrontState::ProxyHeader(preface) = &mut front.state else { return Step::Again };
@@ -113,6 +114,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// [`FrontState::Hello`].
+    #[inline(never)]
     pub(super) fn read_hello(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         let FrontState::Hello(preface) = &mut front.state else { return Step::Again };

@@ -1,5 +1,7 @@
 //! Moving bytes between a client and a server.
 
+use alloc::vec::Vec;
+
 use weir_http1::{
     Body, BodyReader, CHUNK_HEAD_BYTES_MAX, HeadLimits, HeadWriter, LAST_CHUNK, Piece, Reject, Response, Version,
     write_chunk_head,
@@ -13,7 +15,7 @@ use super::{Service, Step};
 use crate::counters::Incident;
 use crate::exchange::{Exchange, Framing, Head, ResponseState, follow};
 use crate::front::{FrontState, connection};
-use crate::heads;
+use crate::heads::{self, ResponseHead};
 use crate::log::Entry;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
@@ -46,7 +48,20 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Client to server, until one of them has or takes no more.
+    #[inline]
     fn relay_request(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
+        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
+        let FrontState::Exchange(exchange) = &front.state else { return Ok(()) };
+        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
+        // Most requests were sent when they came.
+        match exchange.request.is_complete() && back.outbox.is_empty() {
+            true => Ok(()),
+            false => self.relay_more(net, key),
+        }
+    }
+
+    #[inline(never)]
+    fn relay_more(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
         let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
         let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
         let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
@@ -210,6 +225,14 @@ struct HeadContext<'s> {
     edits: Option<&'s Edits>,
 }
 
+/// What a head was that was forwarded.
+struct Taken {
+    /// Its bytes, and those of the body that went with it.
+    used: usize,
+    /// The status of a final response.
+    status: Option<u16>,
+}
+
 /// Where a response goes.
 struct Client<'f> {
     flow: FlowId,
@@ -242,27 +265,62 @@ impl Client<'_> {
         chunk: Chunk,
         context: &HeadContext<'_>,
     ) -> Result<Option<u16>, Fault> {
+        if inbox.gathered.is_some() {
+            return self.take_gathered_head(net, exchange, inbox, chunk, context);
+        }
+        match self.forward_head(net, exchange, &chunk, context)? {
+            Some(Taken { used, status }) => {
+                inbox.keep_behind(chunk, used);
+                Ok(status)
+            }
+            None => HeadBytes::whole(chunk).incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer),
+        }
+    }
+
+    /// The same where a part of the head came before.
+    #[cold]
+    fn take_gathered_head(
+        &mut self,
+        net: &mut impl Sockets,
+        exchange: &mut Exchange,
+        inbox: &mut Inbox,
+        chunk: Chunk,
+        context: &HeadContext<'_>,
+    ) -> Result<Option<u16>, Fault> {
         let collected = HeadBytes::collect(inbox, chunk, context.limits.head_bytes);
         let Some(head) = collected.map_err(|_| Fault::NoBuffer)? else { return Ok(None) };
+        match self.forward_head(net, exchange, head.bytes(), context)? {
+            Some(Taken { used, status }) => {
+                head.used(inbox, used);
+                Ok(status)
+            }
+            None => head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer),
+        }
+    }
+
+    /// Forwards the head at the front of `bytes`, and a short body that came with it. None: it is not complete.
+    #[inline(never)]
+    fn forward_head(
+        &mut self,
+        net: &mut impl Sockets,
+        exchange: &mut Exchange,
+        bytes: &[u8],
+        context: &HeadContext<'_>,
+    ) -> Result<Option<Taken>, Fault> {
         // By reference: a parsed head is larger than what becomes of it.
-        let parsed = Response::parse(head.bytes(), exchange.method, context.limits);
+        let parsed = Response::parse(bytes, exchange.method, context.limits);
         let response = match &parsed {
             Ok(Some(response)) => response,
-            Ok(None) => return head.incomplete(inbox).map(|()| None).map_err(|_| Fault::NoBuffer),
+            Ok(None) => return Ok(None),
             Err(_) => return Err(Fault::BadResponse),
         };
         if response.is_interim() {
             self.interim(net, exchange, response)?;
-            let head_len = response.head_len;
-            head.used(inbox, head_len);
-            return Ok(None);
+            return Ok(Some(Taken { used: response.head_len, status: None }));
         }
-        let status = response.status;
-        let body = heads::small_body(response, head.bytes());
+        let body = heads::small_body(response, bytes);
         self.final_head(net, exchange, response, body, context.edits)?;
-        let used = response.head_len + body.len();
-        head.used(inbox, used);
-        Ok(Some(status))
+        Ok(Some(Taken { used: response.head_len + body.len(), status: Some(response.status) }))
     }
 
     /// A 1xx goes to clients that know them.
@@ -271,7 +329,8 @@ impl Client<'_> {
         if exchange.version == Version::Http10 {
             return Ok(());
         }
-        let head = heads::write(net, self.scratch, |writer| heads::interim(writer, response)).ok_or(Fault::NoBuffer)?;
+        let head = heads::write(net, self.scratch, &|writer: &mut HeadWriter<'_>| heads::interim(writer, response))
+            .ok_or(Fault::NoBuffer)?;
         self.send_head(net, head)
     }
 
@@ -294,12 +353,9 @@ impl Client<'_> {
             framing == Framing::Strip || (framing == Framing::Keep && response.body == Body::UntilClose);
         // An early response: what is left of the request may never come, and then the connection has no next request.
         exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
-        let ending = connection(exchange.is_persistent, exchange.version);
-        let head = heads::write(net, self.scratch, |writer| {
-            heads::response(writer, response, framing, ending, edits);
-            writer.bytes(body);
-        });
-        let head = head.ok_or(Fault::NoBuffer)?;
+        let connection = connection(exchange.is_persistent, exchange.version);
+        let head = ResponseHead { response, framing, connection, edits, body };
+        let head = heads::write(net, self.scratch, &head).ok_or(Fault::NoBuffer)?;
         exchange.head = Head::None;
         if let Some(entry) = &mut self.entry {
             entry.add_bytes(body.len());
@@ -321,7 +377,9 @@ impl Client<'_> {
         response: &Response<'_>,
     ) -> Result<(), Fault> {
         let protocol = response.upgrade().filter(|_| exchange.is_upgrade).ok_or(Fault::BadResponse)?;
-        let head = heads::write(net, self.scratch, |writer| heads::switching(writer, response, protocol));
+        let head = heads::write(net, self.scratch, &|writer: &mut HeadWriter<'_>| {
+            heads::switching(writer, response, protocol)
+        });
         self.send_head(net, head.ok_or(Fault::NoBuffer)?)
     }
 
@@ -330,8 +388,13 @@ impl Client<'_> {
         match head {
             Head::None => Ok(()),
             Head::One(chunk) => self.send(net, chunk),
-            Head::Many(chunks) => chunks.into_iter().try_for_each(|chunk| self.send(net, chunk)),
+            Head::Many(chunks) => self.send_all(net, chunks),
         }
+    }
+
+    #[cold]
+    fn send_all(&mut self, net: &mut impl Sockets, chunks: Vec<Chunk>) -> Result<(), Fault> {
+        chunks.into_iter().try_for_each(|chunk| self.send(net, chunk))
     }
 
     /// Forwards the part of a chunk that belongs to the body; the rest comes back.

@@ -2,12 +2,13 @@
 
 use weir_http1::{Body, BodyReader, Method, Reject, Request, Version};
 use weir_httpd::{Answer, Manner, dynamic_head};
+use weir_packet::Chunk;
 use weir_socket::{Received, Sockets};
 
 use super::{Service, Step, Target};
 use crate::counters::Incident;
 use crate::exchange::follow;
-use crate::front::{FrontState, connection};
+use crate::front::{Front, FrontState, connection};
 use crate::metrics::{self, MetricsSource};
 use crate::slab::Key;
 use crate::stream::HeadBytes;
@@ -43,6 +44,18 @@ impl Reply {
     }
 }
 
+impl Front {
+    /// A request was taken: whether there may be more to do at once.
+    #[inline]
+    fn step_behind_request(&self) -> Step {
+        match &self.state {
+            // The server was sent all of it just now, and cannot have answered yet.
+            FrontState::Exchange(exchange) if exchange.request.is_complete() => Step::Wait,
+            _ => Step::Again,
+        }
+    }
+}
+
 impl<M: MetricsSource> Service<M> {
     /// [`FrontState::Head`]: takes received bytes and, when the head is complete, its request.
     #[inline]
@@ -58,28 +71,51 @@ impl<M: MetricsSource> Service<M> {
             Received::Nothing => return Step::Wait,
             Received::End | Received::Closed(_) => return self.drop_front(net, key, false),
         };
-        let limits = self.limits;
-        let head = match HeadBytes::collect(&mut front.inbox, chunk, limits.head_bytes) {
+        if front.inbox.gathered.is_some() {
+            return self.read_gathered_head(net, key, chunk);
+        }
+        match self.take_request(net, key, &chunk) {
+            Ok(Some(head_len)) => {
+                let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+                front.inbox.keep_behind(chunk, head_len);
+                front.step_behind_request()
+            }
+            Ok(None) => self.wait_for_head(net, key, HeadBytes::whole(chunk)),
+            Err(reject) => self.reject(net, key, reject),
+        }
+    }
+
+    /// The same where a part of the head came before.
+    #[cold]
+    fn read_gathered_head(&mut self, net: &mut impl Sockets, key: Key, chunk: Chunk) -> Step {
+        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+        let head = match HeadBytes::collect(&mut front.inbox, chunk, self.limits.head_bytes) {
             Ok(Some(head)) => head,
             Ok(None) => return Step::Again,
             Err(_) => return self.drop_front(net, key, true),
         };
+        match self.take_request(net, key, head.bytes()) {
+            Ok(Some(head_len)) => {
+                let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
+                head.used(&mut front.inbox, head_len);
+                front.step_behind_request()
+            }
+            Ok(None) => self.wait_for_head(net, key, head),
+            Err(reject) => self.reject(net, key, reject),
+        }
+    }
+
+    /// Does what the request at the front of `bytes` asks for; the length of its head. None: it is not complete.
+    #[inline(never)]
+    fn take_request(&mut self, net: &mut impl Sockets, key: Key, bytes: &[u8]) -> Result<Option<usize>, Reject> {
         // By reference: a parsed head is larger than what becomes of it.
-        let parsed = Request::parse(head.bytes(), &limits);
-        let head_len = match &parsed {
+        match &Request::parse(bytes, &self.limits) {
             Ok(Some(request)) => {
                 self.dispatch(net, key, request);
-                request.head_len
+                Ok(Some(request.head_len))
             }
-            Ok(None) => return self.wait_for_head(net, key, head),
-            Err(reject) => return self.reject(net, key, *reject),
-        };
-        let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
-        head.used(&mut front.inbox, head_len);
-        // The server was sent all of it just now, and cannot have answered yet.
-        match &front.state {
-            FrontState::Exchange(exchange) if exchange.request.is_complete() => Step::Wait,
-            _ => Step::Again,
+            Ok(None) => Ok(None),
+            Err(reject) => Err(*reject),
         }
     }
 
@@ -262,18 +298,19 @@ impl<M: MetricsSource> Service<M> {
             front = same;
         }
         front.has_served = true;
-        let deadline;
-        (front.state, deadline) = match (reply.is_persistent, reply.body) {
-            (true, Body::None) => (FrontState::Head, self.times.keep_alive),
-            (true, body) => {
-                (FrontState::Drain { reader: BodyReader::new(body), left: self.body_bytes_max }, self.times.inactivity)
-            }
-            (false, body) => (FrontState::Flush { linger: body != Body::None }, self.times.inactivity),
+        if reply.is_persistent && reply.body == Body::None {
+            front.state = FrontState::Head;
+            return front.timer.set(net, front.flow, net.now() + self.times.keep_alive);
+        }
+        front.state = match (reply.is_persistent, reply.body) {
+            (true, body) => FrontState::Drain { reader: BodyReader::new(body), left: self.body_bytes_max },
+            (false, body) => FrontState::Flush { linger: body != Body::None },
         };
-        front.timer.set(net, front.flow, net.now() + deadline);
+        front.timer.set(net, front.flow, net.now() + self.times.inactivity);
     }
 
     /// [`FrontState::Drain`]: passes over the rest of a body.
+    #[inline(never)]
     pub(super) fn drain(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         if front.outbox.flush(net, front.flow).is_err() {

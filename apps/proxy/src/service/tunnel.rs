@@ -50,6 +50,7 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// [`ResponseState::Tunnel`]: moves what can be moved, in both directions.
+    #[inline(never)]
     pub(super) fn tunnel(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
         let FrontState::Exchange(exchange) = &mut front.state else { return Step::Again };
