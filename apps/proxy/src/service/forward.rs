@@ -1,6 +1,6 @@
 //! Exchanges with servers: how they begin, how they are tried again, and how they fail.
 
-use weir_http1::{Body, Method, Reject, Request};
+use weir_http1::{Body, BodyReader, Method, Reject, Request};
 use weir_socket::{ConnectError, Sockets};
 
 use super::serve::Reply;
@@ -292,7 +292,7 @@ impl<M: MetricsSource> Service<M> {
         self.take_back(net, key, true);
         let Some(front) = self.fronts.get_mut(key) else { return };
         let FrontState::Exchange(exchange) = &mut front.state else { return };
-        match exchange.response {
+        match &exchange.response {
             ResponseState::Head => {
                 let is_complete = exchange.request.is_complete();
                 let reply = Reply {
@@ -304,9 +304,10 @@ impl<M: MetricsSource> Service<M> {
                 exchange.head = Head::None;
                 self.answer_error(net, key, status, reply);
             }
-            // The client can tell a short body from a whole one, unless the end of the connection is what ends it.
-            ResponseState::Body { framing: Framing::Keep | Framing::Chunk { .. }, .. } if exchange.is_persistent => {
-                front.state = FrontState::Flush { linger: false };
+            // The client can tell a short body from a whole one, unless the end of the connection is what ends it. It gets what came:
+            // a reset would take that along.
+            ResponseState::Body { reader, framing, .. } if !ends_with_connection(reader, framing) => {
+                front.state = FrontState::Flush { linger: !exchange.request.is_complete() };
                 front.timer.set(net, front.flow, net.now() + self.times.inactivity);
                 self.close_entry(key, net.now());
             }
@@ -314,6 +315,15 @@ impl<M: MetricsSource> Service<M> {
                 self.drop_front(net, key, true);
             }
         }
+    }
+}
+
+/// Whether nothing but the end of the client's connection says where a body ends.
+fn ends_with_connection(reader: &BodyReader, framing: &Framing) -> bool {
+    match framing {
+        Framing::Keep => matches!(reader, BodyReader::UntilClose),
+        Framing::Strip => true,
+        Framing::Chunk { .. } => false,
     }
 }
 

@@ -221,6 +221,32 @@ fn a_server_that_dies_within_its_response_cuts_the_client_off() {
     }
 }
 
+/// What came of a body is the client's also when its connection would have ended anyway: a reset might overtake it.
+#[test]
+fn a_client_that_stays_no_longer_gets_what_came_and_an_orderly_end() {
+    const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    const EARLY: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome";
+    for (request, response) in [
+        (CLOSE, &b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"[..]),
+        (CLOSE, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nhello"),
+        (CLOSE, b"HTTP/1.1 200 OK\r\n\r\nhello"),
+        (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"),
+        (EARLY, b"HTTP/1.1 413 Too Large\r\nContent-Length: 50\r\n\r\nhello"),
+    ] {
+        let mut world = World::new();
+        let client = world.client(ONE, request);
+        let server = world.accept();
+        world.send(server, response);
+        world.reset(server);
+        let got = world.got(client);
+        assert!(got.trim_end().ends_with("hello"), "{got}");
+        assert!(world.net.sent_end(client) && !world.net.was_aborted(client), "{got}");
+        world.end(client);
+        assert!(!world.net.was_aborted(client), "{got}");
+        world.finish();
+    }
+}
+
 /// A reset in a body that ends with the connection must not look like its end.
 #[test]
 fn a_reset_is_not_an_end() {
