@@ -72,6 +72,15 @@ impl Board {
         values.map(|value| value.load(Ordering::Relaxed)).sum()
     }
 
+    /// The sum of a metric over all labels for each core, as last published.
+    pub fn per_core(&self, metric: &str) -> impl Iterator<Item = u64> {
+        let names = self.names.get().map_or(&[][..], Vec::as_slice);
+        self.cores.iter().map(move |lines| {
+            let of_metric = names.iter().zip(&lines.values).filter(|(name, _)| name.metric == metric);
+            of_metric.map(|(_, value)| value.load(Ordering::Relaxed)).sum()
+        })
+    }
+
     /// Writes all values of all cores as Prometheus text.
     ///
     /// # Errors
@@ -168,6 +177,7 @@ mod tests {
                 to.labelled(Kind::Gauge, "weir_b", ("kind", "y"), 2);
             });
         }
+        assert!(board.per_core("weir_a_total").eq([10, 11]) && board.per_core("weir_b").eq([3, 3]));
         let mut page = String::new();
         board.write(&mut page).expect("a string takes all");
         let expected = "# TYPE weir_a_total counter\n\

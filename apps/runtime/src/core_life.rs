@@ -63,6 +63,8 @@ struct Core {
 pub struct Turns {
     /// Turns in which there was something to do.
     pub busy: u64,
+    /// Time of those turns, in nanoseconds.
+    pub busy_ns: u64,
     /// Turns in which there was not.
     pub idle: u64,
     /// Halts.
@@ -75,9 +77,14 @@ pub struct Turns {
 pub fn live(id: CoreId, seat: Seat) -> ! {
     let mut core = Core::new(id, seat);
     core.begin();
+    let mut busy_since_ns = None;
     loop {
         let now_ns = time::now_ns();
+        if let Some(since_ns) = busy_since_ns.take() {
+            core.turns.busy_ns += now_ns.saturating_sub(since_ns);
+        }
         if core.turn(now_ns) {
+            busy_since_ns = Some(now_ns);
             core.turns.busy += 1;
             core.is_news = true;
             core.reporting.is_due = true;
@@ -125,7 +132,7 @@ impl Core {
             archive: common.archive.clone(),
             origin: &common.origin,
         };
-        let figures = Figures(Arc::clone(&common));
+        let figures = Figures::new(Arc::clone(&common));
         let service = Service::new(setup, figures).expect("the plan leaves memory for the connections");
         let control = control.map(|net| Control::new(net, Arc::clone(&common)));
         let names = control.as_ref().and_then(|_| Names::new(&common.config));

@@ -25,6 +25,7 @@ mod configuration;
 mod control;
 mod core_life;
 mod devices;
+mod imbalance;
 mod leaving;
 mod mail;
 mod mesh;

@@ -11,17 +11,35 @@ use weir_tcp::FlowState;
 
 use crate::board::{Kind, Publisher};
 use crate::core_life::Turns;
+use crate::imbalance::Imbalance;
 use crate::names::Names;
 use crate::seat::Common;
 use crate::syslog::Syslog;
 use crate::wire::Wire;
 
+/// Time that a core had something to do.
+const BUSY: &str = "weir_core_busy_us_total";
+
 /// The page of all cores, for `/metrics`.
-pub struct Figures(pub Arc<Common>);
+pub struct Figures {
+    common: Arc<Common>,
+    imbalance: Imbalance,
+}
+
+impl Figures {
+    /// A page that this core can write.
+    pub fn new(common: Arc<Common>) -> Self {
+        Self { common, imbalance: Imbalance::default() }
+    }
+}
 
 impl MetricsSource for Figures {
     fn write_metrics(&mut self, out: &mut dyn fmt::Write) -> fmt::Result {
-        self.0.board.write(out)
+        let board = &self.common.board;
+        board.write(out)?;
+        let permille = self.imbalance.permille(board.per_core(BUSY).collect());
+        writeln!(out, "# TYPE weir_core_imbalance gauge")?;
+        writeln!(out, "weir_core_imbalance {}.{:03}", permille / 1000, permille % 1000)
     }
 }
 
@@ -97,6 +115,7 @@ pub fn names(to: &mut Publisher<'_>, names: Option<&Names>) {
 pub fn core(to: &mut Publisher<'_>, turns: &Turns, rings_full: u64, heap: Option<HeapUsage>) {
     to.labelled(Kind::Counter, "weir_turns_total", ("kind", "busy"), turns.busy);
     to.labelled(Kind::Counter, "weir_turns_total", ("kind", "idle"), turns.idle);
+    to.counter(BUSY, turns.busy_ns / 1000);
     to.counter("weir_halts_total", turns.halts);
     to.counter("weir_wakes_sent_total", turns.wakes);
     to.counter("weir_ring_full_total", rings_full);

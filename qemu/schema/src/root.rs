@@ -97,7 +97,8 @@ static LIMITS: Section = section(&[
         "dry_run",
         Boolean,
         Value("false"),
-        "only count what the last three would refuse (`weir_incidents_total{reason=\"client_…\"}`)",
+        "only count what the last three would refuse (`weir_incidents_total{reason=\"client_connections\"}`, \
+         `client_connection_rate`, `client_request_rate`)",
     ),
 ]);
 

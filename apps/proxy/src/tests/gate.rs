@@ -37,6 +37,17 @@ fn each_core_allows_its_share() {
     world.finish();
 }
 
+/// `dry_run` is about what each client may have.
+#[test]
+fn a_dry_run_opens_no_gate() {
+    for (keys, reason) in [("deny = \"192.0.2.1\"", "client_denied"), ("connections = 1", "listener_connections")] {
+        let mut world = World::with(&(config(keys) + "[limits]\nconnections_per_client = 1\ndry_run = true\n"), 16);
+        let clients = [world.open(WEB), world.open(WEB)];
+        assert!(!world.net.is_held(clients[1]) && world.incidents(reason) > 0, "{keys}");
+        world.finish();
+    }
+}
+
 #[test]
 fn those_who_may_not_come_are_reset() {
     for (keys, is_welcome) in [
