@@ -46,7 +46,7 @@ impl Flags {
     }
 }
 
-/// What a segment says that is as most are: no control bit but ACK and PSH, no option but a timestamp.
+/// What a segment says that is as most are: no control bit but ACK, PSH and FIN, no option but a timestamp.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain {
     pub seq: SeqNumber,
@@ -55,6 +55,7 @@ pub(crate) struct Plain {
     pub header_len: u8,
     /// Payload bytes.
     pub len: u32,
+    pub fin: bool,
     pub timestamp: Option<Timestamp>,
 }
 

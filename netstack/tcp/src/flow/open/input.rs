@@ -189,7 +189,7 @@ impl Open {
     }
 
     /// Eighth step: the peer's FIN, once everything before it is here.
-    fn check_fin(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
+    pub(super) fn check_fin(&mut self, common: &mut Common, shared: &mut Shared) -> Outcome {
         if self.rcv.fin() != Some(self.rcv.nxt) {
             return Outcome::Keep;
         }

@@ -9,7 +9,7 @@ use weir_packet::Packet;
 use weir_socket::Instant;
 
 use super::ack::Delivered;
-use super::{Common, NOT_EXPECTED, Open};
+use super::{Common, NOT_EXPECTED, Open, Outcome};
 use crate::counters::FlowState;
 use crate::flow::scoreboard::{Record, Transmission};
 use crate::options::{TIMESTAMP_BYTES, Timestamp};
@@ -20,8 +20,8 @@ use crate::shared::Shared;
 use crate::slab::NONE;
 use crate::time::{LongStamp, NEVER, Nanoseconds, Span, Stamp};
 
-/// What of [`Open::expected`] a header has to have: length, and all flags but PSH. Not the window.
-const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.0 as u32) << 16;
+/// What of [`Open::expected`] a header has to have: length, and all flags but PSH and FIN. Not the window.
+const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.with(Flags::FIN).0 as u32) << 16;
 
 impl Open {
     /// Looks whether everything is in good order. Called after everything that may change that, the expected segment and the
@@ -56,7 +56,8 @@ impl Open {
     #[inline(always)]
     pub fn predicts(&self, packet: &Packet) -> Option<Plain> {
         let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
-        if word(fixed, 12) & EXPECTED_MASK != self.expected {
+        let flags_word = word(fixed, 12);
+        if flags_word & EXPECTED_MASK != self.expected {
             return None;
         }
         debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
@@ -69,13 +70,22 @@ impl Open {
         }
         let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
         let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
-        let (len, window) = (frame_len as u32 - header_len as u32, word(fixed, 12) as u16);
+        let (len, window) = (frame_len as u32 - header_len as u32, flags_word as u16);
+        let fin = flags_word & u32::from(Flags::FIN.0) << 16 != 0;
         let is_forward = timestamp.is_none_or(|timestamp| timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31);
         let is_next = seq == self.rcv.nxt && len <= self.rcv.edge - self.rcv.nxt;
         let is_expected = is_next && is_forward && ack - self.snd.una <= self.snd.nxt - self.snd.una;
         // Without progress, a segment without payload may be a duplicate acknowledgement or a window update.
-        let is_news = ack != self.snd.una || len > 0;
-        (is_expected && is_news).then_some(Plain { seq, ack, window, header_len: header_len as u8, len, timestamp })
+        let is_news = ack != self.snd.una || len > 0 || fin;
+        (is_expected && is_news).then_some(Plain {
+            seq,
+            ack,
+            window,
+            header_len: header_len as u8,
+            len,
+            fin,
+            timestamp,
+        })
     }
 
     /// What remains of the steps for such a segment; `payload` is what follows its header.
@@ -99,6 +109,11 @@ impl Open {
         }
         if plain.len > 0 {
             self.accept_next(payload, plain.len, common, shared);
+        }
+        if plain.fin {
+            (self.rcv.fin, self.rcv.has_fin) = (self.rcv.nxt, true);
+            let outcome = self.check_fin(common, shared);
+            debug_assert_eq!(outcome, Outcome::Keep, "CLOSE-WAIT is a state of an open flow");
         }
     }
 
