@@ -247,19 +247,6 @@ impl Scoreboard {
         }
     }
 
-    /// The record that is the only one, and outstanding.
-    #[inline(always)]
-    pub fn only(&self) -> Option<u32> {
-        (self.head == self.tail && self.head == self.outstanding.first && self.head != NONE).then_some(self.head)
-    }
-
-    /// Takes [`Self::only`] away: the peer has it.
-    #[inline(always)]
-    pub fn take_only(&mut self, records: &mut Records, index: u32) {
-        (self.head, self.tail, self.hint, self.outstanding) = (NONE, NONE, NONE, Queue::default());
-        records.release(index);
-    }
-
     /// The record with the lowest sequence number.
     pub fn first(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)

@@ -166,19 +166,12 @@ impl SendQueue {
         Cursor { node: self.unfold(nodes).head, offset: self.skip }
     }
 
-    /// The sole chunk has been sent.
+    /// All that is queued has been sent.
     #[inline(always)]
-    pub fn mark_sole_sent(&mut self) {
+    pub fn mark_all_sent(&mut self) {
         self.unsent_len = 0;
-    }
-
-    /// Gives up the sole chunk, if there is one: the peer has it.
-    #[inline(always)]
-    pub fn clear_sole(&mut self, nodes: &mut Chunks) {
-        (self.len, self.unsent_len) = (0, 0);
-        if let Store::Sole(chunk) = core::mem::take(&mut self.store) {
-            nodes.withdraw();
-            drop(chunk);
+        if let Store::Listed(list) = &mut self.store {
+            list.unsent = NOWHERE;
         }
     }
 
@@ -218,25 +211,27 @@ impl SendQueue {
         self.store = Store::Listed(list);
     }
 
-    /// Whether all that is queued are `len` bytes, and sent.
-    #[inline(always)]
-    pub fn is_sent_whole(&self, len: u32) -> bool {
-        self.len == len && self.unsent_len | self.skip == 0
-    }
-
     /// Gives up everything.
     #[inline(always)]
     pub fn clear(&mut self, nodes: &mut Chunks) {
-        let mut head = match &self.store {
-            Store::Listed(list) => list.head,
-            Store::Sole(_) => return self.clear_sole(nodes),
-        };
+        (self.len, self.unsent_len) = (0, 0);
+        match core::mem::take(&mut self.store) {
+            Store::Sole(chunk) => {
+                nodes.withdraw();
+                drop(chunk);
+            }
+            Store::Listed(list) => self.clear_list(list.head, nodes),
+        }
+    }
+
+    #[inline(never)]
+    fn clear_list(&mut self, mut head: u32, nodes: &mut Chunks) {
+        (self.chunks, self.skip) = (0, 0);
         while head != NONE {
             let (chunk, next) = nodes.take(head);
             head = next;
             drop(chunk);
         }
-        *self = Self::default();
     }
 
     #[inline(always)]
@@ -415,15 +410,15 @@ mod tests {
         let mut queue = SendQueue::default();
         queue.push(&mut nodes, Chunk::from_static(b"abc")).unwrap();
         assert_eq!((queue.sole().map(|chunk| chunk.to_vec()), nodes.len()), (Some(b"abc".to_vec()), 1));
-        queue.mark_sole_sent();
-        queue.clear_sole(&mut nodes);
+        queue.mark_all_sent();
+        queue.clear(&mut nodes);
         assert_eq!((queue.len(), queue.sole().is_none(), nodes.len()), (0, true, 0));
         // The last node is promised: another queue gets none, and this one gets it.
         queue.push(&mut nodes, Chunk::from_static(b"abc")).unwrap();
         nodes.insert(None).unwrap();
         assert!(SendQueue::default().push(&mut nodes, Chunk::from_static(b"x")).is_err());
         assert!(queue.push(&mut nodes, Chunk::from_static(b"x")).is_err());
-        queue.mark_sole_sent();
+        queue.mark_all_sent();
         let first = queue.first(&mut nodes);
         assert_eq!((bytes(Pieces::new(&nodes, first, 9, 16)), queue.unsent()), (b"abc".to_vec(), Cursor::default()));
         queue.acknowledge(&mut nodes, 2);

@@ -1,4 +1,5 @@
-//! The usual answer: a few bytes in one chunk, on a flow in good order on which nothing else is on its way.
+//! The usual answer: one segment of all that is queued, on a flow in good order on which nothing else is on its way; as a rule a few
+//! bytes in one chunk.
 //!
 //! It is to sending what `predicted` is to receiving: neither windows nor Nagle nor anything that was lost can be in its way, and
 //! what it leaves behind stays in the flow (see [`SendQueue`](crate::flow::send_queue::SendQueue) and
@@ -8,21 +9,21 @@ use super::ack::DELAYED_ACK_WORST_NS;
 use super::{Acknowledge, Common, Fin, LossTimer, Open};
 use crate::counters::Counter;
 use crate::link::Link;
-use crate::output::{Blocked, COPY_BYTES, PlainHeader, emit_copied};
+use crate::output::{Blocked, COPY_BYTES, Payload, PlainHeader, emit, emit_copied, emit_gathered};
 use crate::segment::Flags;
 use crate::shared::Shared;
 use crate::slab::NONE;
 use crate::time::{Nanoseconds, Stamp};
 
 impl Open {
-    /// Whether all that is to be sent are so few bytes, on a flow in good order where nothing is on its way.
+    /// Whether all that is to be sent are so many bytes, of one segment, on a flow in good order where nothing is on its way.
     #[inline(always)]
-    pub(super) fn is_short_answer(&self, len: u32) -> bool {
+    pub(super) fn is_answer(&self, len: u32) -> bool {
         let limit = u32::from(self.answer_max).min(self.snd.wnd);
         self.snd.nxt == self.snd.una && len.wrapping_sub(1) < limit
     }
 
-    /// Sends a short answer. Answers whether there may be more to be sent.
+    /// Sends an answer. Answers whether there may be more to be sent.
     #[inline(always)]
     pub(super) fn transmit_answer<L: Link>(
         &mut self,
@@ -32,8 +33,8 @@ impl Open {
         link: &mut L,
     ) -> Result<bool, Blocked> {
         debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
-        if self.queue.sole().is_none() || !shared.records.promise() {
-            return self.transmit_short(len, common, shared, link);
+        if self.queue.sole().is_none() || len > COPY_BYTES || !shared.records.promise() {
+            return self.transmit_long_answer(len, common, shared, link);
         }
         let rto_ns = self.rto_ns();
         if self.snd.sent_at.age_ns(shared.now) > rto_ns {
@@ -58,17 +59,34 @@ impl Open {
         Ok(false)
     }
 
-    /// Whether all that is to be sent are so few bytes, or none, and the FIN behind them; nothing is on its way or in theirs.
+    /// As [`Self::transmit_answer`], for one of several chunks or more than a few bytes.
+    #[inline(never)]
+    fn transmit_long_answer<L: Link>(
+        &mut self,
+        len: u32,
+        common: &mut Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        self.restart_after_idle(0, shared);
+        if !self.emit_whole(len, false, common, shared, link)? {
+            return self.transmit_any(common, shared, link);
+        }
+        self.was_acknowledged(common);
+        self.sole_was_sent(len, self.rto_ns(), common, shared);
+        Ok(false)
+    }
+
+    /// Whether all that is to be sent are so many bytes, or none, and the FIN behind them; nothing is on its way or in theirs.
     #[inline(always)]
     pub(super) fn is_last_answer(&self, len: u32, shared: &Shared) -> bool {
         let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & self.sends_in_good_order();
-        let is_sole = (self.snd.nxt == self.snd.una) & (self.queue.sole().is_some() | (len == 0));
-        let limit = COPY_BYTES.min(self.snd.mss).min(self.congestion.cwnd);
-        let fits = (len <= limit) & (len < self.snd.wnd);
-        (self.fin == Fin::Queued) & shared.config.short_cuts && is_quiet && is_sole && fits
+        let fits = (len <= self.snd.mss.min(self.congestion.cwnd)) & (len < self.snd.wnd);
+        let is_last = (self.fin == Fin::Queued) & (self.snd.nxt == self.snd.una);
+        is_last && shared.config.short_cuts && is_quiet && fits
     }
 
-    /// Sends a short answer or none, and the FIN behind it.
+    /// Sends such an answer, and the FIN behind it.
     #[inline(never)]
     pub(super) fn transmit_last_answer<L: Link>(
         &mut self,
@@ -80,14 +98,8 @@ impl Open {
         if len > 0 {
             self.restart_after_idle(0, shared);
         }
-        if !shared.records.promise() {
-            return Err(Blocked::Room);
-        }
-        let header = self.new_header(len, true, shared);
-        let bytes = self.queue.sole().map(|chunk| &**chunk).unwrap_or_default();
-        if let Err(blocked) = emit_copied(link, shared, common.route(), &header, bytes) {
-            shared.records.withdraw();
-            return Err(blocked);
+        if !self.emit_whole(len, true, common, shared, link)? {
+            return self.transmit_any(common, shared, link);
         }
         self.data_acknowledged(common);
         self.ecn.reduced = false;
@@ -96,11 +108,42 @@ impl Open {
         if self.acknowledge == Acknowledge::Now { self.transmit_any(common, shared, link) } else { Ok(false) }
     }
 
+    /// Sends all that is queued in one segment, for which a record is promised then. False, and nothing is sent, when it lies in too
+    /// many pieces.
+    #[inline(always)]
+    fn emit_whole<L: Link>(
+        &mut self,
+        len: u32,
+        fin: bool,
+        common: &Common,
+        shared: &mut Shared,
+        link: &mut L,
+    ) -> Result<bool, Blocked> {
+        if !shared.records.promise() {
+            return Err(Blocked::Room);
+        }
+        let at = self.queue.first(&mut shared.chunks);
+        let header = self.new_header(len, fin, shared);
+        let sent = if len == 0 {
+            emit_copied(link, shared, common.route(), &header, &[]).map(|()| true)
+        } else if len <= COPY_BYTES {
+            emit_gathered(link, shared, common.route(), &header, (at, len)).map(|_| true)
+        } else {
+            let payload = Payload::new(&shared.chunks, at, len, self.snd.mss);
+            let is_whole = payload.len() == len;
+            if is_whole { emit(link, shared, common.route(), &header, payload).map(|()| true) } else { Ok(false) }
+        };
+        if sent != Ok(true) {
+            shared.records.withdraw();
+        }
+        sent
+    }
+
     /// What `new_was_sent` comes down to, for so many sequence numbers.
     #[inline(always)]
     fn sole_was_sent(&mut self, len: u32, rto_ns: u64, common: &mut Common, shared: &mut Shared) {
         self.sent.send_sole(shared.now);
-        self.queue.mark_sole_sent();
+        self.queue.mark_all_sent();
         self.snd.nxt += len;
         self.cwnd_limited = false;
         let stamp = Stamp::new(shared.now);

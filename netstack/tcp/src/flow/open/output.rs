@@ -40,7 +40,7 @@ impl Open {
     ) -> Result<bool, Blocked> {
         common.output = false;
         let unsent = self.queue.unsent_len();
-        if !self.is_short_answer(unsent) {
+        if !self.is_answer(unsent) {
             return self.transmit_unusual(common, shared, link);
         }
         self.transmit_answer(unsent, common, shared, link)
@@ -60,31 +60,13 @@ impl Open {
             self.review(shared);
         }
         let unsent = self.queue.unsent_len();
-        if self.is_short_answer(unsent) {
+        if self.is_answer(unsent) {
             self.transmit_answer(unsent, common, shared, link)
         } else if self.is_last_answer(unsent, shared) {
             self.transmit_last_answer(unsent, common, shared, link)
         } else {
             self.transmit_any(common, shared, link)
         }
-    }
-
-    /// Sends a short answer of several chunks, and what else there is.
-    #[inline(never)]
-    pub(super) fn transmit_short<L: Link>(
-        &mut self,
-        len: u32,
-        common: &mut Common,
-        shared: &mut Shared,
-        link: &mut L,
-    ) -> Result<bool, Blocked> {
-        self.unfold(shared);
-        self.restart_after_idle(0, shared);
-        self.send_new(len, false, common, shared, link)?;
-        if self.acknowledge == Acknowledge::Now || self.queue.unsent_len() > 0 {
-            return self.transmit_any(common, shared, link);
-        }
-        Ok(false)
     }
 
     /// Anything that is due.

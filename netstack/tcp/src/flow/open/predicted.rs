@@ -6,14 +6,11 @@
 //! tells: a world runs with and without this file, and not a byte on its wire may differ.
 
 use weir_packet::Packet;
-use weir_socket::Instant;
 
 use super::ack::Delivered;
 use super::{Common, NOT_EXPECTED, Open, Outcome};
 use crate::counters::FlowState;
-use crate::flow::scoreboard::{Record, Transmission};
 use crate::options::{TIMESTAMP_BYTES, Timestamp};
-use crate::output::COPY_BYTES;
 use crate::segment::{Flags, HEADER_BYTES, Plain, word};
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
@@ -31,7 +28,7 @@ impl Open {
         let is_path_known = self.snd.path_mtu != 0;
         let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
         let word = (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16;
-        let answer_max = COPY_BYTES.min(self.snd.mss).min(self.congestion.cwnd) as u16;
+        let answer_max = self.snd.mss.min(self.congestion.cwnd) as u16;
         self.expected = if is_in_good_order { word } else { NOT_EXPECTED };
         self.answer_max = if is_in_good_order && is_path_known { answer_max } else { 0 };
     }
@@ -125,39 +122,17 @@ impl Open {
         if self.refused || ack != self.snd.nxt {
             return false;
         }
-        if let Some((sent_at, transmission)) = self.sent.take_sole(&mut shared.records) {
-            self.settle_last(sent_at, transmission, common, shared);
-            self.queue.clear_sole(&mut shared.chunks);
-            return true;
-        }
-        self.settle_listed(common, shared)
-    }
-
-    /// As [`Self::settle_answer`], for a segment that has a record.
-    #[inline(never)]
-    fn settle_listed(&mut self, common: &mut Common, shared: &mut Shared) -> bool {
-        let Some(index) = self.sent.only() else { return false };
-        let Record { len, sent_at, transmission, retransmitted, .. } = shared.records[index];
-        if retransmitted || !self.queue.is_sent_whole(len) {
-            return false;
-        }
-        self.sent.take_only(&mut shared.records, index);
-        self.settle_last(sent_at, transmission, common, shared);
-        self.queue.clear(&mut shared.chunks);
-        true
-    }
-
-    /// What follows from the acknowledgement of the only segment, which was of all that is queued.
-    #[inline(always)]
-    fn settle_last(&mut self, sent_at: Instant, transmission: Transmission, common: &mut Common, shared: &mut Shared) {
+        let Some((sent_at, transmission)) = self.sent.take_sole(&mut shared.records) else { return false };
         let (rtt_ns, len) = (shared.now.since_ns(sent_at), self.snd.nxt - self.snd.una);
         let rtt = Span::from_ns(rtt_ns);
         self.rack.delivered_last(self.snd.nxt, transmission, rtt);
         self.rtt.sample(rtt, shared.now);
         shared.gauges.send_queued -= u64::from(self.queue.len());
-        self.snd.una = self.snd.nxt;
+        self.queue.clear(&mut shared.chunks);
+        self.snd.una = ack;
         self.stalled_since = Stamp::new(shared.now);
         self.grow_window(Delivered { bytes: len, rtt_ns: Some(rtt_ns) }, len, shared);
         common.timers.loss = NEVER;
+        true
     }
 }
