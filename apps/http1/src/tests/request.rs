@@ -1,4 +1,5 @@
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::rows::REQUESTS;
@@ -258,6 +259,29 @@ fn no_bytes_make_the_parser_panic() {
             assert!(
                 request.path().len() <= request.path_and_query.len() && request.host_name().len() <= request.host.len()
             );
+        }
+    }
+}
+
+/// So many runs of lines may be left out of a head, and what stands between and behind them is forwarded.
+#[test]
+fn ten_runs_of_lines_are_left_out() {
+    for runs in 0..=12 {
+        let mut kept = String::from("GET / HTTP/1.1\r\nHost: a\r\n");
+        let mut text = kept.clone();
+        for run in 0..runs {
+            let field = format!("X-{run}: y\r\n");
+            text += &format!("Keep-Alive: {run}\r\nTE: {run}\r\n{field}");
+            kept += &field;
+        }
+        text += "\r\n";
+        match Request::parse(text.as_bytes(), &HeadLimits::default()) {
+            Ok(Some(request)) if runs <= 10 => {
+                let forwarded = request.forwarded().collect::<Vec<_>>().concat();
+                assert_eq!(core::str::from_utf8(&forwarded), Ok(kept.as_str()));
+            }
+            Err(Reject::TooManyFields) if runs > 10 => {}
+            other => panic!("{runs}: {other:?}"),
         }
     }
 }

@@ -267,3 +267,24 @@ fn is_plain(text: &[u8]) -> bool {
     let last = rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
     words.iter().all(|word| is_special(u64::from_ne_bytes(*word)) == 0) && is_special(last) == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn what_needs_a_backslash_is_found_in_every_place() {
+        for len in 1..20 {
+            for place in 0..len {
+                for byte in b' '..=b'~' {
+                    let mut text = vec![b'a'; len];
+                    text[place] = byte;
+                    assert_eq!(is_plain(&text), !matches!(byte, b'"' | b'\\'), "{}", text.escape_ascii());
+                }
+            }
+        }
+        assert!(is_plain(b""));
+    }
+}
