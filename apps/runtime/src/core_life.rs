@@ -1,6 +1,7 @@
 //! A core's life: turn after turn, and sleep in between.
 
 mod post;
+mod rest;
 mod watch;
 
 use alloc::sync::Arc;
@@ -8,7 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
-use weir_kernel::{console, cores, error, memory, time, warn};
+use weir_kernel::{console, error, memory, time};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
@@ -56,6 +57,8 @@ struct Core {
     /// The machine is about to go off.
     is_leaving: bool,
     turns: Turns,
+    /// The beginning of a turn that had something to do, until its time is counted.
+    busy_since_ns: Option<u64>,
 }
 
 /// What a core counts of its own life.
@@ -77,29 +80,28 @@ pub struct Turns {
 pub fn live(id: CoreId, seat: Seat) -> ! {
     let mut core = Core::new(id, seat);
     core.begin();
-    let mut busy_since_ns = None;
     loop {
         let now_ns = time::now_ns();
-        if let Some(since_ns) = busy_since_ns.take() {
-            core.turns.busy_ns += now_ns.saturating_sub(since_ns);
-        }
-        if core.turn(now_ns) {
-            busy_since_ns = Some(now_ns);
-            core.turns.busy += 1;
-            core.is_news = true;
-            core.reporting.is_due = true;
-            core.sleeper.was_busy();
-        } else {
-            core.turns.idle += 1;
-            if core.sleeper.should_halt(now_ns) {
-                core.sleep(now_ns);
-            } else {
-                core.linger(now_ns);
-            }
+        core.was_busy_until(now_ns);
+        match core.turn(now_ns) {
+            Turn::Unfinished => {}
+            Turn::Idle if core.sleeper.should_halt(now_ns) => core.sleep(now_ns),
+            Turn::Idle | Turn::Busy => core.linger(),
         }
         core.report_load(now_ns);
         core.publish(now_ns);
     }
+}
+
+/// What a turn was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// There was nothing to do.
+    Idle,
+    /// All that was there is done.
+    Busy,
+    /// It ended with something for the next one.
+    Unfinished,
 }
 
 /// The plan leaves room for the service's tables.
@@ -158,6 +160,7 @@ impl Core {
             reporting: Reporting::default(),
             is_leaving: false,
             turns,
+            busy_since_ns: None,
         }
     }
 
@@ -168,8 +171,32 @@ impl Core {
         }
     }
 
-    /// One turn: all that has arrived is taken, worked on and answered, within bounds. Whether there was anything.
-    fn turn(&mut self, now_ns: u64) -> bool {
+    /// One turn, counted.
+    #[inline]
+    fn turn(&mut self, now_ns: u64) -> Turn {
+        let turn = self.work(now_ns);
+        if turn == Turn::Idle {
+            self.turns.idle += 1;
+        } else {
+            self.turns.busy += 1;
+            self.busy_since_ns = Some(now_ns);
+            self.is_news = true;
+            self.reporting.is_due = true;
+            self.sleeper.was_busy();
+        }
+        turn
+    }
+
+    /// Ends the time of the last turn, if it had something to do and has not ended yet.
+    #[inline]
+    fn was_busy_until(&mut self, now_ns: u64) {
+        if let Some(since_ns) = self.busy_since_ns.take() {
+            self.turns.busy_ns += now_ns.saturating_sub(since_ns);
+        }
+    }
+
+    /// All that has arrived is taken, worked on and answered, within bounds.
+    fn work(&mut self, now_ns: u64) -> Turn {
         self.shard.set_now(Instant::from_nanos(now_ns));
         self.syslog.begin_turn();
         let messages = self.take_messages();
@@ -184,7 +211,7 @@ impl Core {
         self.shard.poll_transmit(&mut self.wire);
         self.wire.flush(&mut self.calls);
         let sent = self.give_messages();
-        let told = self.control.is_some() && self.watch_servers();
+        let mut told = self.control.is_some() && self.watch_servers();
         if !self.calls.is_empty() {
             self.wake_sleepers();
         }
@@ -198,9 +225,17 @@ impl Core {
             if control.is_leaving() && !self.is_leaving {
                 self.news.add(Word::Leave);
                 self.leave();
+                told = true;
             }
         }
-        messages | frames | events | relayed | sent | told
+        // What goes to other cores may have found a full ring, and what the control core says is sent in the next turn.
+        if relayed | sent | told {
+            Turn::Unfinished
+        } else if messages | frames | events {
+            Turn::Busy
+        } else {
+            Turn::Idle
+        }
     }
 
     #[inline]
@@ -253,47 +288,6 @@ impl Core {
                 console::print(format_args!("weir: access {}", str::from_utf8(line).unwrap_or_default()));
             }
         });
-    }
-
-    /// Polls until a frame or a message has come, or the next turn is due: far cheaper than turn after turn that find nothing.
-    fn linger(&self, now_ns: u64) {
-        let due_ns = self.deadline_ns(now_ns).unwrap_or(u64::MAX).min(self.sleeper.next_look_ns(now_ns));
-        while !self.wire.has_news() && self.links.is_idle() && time::now_ns() < due_ns {
-            core::hint::spin_loop();
-        }
-    }
-
-    /// Halts until a frame, a message or a deadline.
-    fn sleep(&mut self, now_ns: u64) {
-        let deadline_ns = self.deadline_ns(now_ns);
-        if deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
-            return;
-        }
-        if let Some(fault) = self.wire.take_fault() {
-            warn!("core {}: the network device lies: {fault}", self.id);
-            cores::wake(CoreId::BOOT);
-        }
-        let Some(bed) = self.common.beds.get(self.id.index()) else { return };
-        bed.lie_down();
-        if self.links.is_idle() && !self.wire.arm() {
-            self.turns.halts += 1;
-            cores::idle(deadline_ns, || !self.links.is_idle() || !self.wire.is_idle());
-        }
-        bed.get_up();
-        self.wire.disarm();
-        self.sleeper.has_slept(time::now_ns().saturating_sub(now_ns));
-    }
-
-    /// When the core has to be awake at the latest.
-    fn deadline_ns(&self, now_ns: u64) -> Option<u64> {
-        let shard = self.shard.next_deadline().map(Instant::as_nanos);
-        let publish = self.is_news.then_some(self.published_ns + PUBLISH_PERIOD_NS);
-        let report = self.report_due_ns();
-        let control = self.control.as_ref().map(Control::next_tick_ns);
-        let check = self.control.as_ref().and_then(|_| self.service.next_check()).map(Instant::as_nanos);
-        let fetch = self.wire.is_owed().then_some(now_ns + FETCH_PERIOD_NS);
-        let names = self.names.as_ref().filter(|_| self.is_ready()).map(|names| names.next_deadline().as_nanos());
-        [shard, publish, report, control, check, names, fetch].into_iter().flatten().min()
     }
 
     /// Publishes the counters if there is news and the last time is long enough ago.

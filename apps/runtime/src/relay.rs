@@ -130,6 +130,7 @@ impl Transmit for Relay {
         FRAMES_AWAY_MAX - self.away
     }
 
+    #[inline(never)]
     fn transmit<P>(&mut self, head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
     where
         P: ExactSizeIterator<Item = Chunk>,

@@ -62,13 +62,14 @@ impl Sleeper {
         }
     }
 
-    /// When a core that found nothing at `now_ns` and does not halt has to take its next turn: at the end of the window, to
-    /// halt then, and in any case soon.
-    pub fn next_look_ns(&self, now_ns: u64) -> u64 {
-        let soon_ns = now_ns + WINDOW_NS_MAX;
-        match (self.policy, self.idle_since_ns) {
-            (IdlePolicy::Adaptive, Some(since_ns)) => soon_ns.min(since_ns + self.window_ns),
-            _ => soon_ns,
+    /// When a core that has nothing to do since its turn at `now_ns`, or since an earlier one, has to take its next turn: at
+    /// the end of the window, to halt then, and in any case soon.
+    pub fn next_look_ns(&mut self, now_ns: u64) -> u64 {
+        let since_ns = *self.idle_since_ns.get_or_insert(now_ns);
+        match self.policy {
+            IdlePolicy::Poll => now_ns + WINDOW_NS_MAX,
+            IdlePolicy::Halt => now_ns,
+            IdlePolicy::Adaptive => (now_ns + WINDOW_NS_MAX).min(since_ns + self.window_ns),
         }
     }
 
@@ -227,6 +228,10 @@ mod tests {
         assert!(adaptive.should_halt(1_000 + WINDOW_NS_START));
         assert_eq!(adaptive.next_look_ns(1_100), 1_000 + WINDOW_NS_START);
         assert_eq!(Sleeper::new(IdlePolicy::Poll).next_look_ns(1_100), 1_100 + WINDOW_NS_MAX);
+        assert_eq!(Sleeper::new(IdlePolicy::Halt).next_look_ns(1_100), 1_100);
+        adaptive.was_busy();
+        assert_eq!(adaptive.next_look_ns(2_000), 2_000 + WINDOW_NS_START, "the window begins when the work is done");
+        assert!(!adaptive.should_halt(2_000 + WINDOW_NS_START - 1) && adaptive.should_halt(2_000 + WINDOW_NS_START));
         adaptive.was_busy();
         assert!(!adaptive.should_halt(1_000 + WINDOW_NS_START));
     }

@@ -205,7 +205,7 @@ impl Transmit for Wire {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn transmit<P>(&mut self, head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
     where
         P: ExactSizeIterator<Item = Chunk>,

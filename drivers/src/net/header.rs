@@ -34,7 +34,7 @@ impl Received {
 ///
 /// Built as two words, which is two stores: flags, kind, header length, segment size, and checksum start; then checksum
 /// offset, and a buffer count that is zero on this way.
-#[inline]
+#[inline(always)]
 pub(super) fn encode(offload: Offload) -> [u8; BYTES] {
     let (mut front, mut back) = (0u64, 0u32);
     if let Some(checksum) = offload.checksum {

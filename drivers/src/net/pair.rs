@@ -288,7 +288,8 @@ impl<D: Doorbell> Transmit for QueuePair<D> {
         if self.stopped { 0 } else { self.transmit.room() }
     }
 
-    #[inline]
+    /// Inlined down to the descriptor of a frame of one piece: what the caller knows of `offload` need not be asked again.
+    #[inline(always)]
     fn transmit<P>(&mut self, head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
     where
         P: ExactSizeIterator<Item = Chunk>,
@@ -321,7 +322,7 @@ impl<D: Doorbell> QueuePair<D> {
 }
 
 /// Whether a device with these capabilities can do what a frame asks for.
-#[inline]
+#[inline(always)]
 const fn allows(capabilities: &Capabilities, offload: Offload) -> bool {
     let segmentation = match offload.segmentation {
         None => true,

@@ -108,7 +108,7 @@ impl<D: Doorbell> TransmitQueue<D> {
     /// # Errors
     /// There is no room for it now, or never, and its buffers are back in their pool. If the device lied:
     /// [`TransmitError::Stopped`], and see [`SplitRing::lie`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn send<P>(&mut self, mut head: Packet, payload: P, offload: Offload) -> Result<(), TransmitError>
     where
         P: ExactSizeIterator<Item = Chunk>,
@@ -125,7 +125,7 @@ impl<D: Doorbell> TransmitQueue<D> {
     }
 
     /// Queues a frame of one piece; there is a free descriptor.
-    #[inline]
+    #[inline(always)]
     fn send_alone(&mut self, piece: Chunk) {
         let index = self.free_head;
         let slot = &mut self.slots[usize::from(index)];

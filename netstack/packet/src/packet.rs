@@ -48,9 +48,12 @@ impl Packet {
     /// Less than `len` bytes of headroom are left; the packet is unchanged.
     #[inline]
     pub fn prepend(&mut self, len: usize) -> Result<&mut [u8], RangeError> {
-        let start = usize::from(self.header().start.get()).checked_sub(len).ok_or(RangeError)?;
-        self.header().start.set(start as u16);
-        self.get_mut(..len).ok_or(RangeError)
+        let header = self.header();
+        let start = usize::from(header.start.get()).checked_sub(len).ok_or(RangeError)?;
+        header.start.set(start as u16);
+        // SAFETY: the `len` bytes lie between `start` and the old beginning of the data, so within the slot, which the pool
+        // zeroed once and this packet alone refers to.
+        Ok(unsafe { core::slice::from_raw_parts_mut(slot::data(self.slot).add(start).as_ptr(), len) })
     }
 
     /// Puts `bytes` in front of the data.
@@ -105,6 +108,22 @@ impl Packet {
         Ok(())
     }
 
+    /// Shortens the data of this buffer to `range` of them.
+    ///
+    /// # Errors
+    /// The packet's own buffer does not hold all of the range; the packet is unchanged.
+    #[inline]
+    pub fn narrow(&mut self, range: Range<usize>) -> Result<(), RangeError> {
+        if range.start > range.end || range.end > self.len() {
+            return Err(RangeError);
+        }
+        let header = self.header();
+        let start = header.start.get();
+        header.start.set(start + range.start as u16);
+        header.end.set(start + range.end as u16);
+        Ok(())
+    }
+
     /// Shortens the data of this buffer to `len` bytes; does nothing when they are not longer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
@@ -118,15 +137,17 @@ impl Packet {
     ///
     /// # Errors
     /// Less than `len` bytes of tailroom are left; the packet is unchanged.
-    #[inline]
+    #[inline(always)]
     pub fn extend(&mut self, len: usize) -> Result<&mut [u8], RangeError> {
-        let end = usize::from(self.header().end.get());
+        let header = self.header();
+        let end = usize::from(header.end.get());
         if len > BUFFER_BYTES - end {
             return Err(RangeError);
         }
-        let old = self.len();
-        self.header().end.set((end + len) as u16);
-        self.get_mut(old..).ok_or(RangeError)
+        header.end.set((end + len) as u16);
+        // SAFETY: the `len` bytes lie behind the data and within the slot (just checked), which the pool zeroed once and this
+        // packet alone refers to.
+        Ok(unsafe { core::slice::from_raw_parts_mut(slot::data(self.slot).add(end).as_ptr(), len) })
     }
 
     /// Appends a copy of `bytes`.
@@ -306,15 +327,28 @@ impl DerefMut for Packet {
 impl Drop for Packet {
     #[inline]
     fn drop(&mut self) {
-        let mut rest = self.header().next.take();
-        // SAFETY: the packet's reference ends here.
+        let rest = self.header().next.get();
+        // SAFETY: the packet's reference ends here; the pool writes its own link over the chain's.
         unsafe { slot::release(self.slot) };
-        while let Some(slot) = rest {
-            // SAFETY: the chain held this reference; the link is read before it is given up.
-            unsafe {
-                rest = slot::header(slot).next.take();
-                slot::release(slot);
-            }
+        if let Some(slot) = rest {
+            // SAFETY: the chain held the one reference to its next buffer.
+            unsafe { release_chain(slot) };
+        }
+    }
+}
+
+/// Gives up the buffers of a chain from `slot` on.
+///
+/// # Safety
+/// The caller gives up the one reference to each of them.
+#[cold]
+unsafe fn release_chain(slot: NonNull<Slot>) {
+    let mut rest = Some(slot);
+    while let Some(slot) = rest {
+        // SAFETY: the chain held this reference; the link is read before it is given up.
+        unsafe {
+            rest = slot::header(slot).next.get();
+            slot::release(slot);
         }
     }
 }

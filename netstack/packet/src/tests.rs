@@ -60,8 +60,25 @@ fn ranges_beyond_the_buffer_are_errors_and_change_nothing() {
     assert_eq!(packet.prepend(HEADROOM_BYTES + 1).err(), Some(RangeError));
     assert_eq!(packet.extend(BUFFER_BYTES - HEADROOM_BYTES + 1).err(), Some(RangeError));
     assert_eq!(packet.trim_front(1).err(), Some(RangeError));
+    assert_eq!(packet.narrow(0..1).err(), Some(RangeError));
     assert!(packet.is_empty());
     assert_eq!(packet.extend(packet.tailroom()).map(|room| room.len()), Ok(BUFFER_BYTES - HEADROOM_BYTES));
+}
+
+#[test]
+fn a_packet_is_narrowed_to_what_it_has() {
+    let pool = pool(1);
+    let mut packet = pool.allocate().expect("free buffer");
+    packet.extend_from_slice(b"headpayloadpad").expect("fits");
+    assert_eq!(packet.narrow(4..15).err(), Some(RangeError));
+    assert_eq!(packet.narrow(Range { start: 5, end: 4 }).err(), Some(RangeError));
+    assert_eq!(&*packet, b"headpayloadpad", "nothing has changed");
+    packet.narrow(4..11).expect("within");
+    assert_eq!((&*packet, packet.headroom()), (&b"payload"[..], HEADROOM_BYTES + 4));
+    packet.prepend(4).expect("headroom");
+    assert_eq!(&*packet, b"headpayload", "what was cut off in front is still there");
+    packet.narrow(0..0).expect("within");
+    assert!(packet.is_empty());
 }
 
 #[test]

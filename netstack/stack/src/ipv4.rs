@@ -7,7 +7,7 @@ use core::net::Ipv4Addr;
 
 use weir_packet::{Packet, RangeError};
 
-use crate::checksum::Sum;
+use crate::checksum::{Sum, Words};
 use crate::counters::DropReason;
 use crate::ethernet;
 
@@ -55,37 +55,42 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Parses the header of the packet in `frame`, of which `frame_len` bytes arrived, and what would be its ports.
+    /// Parses the header of the packet in `frame`, and what would be its ports. `frame_len` says how many bytes of the frame have
+    /// arrived in all, and is asked if those of `frame` are too few.
     ///
     /// They are parsed together because every packet that is for us has both; a shorter one is of no protocol that we
     /// speak.
     #[inline(always)]
-    pub(crate) fn parse(frame: &[u8], frame_len: usize) -> Result<(Self, Ports), DropReason> {
+    pub(crate) fn parse(frame: &[u8], frame_len: impl FnOnce() -> usize) -> Result<(Self, Ports), DropReason> {
+        let buffer_len = frame.len();
         let frame = frame.first_chunk::<{ OFFSET + HEADER_BYTES + 4 }>().ok_or(DropReason::Truncated)?;
         let (bytes, ports) = frame[OFFSET..].split_first_chunk::<HEADER_BYTES>().ok_or(DropReason::Truncated)?;
-        if bytes[0] != 0x45 {
-            return Err(if bytes[0] > 0x45 && bytes[0] <= 0x4f {
+        let words = Words::read(bytes);
+        let Words(front, middle, back) = words;
+        let version_and_len = front as u8;
+        if version_and_len != 0x45 {
+            return Err(if version_and_len > 0x45 && version_and_len <= 0x4f {
                 DropReason::Ipv4Options
             } else {
                 DropReason::IpMalformed
             });
         }
-        if !Sum::of_header(bytes).is_intact() {
+        if !Sum::of_header(words).is_intact() {
             return Err(DropReason::IpChecksum);
         }
         // More fragments, or an offset; the reserved bit is as good as set by nobody.
-        if u16::from_be_bytes([bytes[6], bytes[7]]) & 0x3fff != 0 {
+        if ((front >> 48) as u16).swap_bytes() & 0x3fff != 0 {
             return Err(DropReason::Fragment);
         }
-        let total_len = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-        if OFFSET + total_len > frame_len {
+        let total_len = usize::from(((front >> 16) as u16).swap_bytes());
+        if OFFSET + total_len > buffer_len && OFFSET + total_len > frame_len() {
             return Err(DropReason::Truncated);
         }
         let header = Self {
-            source: Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]),
-            destination: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]),
-            protocol: bytes[9],
-            ecn: bytes[1] & 3,
+            source: Ipv4Addr::from(((middle >> 32) as u32).to_le_bytes()),
+            destination: Ipv4Addr::from(back.to_le_bytes()),
+            protocol: (middle >> 8) as u8,
+            ecn: (front >> 8) as u8 & 3,
             payload_len: total_len.checked_sub(HEADER_BYTES).ok_or(DropReason::IpMalformed)?,
         };
         Ok((header, Ports::parse(ports).ok_or(DropReason::Truncated)?))
@@ -94,20 +99,14 @@ impl Header {
     /// Writes the header as it goes on the wire, "don't fragment" set. `identification` may be anything (RFC 6864, 4.1).
     #[inline(always)]
     pub(crate) fn write(self, identification: u16, bytes: &mut [u8; HEADER_BYTES]) {
-        let [len0, len1] = ((self.payload_len + HEADER_BYTES) as u16).to_be_bytes();
-        let [id0, id1] = identification.to_be_bytes();
-        let words = [
-            u32::from_ne_bytes([0x45, self.ecn, len0, len1]),
-            u32::from_ne_bytes([id0, id1, 0x40, 0]),
-            u32::from_ne_bytes([TIME_TO_LIVE, self.protocol, 0, 0]),
-            u32::from_ne_bytes(self.source.octets()),
-            u32::from_ne_bytes(self.destination.octets()),
-        ];
-        let [sum0, sum1] = Sum::of_words(words).checksum();
-        for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *bytes = word.to_ne_bytes();
-        }
-        [bytes[10], bytes[11]] = [sum0, sum1];
+        let total_len = u64::from(((self.payload_len + HEADER_BYTES) as u16).swap_bytes());
+        let identification = u64::from(identification.swap_bytes());
+        let front = 0x0040_0000_0000_0045 | u64::from(self.ecn) << 8 | total_len << 16 | identification << 32;
+        let source = u64::from(u32::from_le_bytes(self.source.octets()));
+        let middle = u64::from(TIME_TO_LIVE) | u64::from(self.protocol) << 8 | source << 32;
+        let back = u32::from_le_bytes(self.destination.octets());
+        let checksum = u16::from_le_bytes(Sum::of_header(Words(front, middle, back)).checksum());
+        Words(front, middle | u64::from(checksum) << 16, back).write(bytes);
     }
 
     /// Puts Ethernet's header and this one in front of `packet`.
@@ -154,15 +153,15 @@ mod tests {
     }
 
     fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, DropReason> {
-        Header::parse(&frame(bytes), 1494).map(|(header, _)| header)
+        Header::parse(&frame(bytes), || 1494).map(|(header, _)| header)
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let bytes = frame(written(77));
         assert_eq!(parse(written(77)), Ok(header()));
-        assert_eq!(Header::parse(&bytes, 1493), Err(DropReason::Truncated));
-        assert_eq!(Header::parse(&bytes[..37], 1494), Err(DropReason::Truncated));
+        assert_eq!(Header::parse(&bytes, || 1493), Err(DropReason::Truncated));
+        assert_eq!(Header::parse(&bytes[..37], || 1494), Err(DropReason::Truncated));
     }
 
     #[test]

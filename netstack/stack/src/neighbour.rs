@@ -127,12 +127,15 @@ impl Neighbours {
     /// room; otherwise the answer has to be resolved.
     #[inline]
     pub(crate) fn sender(&mut self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
+        self.recent_sender(address, mac, now).or_else(|| self.new_sender(address.into(), mac, now))
+    }
+
+    /// The same, of who was heard within the last second and has not moved.
+    #[inline(always)]
+    pub(crate) fn recent_sender(&self, address: IpAddr, mac: Mac, now: Instant) -> Option<NextHop> {
         let key = Key::from(address);
         let recent = &self.recent[key.place()];
-        if recent.key == key && recent.mac == mac && now < recent.until {
-            return Some(recent.name);
-        }
-        self.new_sender(key, mac, now)
+        (recent.key == key && recent.mac == mac && now < recent.until).then_some(recent.name)
     }
 
     #[inline(never)]

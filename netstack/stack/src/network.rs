@@ -105,9 +105,18 @@ impl Network {
         self.counters.count(event);
     }
 
-    /// How to answer a packet from `source` that came from station `mac`.
+    /// How to answer a packet from `source` that came from station `mac`; none when nothing may come from there. Who was
+    /// heard within the last second is known to be a source.
     #[inline]
-    pub(crate) fn way_back_v4(&mut self, source: Ipv4Addr, mac: Mac) -> NextHop {
+    pub(crate) fn way_back_v4(&mut self, source: Ipv4Addr, mac: Mac) -> Option<NextHop> {
+        if let Some(next_hop) = self.neighbours.recent_sender(IpAddr::V4(source), mac, self.now) {
+            return Some(next_hop);
+        }
+        self.addresses.is_source_v4(source).then(|| self.new_way_back_v4(source, mac))
+    }
+
+    #[inline]
+    fn new_way_back_v4(&mut self, source: Ipv4Addr, mac: Mac) -> NextHop {
         if self.addresses.is_on_link_v4(source) {
             return self.remember(IpAddr::V4(source), mac);
         }

@@ -54,11 +54,8 @@ impl Shard {
             return self.network.drop_for(DropReason::OtherStation);
         }
         let result = match link.ether_type {
-            ethernet::IPV4 => {
-                let len = if frame.packet.is_chain() { frame.packet.frame_len() } else { bytes.len() };
-                ipv4::Header::parse(bytes, len)
-                    .and_then(|(header, ports)| self.receive_ipv4(link, header, ports, frame, origin))
-            }
+            ethernet::IPV4 => ipv4::Header::parse(bytes, || frame.packet.frame_len())
+                .and_then(|(header, ports)| self.receive_ipv4(link, header, ports, frame, origin)),
             ethernet::IPV6 => self.receive_ipv6(link, frame, origin),
             ethernet::ARP => self.receive_arp(link, frame),
             _ => Err(DropReason::UnknownEtherType),
@@ -91,22 +88,24 @@ impl Shard {
             return self.receive_ipv4_elsewhere(header, ports, frame, origin);
         }
         // A unicast packet in a frame to everybody is answered by nobody (RFC 1122 3.3.6).
-        if link.is_group() || !self.network.addresses.is_source_v4(header.source) {
+        if link.is_group() {
             return Err(DropReason::Martian);
         }
         match header.protocol {
             protocol::TCP => {
+                let next_hop = self.network.way_back_v4(header.source, link.source).ok_or(DropReason::Martian)?;
                 let segment = Segment {
                     source: IpAddr::V4(header.source),
                     destination: IpAddr::V4(header.destination),
                     ports,
                     ecn: Ecn::from_bits(header.ecn),
-                    next_hop: self.network.way_back_v4(header.source, link.source),
+                    next_hop,
                     offset: ethernet::HEADER_BYTES + ipv4::HEADER_BYTES,
                     len: header.payload_len,
                 };
                 self.receive_segment(segment, frame, origin)
             }
+            _ if !self.network.addresses.is_source_v4(header.source) => Err(DropReason::Martian),
             protocol::ICMP => self.receive_icmpv4(link, header, frame.packet),
             protocol::UDP => self.receive_udp(arrival_v4(&header, ports, origin), frame),
             _ => Err(DropReason::UnknownProtocol),
@@ -154,8 +153,7 @@ impl Shard {
                 return Ok(());
             }
         }
-        packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;
-        trim(&mut packet, len);
+        trim(&mut packet, offset, len)?;
         let (source, destination) = (source.into(), destination.into());
         let inbound = Inbound { source, destination, next_hop, ecn, checksum, packet };
         let may_stray = origin == Origin::Wire && self.steering.has_strays();
@@ -271,10 +269,15 @@ fn arrival_v4(header: &ipv4::Header, ports: Ports, origin: Origin) -> Arrival {
     }
 }
 
-/// Cuts off what follows the IP packet: Ethernet's padding.
+/// Cuts off what is in front of the segment, and what follows it: Ethernet's padding.
 #[inline(always)]
-fn trim(packet: &mut Packet, len: usize) {
-    if packet.is_chain() { trim_chain(packet, len) } else { packet.truncate(len) }
+fn trim(packet: &mut Packet, offset: usize, len: usize) -> Result<(), DropReason> {
+    if packet.is_chain() {
+        packet.trim_front(offset).map_err(|_| DropReason::Truncated)?;
+        trim_chain(packet, len);
+        return Ok(());
+    }
+    packet.narrow(offset..offset + len).map_err(|_| DropReason::Truncated)
 }
 
 #[cold]

@@ -251,7 +251,12 @@ impl Shard {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let network = &self.network;
-        if self.has_news || !network.loopback.is_empty() || network.has_replies() || network.outbox.len() > 0 {
+        if self.has_news
+            || self.engine.has_events()
+            || !network.loopback.is_empty()
+            || network.has_replies()
+            || network.outbox.len() > 0
+        {
             return Some(network.now);
         }
         let others = network.neighbours.next_deadline().min(self.control_at);

@@ -93,7 +93,7 @@ impl Shard {
 fn ends(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let link = ethernet::Header::parse(frame)?;
     let (source, destination, ports): (IpAddr, IpAddr, Ports) = if link.ether_type == ethernet::IPV4 {
-        let (header, ports) = ipv4::Header::parse(frame, usize::MAX).ok()?;
+        let (header, ports) = ipv4::Header::parse(frame, || usize::MAX).ok()?;
         (header.source.into(), header.destination.into(), ports)
     } else {
         let packet = frame.get(ethernet::HEADER_BYTES..)?;

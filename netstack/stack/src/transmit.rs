@@ -79,7 +79,7 @@ impl<T: Transmit> Link for Wire<'_, T> {
 }
 
 impl<T: Transmit> Wire<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn transmit<P: ExactSizeIterator<Item = Chunk>>(
         &mut self,
         mac: Mac,
@@ -87,9 +87,7 @@ impl<T: Transmit> Wire<'_, T> {
         mut head: Packet,
         payload: P,
     ) -> Result<(), EmitError> {
-        if self.device.room() <= payload.len() {
-            return Err(EmitError::Full);
-        }
+        // TCP has asked for the device's room before.
         let Ok(offload) = self.network.put_headers(mac, &segment, &mut head) else {
             self.network.drop_for(DropReason::NoHeadroom);
             return Ok(());

@@ -17,6 +17,11 @@ const _: () = assert!(LEN_INITIAL.is_power_of_two());
 
 impl Queue {
     #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    #[inline(always)]
     pub fn push_back(&mut self, index: u32) {
         if self.tail.wrapping_sub(self.head) == self.ring.len() {
             self.grow();

@@ -12,10 +12,11 @@ use crate::names::Change;
 use crate::syslog;
 
 impl Core {
-    /// Whether there is more to tell.
+    /// Whether there was something to do, which may have left something to send.
     pub(super) fn watch_servers(&mut self) -> bool {
         let now = self.shard.now();
-        if self.service.next_check().is_some_and(|due| due <= now) {
+        let has_checked = self.service.next_check().is_some_and(|due| due <= now);
+        if has_checked {
             self.service.check_servers(&mut self.shard);
         }
         while let Some(verdict) = self.service.poll_verdict() {
@@ -25,10 +26,10 @@ impl Core {
         }
         self.resolve_names();
         if self.news.is_empty() {
-            return false;
+            return has_checked;
         }
         self.news.send(self.id.index(), &mut self.links, &mut self.calls);
-        !self.news.is_empty()
+        true
     }
 
     #[inline]

@@ -129,6 +129,20 @@ fn rfc1122_3_2_1_3_martians_are_dropped() {
 }
 
 #[test]
+fn who_was_heard_a_moment_ago_is_a_martian_once_its_address_is_ours() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    host.receive(&tcp4(PEER, US, &syn()));
+    assert_eq!((host.sent().len(), host.drops(DropReason::Martian)), (1, 0));
+    let mut ours = super::wire::configuration();
+    ours.address = PEER;
+    host.shard.configure_ipv4(Some(ours));
+    host.sent();
+    host.receive(&tcp4(PEER, PEER, &syn()));
+    assert_eq!((host.sent().len(), host.drops(DropReason::Martian)), (0, 1));
+}
+
+#[test]
 fn random_frames_and_frames_with_flipped_bits_are_harmless() {
     let mut random = Random(0x5eed_0001);
     let samples = samples();

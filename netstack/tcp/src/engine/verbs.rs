@@ -261,6 +261,13 @@ impl Engine {
         }
     }
 
+    /// Whether [`poll_event`](Self::poll_event) may have something to say.
+    #[inline]
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.agenda.events.is_empty()
+    }
+
     /// The application's id becomes stale.
     fn give_back(slot: &mut Slot) {
         slot.generation = slot.generation.wrapping_add(1);
