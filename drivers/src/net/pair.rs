@@ -74,7 +74,7 @@ impl<D: Doorbell> ParkedPair<D> {
 /// core sleeps: [`arm`](Self::arm), and sleep only if it says false; afterwards [`disarm`](Self::disarm).
 ///
 /// What it costs per frame, in instructions (release build on a host, `examples/cost.rs` under callgrind, bursts of 32, the
-/// measuring loop included): receiving 50 and replacing the buffer 35; sending a frame of one, two and three pieces 60, 181
+/// measuring loop included): receiving 49 and replacing the buffer 33; sending a frame of one, two and three pieces 60, 181
 /// and 221; reclaiming it 46, 78 and 95. Memory: one used entry and the frame's first line; one address and one entry for
 /// the fresh buffer; a descriptor per piece and one entry to send, or a table for many pieces; one used entry to reclaim.
 /// Per burst and direction: an index, a barrier, and a doorbell if the device asks for it. No locked instruction, no
