@@ -4,6 +4,7 @@ mod agenda;
 mod cookies;
 mod input;
 mod output;
+mod passive;
 mod splice;
 mod time;
 mod verbs;

@@ -1,0 +1,232 @@
+//! The passive open: what arrives in LISTEN and SYN-RECEIVED (RFC 9293, 3.10.7.2 and 3.10.7.4), and for nobody (3.10.7.1).
+
+use weir_socket::ListenerId;
+
+use super::Engine;
+use super::agenda::LISTENER_EVENT;
+use super::input::REUSE_DISTANCE;
+use crate::budget::Pressure;
+use crate::counters::Counter;
+use crate::demux::Target;
+use crate::flow::handshake::{Handshake, syn_window};
+use crate::flow::open::{Open, Opened};
+use crate::flow::send_queue::SendQueue;
+use crate::flow::{Common, State};
+use crate::half_open::HalfOpen;
+use crate::reply::Reply;
+use crate::segment::{Flags, Origin, Segment};
+use crate::seq::SeqNumber;
+use crate::time::Nanoseconds;
+use crate::time_wait;
+
+impl Engine {
+    /// SYN-RECEIVED of a passive open.
+    pub(super) fn segment_for_half_open(&mut self, index: u32, origin: &Origin, segment: &mut Segment) {
+        let half_open = self.half_open.get_mut(index);
+        half_open.next_hop = segment.next_hop;
+        let mut half_open = *half_open;
+        let HalfOpen { handshake, tuple, .. } = half_open;
+        let (nxt, window) = (handshake.irs + 1, u32::from(syn_window(&self.shared.limits)));
+        if segment.flags.has(Flags::SYN) && segment.seq == handshake.irs && !segment.flags.has(Flags::RST) {
+            self.shared.count(Counter::SynAckRetransmitted);
+            return self.send_syn_ack(&half_open);
+        }
+        if segment.flags.is_only(Flags::SYN) {
+            self.shared.count(Counter::SynOnFlow);
+            return self.send_cookie(self.half_open_of(origin, segment, half_open.listener, None));
+        }
+        let in_window = segment.seq >= nxt && segment.seq < nxt + window;
+        let is_old = handshake.negotiated.timestamps
+            && segment
+                .options
+                .timestamp
+                .is_some_and(|timestamp| SeqNumber(timestamp.value) < SeqNumber(handshake.ts_recent));
+        if !in_window || is_old || segment.flags.has(Flags::SYN) {
+            if self.completes_by_cookie(index, origin, segment) {
+                return;
+            }
+            self.shared.count(match (in_window, is_old) {
+                (false, _) if segment.seq < nxt => Counter::OldData,
+                (false, _) => Counter::OutOfWindow,
+                (true, true) => Counter::PawsRejected,
+                (true, false) => Counter::SynOnFlow,
+            });
+            if !segment.flags.has(Flags::RST) {
+                self.challenge_half_open(&half_open);
+            }
+            return;
+        }
+        if segment.flags.has(Flags::RST) {
+            if segment.seq != nxt {
+                self.shared.count(Counter::ResetInexact);
+                return self.challenge_half_open(&half_open);
+            }
+            self.shared.count(Counter::AttemptFails);
+            return self.forget_half_open(index);
+        }
+        if !segment.flags.has(Flags::ACK) {
+            return self.shared.count(Counter::NoAck);
+        }
+        if segment.ack == handshake.iss + 1 {
+            return self.establish_passive(Some(index), &mut half_open, segment);
+        }
+        if self.completes_by_cookie(index, origin, segment) {
+            return;
+        }
+        if self.cookies.are_in_use(self.shared.now) {
+            return self.shared.count(Counter::SynCookiesFailed);
+        }
+        self.shared.count(Counter::UnacceptableAck);
+        self.reset_stray(Reply::reset(tuple, segment));
+    }
+
+    /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
+    pub(super) fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
+        let accept_queue_max = self.shared.config.accept_queue_max;
+        let Some(listener) = self.listeners.get_mut(half_open.listener) else {
+            if let Some(index) = index {
+                self.forget_half_open(index);
+            }
+            return self.reset_stray(Reply::reset(half_open.tuple, segment));
+        };
+        if self.shared.pressure >= Pressure::Exhausted {
+            return self.shared.count(Counter::FlowsRefused);
+        }
+        if listener.queue.len() >= accept_queue_max {
+            return self.shared.count(Counter::ListenOverflows);
+        }
+        let Some(slot) = self.allocate_slot() else { return self.shared.count(Counter::FlowTableFull) };
+        match index {
+            Some(index) => {
+                self.half_open.remove(index);
+                self.demux.replace(half_open.hash, Target::HalfOpen(index), Target::Flow(slot));
+            }
+            None => {
+                if !self.demux.insert(half_open.hash, Target::Flow(slot)) {
+                    self.flows.release(slot);
+                    return self.shared.count(Counter::FlowTableFull);
+                }
+            }
+        }
+        half_open.handshake.complete(segment);
+        let is_measured = index.is_some() && half_open.retries == 0;
+        let opened = Opened {
+            round_trip_ns: is_measured.then(|| self.shared.now.since_ns(half_open.sent_at)),
+            retransmitted: half_open.retries > 0,
+            queue: SendQueue::default(),
+            refused: false,
+        };
+        let flow = &mut self.flows[slot];
+        flow.common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
+        flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
+        if let State::Open(open) = &mut flow.state {
+            open.arm_idle(&mut flow.common, &self.shared);
+            open.review(&self.shared);
+        }
+        self.shared.count(Counter::PassiveOpens);
+        self.queue_for_accept(half_open.listener, slot);
+        self.settle(slot);
+        if segment.len > 0 || segment.flags.has(Flags::FIN) {
+            self.segment_for_flow(slot, segment);
+        }
+    }
+
+    fn queue_for_accept(&mut self, id: ListenerId, slot: u32) {
+        let flow = self.id(slot);
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        listener.queue.push_back(flow);
+        if !listener.is_event_queued {
+            listener.is_event_queued = true;
+            self.agenda.events.push_back(LISTENER_EVENT | id.0 & 0xffff);
+        }
+    }
+
+    pub(super) fn forget_half_open(&mut self, index: u32) {
+        let hash = self.half_open.get(index).hash;
+        self.half_open.remove(index);
+        self.demux.remove(hash, Target::HalfOpen(index));
+    }
+
+    /// LISTEN and CLOSED (3.10.7.2 and 3.10.7.1). `after` is the TIME-WAIT record that a SYN replaces.
+    pub(super) fn segment_for_nobody(
+        &mut self,
+        origin: &Origin,
+        segment: &mut Segment,
+        after: Option<time_wait::Record>,
+    ) {
+        let tuple = &origin.tuple;
+        if segment.flags.has(Flags::RST) {
+            let is_syn = segment.flags.has(Flags::SYN) && self.listeners.find(tuple).is_some();
+            return self.shared.count(if is_syn { Counter::DropSynFlags } else { Counter::DropNoFlow });
+        }
+        let Some(listener) = self.listeners.find(tuple) else {
+            self.shared.count(Counter::DropNoFlow);
+            return self.reset_stray(Reply::reset(*tuple, segment));
+        };
+        if segment.flags.has(Flags::ACK) {
+            return self.ack_for_listener(origin, segment, listener);
+        }
+        if !segment.flags.has(Flags::SYN) {
+            return self.shared.count(Counter::DropNoFlow);
+        }
+        if segment.flags.has(Flags::FIN) {
+            return self.shared.count(Counter::DropSynFlags);
+        }
+        self.syn_for_listener(origin, segment, listener, after);
+    }
+
+    /// The handshake that a SYN begins.
+    pub(super) fn half_open_of(
+        &self,
+        origin: &Origin,
+        segment: &Segment,
+        listener: ListenerId,
+        after: Option<time_wait::Record>,
+    ) -> HalfOpen {
+        let (now, is_v4) = (self.shared.now, origin.tuple.local.is_v4());
+        let mut derived = self.shared.secrets.derive(&origin.tuple, now);
+        if let Some(record) = after
+            && derived.iss <= record.snd_nxt
+        {
+            derived.iss = record.snd_nxt + REUSE_DISTANCE;
+        }
+        let handshake = Handshake::new(segment, derived, is_v4, self.shared.config.ecn);
+        HalfOpen::new(origin, listener, handshake, now)
+    }
+
+    /// Third step of LISTEN.
+    fn syn_for_listener(
+        &mut self,
+        origin: &Origin,
+        segment: &Segment,
+        listener: ListenerId,
+        after: Option<time_wait::Record>,
+    ) {
+        let half_open = self.half_open_of(origin, segment, listener, after);
+        let Some(index) = self.half_open.insert(half_open, self.shared.now) else { return self.send_cookie(half_open) };
+        if !self.demux.insert(origin.hash, Target::HalfOpen(index)) {
+            self.half_open.remove(index);
+            return self.send_cookie(half_open);
+        }
+        self.send_syn_ack(&half_open);
+    }
+
+    pub(super) fn send_syn_ack(&mut self, half_open: &HalfOpen) {
+        let HalfOpen { tuple, next_hop, handshake, .. } = half_open;
+        let flags = handshake.syn_ack_flags();
+        let mut reply = Reply::new(*tuple, *next_hop, flags, handshake.iss, handshake.irs + 1);
+        reply.header.options = handshake.syn_ack_options(&self.shared);
+        reply.header.window = syn_window(&self.shared.limits);
+        self.reply(reply);
+    }
+
+    fn challenge_half_open(&mut self, half_open: &HalfOpen) {
+        if self.shared.may_challenge() {
+            let HalfOpen { tuple, next_hop, handshake, .. } = half_open;
+            let mut reply = Reply::new(*tuple, *next_hop, Flags::ACK, handshake.iss + 1, handshake.irs + 1);
+            let options = handshake.syn_ack_options(&self.shared);
+            reply.header.options.timestamp = options.timestamp;
+            self.reply(reply);
+        }
+    }
+}
