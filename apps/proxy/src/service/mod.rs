@@ -16,6 +16,7 @@ mod own_health;
 mod preface;
 mod queue;
 mod relay;
+mod response;
 mod serve;
 mod tunnel;
 
