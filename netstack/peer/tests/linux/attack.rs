@@ -34,6 +34,8 @@ const REPORT_LIMIT: Duration = Duration::from_secs(60);
 /// SYNs that a flood has at most.
 const FLOOD_MAX: u32 = 20_000_000;
 
+const FLOOD_NICENESS: i32 = 19;
+
 fn on_a_clear_day(test: impl FnOnce(&Host) -> Tested) -> Tested {
     let host = Host::new(Conditions::CLEAR, 815)?;
     with_state(&host, test(&host).and_then(|()| host.settle()))
@@ -56,8 +58,8 @@ fn segment(control: TcpControl, seq: TcpSeqNumber, ack: Option<TcpSeqNumber>) ->
     }
 }
 
-/// RFC 4987: while somebody sends SYNs from addresses that do not exist, as fast as a socket takes them, every connection of
-/// an honest client succeeds, and what is held for the others is bounded.
+/// RFC 4987: while somebody sends SYNs from addresses that do not exist, as fast as Weir and its clients leave the processors
+/// time for, every connection of an honest client succeeds, and what is held for the others is bounded.
 fn syn_flood(ipv6: bool) -> Tested {
     /// A flood takes all of a processor; two would drown one another's clients.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -100,6 +102,9 @@ fn honest_clients(host: &Host, remote: SocketAddr, outcomes: &Receiver<Outcome>,
 }
 
 fn flood(attacker: &mut Attacker, remote: SocketAddr, is_over: &AtomicBool) -> Result<u32, Failed> {
+    // Of this thread alone. At the same priority it takes the processors from Weir, and the host's queue before it loses a client's
+    // segments in runs, until none of its repetitions has come through within the limit.
+    rustix::process::setpriority_process(None, FLOOD_NICENESS)?;
     for n in 0..FLOOD_MAX {
         if is_over.load(Ordering::Relaxed) {
             return Ok(n);
