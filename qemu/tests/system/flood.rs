@@ -1,11 +1,12 @@
-//! Floods: as many frames as the host's processors leave time for, and clients who notice nothing.
+//! Floods, and clients who notice nothing.
 //!
-//! The flood runs at the lowest priority: what it gets is all that the guest and the client do not need. At a higher one it would
-//! take the processors from the guest, and what the host then drops in its queue before the guest nobody can answer.
+//! A flood is as fast as a guest under TCG takes it. What goes beyond that the host drops in its queue before the guest, a client's
+//! frames as well, and what is lost there nobody can answer.
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -38,6 +39,10 @@ const FRAMES: u64 = 50_000;
 /// Frames that fit into the host's queue before the guest: a flood's turn on the processor is some milliseconds of it.
 const QUEUE_LEN: u32 = 10_000;
 
+/// Frames of ours that come with each request: the answer to one is what lets the next ones loose.
+const FRAMES_AT_ONCE: usize = 500;
+
+/// It takes what the guest leaves of the host's processors.
 const NICENESS: i32 = 19;
 
 /// Buffers in use, and the time for them to come back after a flood.
@@ -61,13 +66,14 @@ impl Target {
         Ok(Self { guest, tap, before })
     }
 
-    /// Makes requests, one after the other, while the flood lasts: each is answered.
-    fn ask(&self) -> Tested {
+    /// Makes requests, one after the other, while the flood lasts: each is answered. `before_each` may add to the flood.
+    fn ask(&self, before_each: impl Fn() -> Tested) -> Tested {
         let curl = format!("curl --silent --show-error --fail --max-time 60 http://{}/", self.tap.guest());
         for number in 0.. {
             if number >= REQUESTS && self.frames_taken(&Metrics::read(self.tap.at(9000))?) >= FRAMES {
                 break;
             }
+            before_each()?;
             let said = command_line(&curl).map_err(|error| format!("request {number}: {error}"))?;
             ensure(said == "hello\n", || format!("request {number}: {said:?}"))?;
         }
@@ -91,14 +97,14 @@ impl Target {
     }
 }
 
-/// `hping3` floods the listener with SYNs.
+/// `hping3` floods the listener with ten thousand SYNs a second.
 fn syns(options: &str) -> Tested {
     let target = Target::boot()?;
-    let line = format!("-n {NICENESS} hping3 --flood -S -q -p 80 {}{options}", target.tap.guest());
+    let line = format!("-n {NICENESS} hping3 -i u100 -S -q -p 80 {}{options}", target.tap.guest());
     let mut command: Command = tether::command("nice", None);
     command.args(line.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
     let flood = command.spawn().map(Daemon::from)?;
-    let asked = target.ask();
+    let asked = target.ask(|| Ok(()));
     drop(flood);
     target.outcome(asked)
 }
@@ -112,18 +118,22 @@ fn frames(frame: fn(&Tap, u64) -> Vec<u8>) -> Tested {
         return Err("no Ethernet".into());
     };
     let frames: Vec<Vec<u8>> = (0..512).map(|number| frame(&target.tap, number)).collect();
-    let (sent, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let sent = AtomicU64::new(0);
+    let (permit, permits) = mpsc::channel();
     let asked = thread::scope(|scope| {
         scope.spawn(|| {
             // Of this thread alone.
             let _ = rustix::process::setpriority_process(None, NICENESS);
-            for frame in frames.iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                sent.fetch_add(u64::from(matches!(sender.send_to(frame, None), Some(Ok(())))), Ordering::Relaxed);
+            let mut flowing = frames.iter().cycle();
+            for () in permits {
+                for frame in flowing.by_ref().take(FRAMES_AT_ONCE) {
+                    sent.fetch_add(u64::from(matches!(sender.send_to(frame, None), Some(Ok(())))), Ordering::Relaxed);
+                }
             }
         });
-        let asked = target.ask();
-        is_over.store(true, Ordering::Relaxed);
-        asked
+        // It ends with this closure, and the flood with it.
+        let permit = permit;
+        target.ask(|| Ok(permit.send(())?))
     });
     println!("{} frames sent", sent.into_inner());
     target.outcome(asked)
