@@ -34,7 +34,9 @@ const REPORT_LIMIT: Duration = Duration::from_secs(60);
 /// SYNs that a flood has at most.
 const FLOOD_MAX: u32 = 20_000_000;
 
-const FLOOD_NICENESS: i32 = 19;
+/// SYNs before Weir has taken those before them. More would fill the host's queue, which loses a client's segments in runs then, until none
+/// of its repetitions has come through within the limit.
+const FLOOD_AHEAD: u32 = 5_000;
 
 fn on_a_clear_day(test: impl FnOnce(&Host) -> Tested) -> Tested {
     let host = Host::new(Conditions::CLEAR, 815)?;
@@ -58,8 +60,8 @@ fn segment(control: TcpControl, seq: TcpSeqNumber, ack: Option<TcpSeqNumber>) ->
     }
 }
 
-/// RFC 4987: while somebody sends SYNs from addresses that do not exist, as fast as Weir and its clients leave the processors
-/// time for, every connection of an honest client succeeds, and what is held for the others is bounded.
+/// RFC 4987: while somebody sends SYNs from addresses that do not exist, as fast as Weir takes them, every connection of an
+/// honest client succeeds, and what is held for the others is bounded.
 fn syn_flood(ipv6: bool) -> Tested {
     /// A flood takes all of a processor; two would drown one another's clients.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -72,7 +74,7 @@ fn syn_flood(ipv6: bool) -> Tested {
         let mut attacker = Attacker::new(host.interface())?;
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let flood = scope.spawn(|| flood(&mut attacker, remote, &is_over));
+            let flood = scope.spawn(|| flood(host, &mut attacker, remote, &is_over));
             let calm = honest_clients(host, remote, &outcomes, &plan);
             is_over.store(true, Ordering::Relaxed);
             let sent = flood.join().map_err(|_| "the attacker panicked")??;
@@ -101,13 +103,15 @@ fn honest_clients(host: &Host, remote: SocketAddr, outcomes: &Receiver<Outcome>,
     Ok(())
 }
 
-fn flood(attacker: &mut Attacker, remote: SocketAddr, is_over: &AtomicBool) -> Result<u32, Failed> {
-    // Of this thread alone. At the same priority it takes the processors from Weir, and the host's queue before it loses a client's
-    // segments in runs, until none of its repetitions has come through within the limit.
-    rustix::process::setpriority_process(None, FLOOD_NICENESS)?;
+fn flood(host: &Host, attacker: &mut Attacker, remote: SocketAddr, is_over: &AtomicBool) -> Result<u32, Failed> {
     for n in 0..FLOOD_MAX {
         if is_over.load(Ordering::Relaxed) {
             return Ok(n);
+        }
+        if n.is_multiple_of(FLOOD_AHEAD) {
+            host.wait_until("the flood before is taken", move |world| {
+                world.shard.tcp_counters().get(Counter::SegmentsIn) + u64::from(FLOOD_AHEAD) >= u64::from(n)
+            })?;
         }
         let random = n.wrapping_mul(2_654_435_769);
         let from: IpAddr = if remote.is_ipv6() {
