@@ -11,7 +11,7 @@ pub struct Bench {
     /// What else than measuring to do.
     #[command(subcommand)]
     pub action: Option<Action>,
-    /// The essentials, in some three minutes.
+    /// The essentials, in some four minutes.
     #[arg(long)]
     pub quick: bool,
     /// One cell, in some ten seconds: does everything work here?

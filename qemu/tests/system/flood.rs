@@ -28,7 +28,7 @@ pub const TESTS: Tests = &[
     ("flood::garbage_leaves_all_requests_of_curl_answered", || frames(garbage)),
 ];
 
-/// A client's frames are lost in the host's queue as well, and repeated: until then its connection may be silent.
+/// On a host with other work a client's frames may be lost in the host's queue, and repeated: until then its connection is silent.
 const HELLO: &str = "[timeouts]\nhead = \"60s\"\n\n\
     [[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n\n[[listener.route]]\nrespond = { body = \"hello\\n\" }\n";
 
