@@ -60,6 +60,10 @@ pub fn stack(to: &mut Publisher<'_>, shard: &Shard) {
     to.gauge("weir_tcp_half_open", flows.half_open.into());
     to.gauge("weir_tcp_send_queued_bytes", flows.send_queued);
     to.gauge("weir_tcp_receive_queued_bytes", flows.receive_queued);
+    let ports = shard.source_ports_in_use();
+    to.gauge("weir_source_ports", shard.source_ports());
+    to.gauge("weir_source_ports_in_use", ports.total);
+    to.gauge("weir_source_ports_in_use_max", ports.max);
     for (name, value) in shard.tcp_counters().iter() {
         to.labelled(Kind::Counter, "weir_tcp_total", ("event", name), value);
     }

@@ -345,6 +345,18 @@ impl Shard {
         self.engine.gauges()
     }
 
+    /// Source ports that this core has on each of our addresses towards each destination.
+    #[must_use]
+    pub fn source_ports(&self) -> u64 {
+        self.steering.ports() as u64
+    }
+
+    /// Source ports in use on this core; looks at all destinations.
+    #[must_use]
+    pub fn source_ports_in_use(&self) -> weir_tcp::SourcePortUse {
+        self.engine.source_ports_in_use()
+    }
+
     /// What there is now, below TCP: name and value.
     pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let pool = &self.network.pool;

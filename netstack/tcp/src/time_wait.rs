@@ -19,19 +19,34 @@ pub(crate) struct Record {
     pub tuple: Tuple,
     pub snd_nxt: SeqNumber,
     pub rcv_nxt: SeqNumber,
-    /// The peer's latest timestamp; 0 when there were none.
-    ts_recent: u32,
+    pub trace: Trace,
 }
 
 const _: () = assert!(size_of::<Record>() <= 48);
 
-impl Record {
-    pub fn new(tuple: Tuple, snd_nxt: SeqNumber, rcv_nxt: SeqNumber, ts_recent: Option<u32>) -> Self {
-        Self { tuple, snd_nxt, rcv_nxt, ts_recent: ts_recent.map_or(0, |timestamp| timestamp.max(1)) }
+/// The peer's latest timestamp; where there are none, 0, or 1 when we opened the flow and its port is counted as in use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trace(u32);
+
+impl Trace {
+    /// One of the lowest becomes the next one that is told apart: two ticks of a clock that goes round in 2^32.
+    pub fn timestamp(value: u32) -> Self {
+        Self(value.max(2))
     }
 
+    pub fn no_timestamp(holds_source_port: bool) -> Self {
+        Self(holds_source_port.into())
+    }
+}
+
+impl Record {
     pub fn ts_recent(&self) -> Option<u32> {
-        (self.ts_recent != 0).then_some(self.ts_recent)
+        (self.trace.0 > 1).then_some(self.trace.0)
+    }
+
+    /// Whether our port is in use until the record goes. With timestamps it is free before.
+    pub fn holds_source_port(&self) -> bool {
+        self.trace.0 == 1
     }
 
     /// No flow has port 0.
@@ -174,7 +189,7 @@ impl TimeWaits {
 
     /// Whether we may open a flow between the same endpoints (RFC 6191): timestamps were used, and they have advanced.
     pub fn is_reusable(&self, index: u32, now: Instant) -> bool {
-        if self.get(index).ts_recent == 0 {
+        if self.get(index).ts_recent().is_none() {
             return false;
         }
         let position = self.head.wrapping_add(index.wrapping_sub(self.head) % self.len_max);
@@ -191,7 +206,7 @@ mod tests {
 
     fn record(port: u16) -> Record {
         let tuple = Tuple::new(([192, 0, 2, 1], port).into(), ([192, 0, 2, 2], 1).into());
-        Record::new(tuple, SeqNumber(1), SeqNumber(2), Some(7))
+        Record { tuple, snd_nxt: SeqNumber(1), rcv_nxt: SeqNumber(2), trace: Trace::timestamp(7) }
     }
 
     #[test]

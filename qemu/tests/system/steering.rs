@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::nginx;
 use crate::guest::{Guest, Spec};
 use crate::lab::command_line;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, wait_until};
 use crate::proxy::{PORTS, balancer};
 use crate::serve::boot_two;
 use crate::tap::Tap;
@@ -24,6 +24,9 @@ pub const TESTS: Tests = &[
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserved";
+
+/// Until what has happened stands on the metrics page.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Longer than a TAP remembers the queue of a silent flow.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -171,6 +174,13 @@ fn connections_come_from_all_source_addresses() -> Tested {
         clients.push(http::connect(SocketAddrV4::new(address, 80), REQUEST)?);
     }
     server.wait_for(clients.len()).map_err(|error| guest.report(&error.to_string()))?;
+    let in_use = |metrics: &Metrics| metrics.sum("weir_source_ports_in_use");
+    let held = clients.len() as u64;
+    let metrics = wait_until(&mut guest, tap.at(9000), LIMIT, |metrics| in_use(metrics) == held)?;
+    ensure(metrics.sum("weir_source_ports") == EPHEMERAL_PORTS, || format!("{metrics:#?}"))?;
+    // Three addresses take turns on each core: none has all connections, and none has few.
+    let most = metrics.sum("weir_source_ports_in_use_max");
+    ensure((held / 3..=held / 2).contains(&most), || format!("{most} of {held} ports for one address"))?;
     server.release();
     clients.iter_mut().try_for_each(|client| read_until(client, b"served"))?;
     let expected = BTreeSet::from([tap.guest(), further[0], further[1]]);

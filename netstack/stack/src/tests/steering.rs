@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{ArpOperation, ArpRepr, TcpControl, TcpRepr, TcpSeqNumber};
 use weir_socket::{Event as SocketEvent, Readiness, Sockets, Token};
+use weir_tcp::SourcePortUse;
 
 use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, configuration, read_arp, read_tcp4, tcp4};
 use crate::{DropReason, Event, Ipv4Source, Message};
@@ -226,6 +227,8 @@ fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
     host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
     let flows: Vec<_> = core::iter::from_fn(|| host.shard.connect((PEER, 80).into(), Token(5)).ok()).collect();
     assert_eq!((flows.len(), host.events(Event::NoSourcePort)), (12, 1));
+    assert_eq!(host.shard.source_ports(), 4);
+    assert_eq!(host.shard.source_ports_in_use(), SourcePortUse { total: 12, max: 4 });
     let mut from: Vec<_> = flows.iter().map(|&flow| host.shard.local_address(flow).expect("open").ip()).collect();
     from.sort_unstable();
     from.dedup();
@@ -238,4 +241,5 @@ fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
     // A packet of the wire cannot come from them.
     assert!(SOURCES.iter().all(|&source| !host.shard.network.addresses.is_source_v4(source)));
     flows.into_iter().for_each(|flow| host.shard.abort(flow));
+    assert_eq!(host.shard.source_ports_in_use(), SourcePortUse::default());
 }

@@ -206,7 +206,7 @@ impl Engine {
         if is_syn && newer_timestamp.unwrap_or(segment.seq > record.rcv_nxt) && self.listeners.find(&tuple).is_some() {
             self.shared.count(Counter::TimeWaitReused);
             self.time_waits.remove(index);
-            self.demux.remove(hash, Target::TimeWait(index));
+            self.forget(index, hash, &record);
             return self.segment_for_nobody(origin, segment, Some(record));
         }
         let is_fin = segment.flags.has(Flags::FIN) && segment.seq + segment.sequence_len() == record.rcv_nxt;
@@ -235,7 +235,7 @@ impl Engine {
         let record = self.time_waits.remove(index);
         match self.time_waits.push(record, self.shared.now) {
             Some(at) => self.demux.replace(hash, Target::TimeWait(index), Target::TimeWait(at)),
-            None => self.demux.remove(hash, Target::TimeWait(index)),
+            None => self.forget(index, hash, &record),
         }
     }
 

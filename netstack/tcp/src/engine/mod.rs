@@ -29,7 +29,8 @@ use crate::reply::{Replies, Reply};
 use crate::segment::Flags;
 use crate::shared::Shared;
 use crate::slab::Slab;
-use crate::time_wait::TimeWaits;
+use crate::source_ports::{SourcePortUse, SourcePorts};
+use crate::time_wait::{Record, TimeWaits};
 use crate::transitions::Transitions;
 use crate::tuple::Tuple;
 
@@ -62,6 +63,7 @@ pub struct Engine {
     time_waits: TimeWaits,
     listeners: Listeners,
     replies: Replies,
+    source_ports: SourcePorts,
 }
 
 impl Engine {
@@ -79,6 +81,7 @@ impl Engine {
             time_waits: TimeWaits::new(config.time_wait_max, shared.limits.time_wait_ns),
             listeners: Listeners::new(config.listeners_max),
             replies: Replies::new(),
+            source_ports: SourcePorts::default(),
             shared,
         }
     }
@@ -145,6 +148,12 @@ impl Engine {
             window_tuned: self.shared.window_budget.taken(),
             ..self.shared.gauges
         }
+    }
+
+    /// Source ports of flows that we opened; looks at all destinations.
+    #[must_use]
+    pub fn source_ports_in_use(&self) -> SourcePortUse {
+        self.source_ports.in_use(self.shared.now)
     }
 
     /// Which transitions between states have happened.
@@ -253,19 +262,33 @@ impl Engine {
             && let Some((oldest, record)) = self.time_waits.pop(None)
         {
             self.shared.count(Counter::TimeWaitOverflow);
-            self.demux.remove(self.hash(&record.tuple), Target::TimeWait(oldest));
+            self.forget(oldest, self.hash(&record.tuple), &record);
         }
-        match self.time_waits.push(record, self.shared.now) {
-            Some(at) => self.demux.replace(hash, Target::Flow(index), Target::TimeWait(at)),
-            None => self.demux.remove(hash, Target::Flow(index)),
+        let Some(at) = self.time_waits.push(record, self.shared.now) else {
+            return self.end(index, CloseReason::Finished);
+        };
+        self.demux.replace(hash, Target::Flow(index), Target::TimeWait(at));
+        if self.flows[index].common.holds_source_port && !record.holds_source_port() {
+            self.source_ports.rest(&record.tuple, self.shared.now);
         }
         self.leave(index, CloseReason::Finished);
     }
 
+    /// A TIME-WAIT record has gone.
+    fn forget(&mut self, index: u32, hash: u32, record: &Record) {
+        self.demux.remove(hash, Target::TimeWait(index));
+        if record.holds_source_port() {
+            self.source_ports.release(&record.tuple);
+        }
+    }
+
     /// The flow is gone without a trace.
     fn end(&mut self, index: u32, reason: CloseReason) {
-        let hash = self.flows[index].common.hash;
-        self.demux.remove(hash, Target::Flow(index));
+        let common = &self.flows[index].common;
+        self.demux.remove(common.hash, Target::Flow(index));
+        if common.holds_source_port {
+            self.source_ports.release(&common.tuple);
+        }
         self.leave(index, reason);
     }
 

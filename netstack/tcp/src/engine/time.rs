@@ -48,7 +48,7 @@ impl Engine {
         }
         for _ in 0..FIRED_MAX {
             let Some((index, record)) = self.time_waits.pop(Some(now)) else { break };
-            self.demux.remove(self.hash(&record.tuple), Target::TimeWait(index));
+            self.forget(index, self.hash(&record.tuple), &record);
         }
         if self.agenda.unresolved_due <= now {
             self.handle_neighbour_change();

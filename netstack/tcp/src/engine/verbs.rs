@@ -77,7 +77,7 @@ impl Engine {
             None => {}
             Some(Target::TimeWait(index)) if self.time_waits.is_reusable(index, self.shared.now) => {
                 let record = self.time_waits.remove(index);
-                self.demux.remove(hash, Target::TimeWait(index));
+                self.forget(index, hash, &record);
                 self.shared.count(Counter::TimeWaitReused);
                 derived.iss = derived.iss.max(record.snd_nxt + super::input::REUSE_DISTANCE);
             }
@@ -89,6 +89,7 @@ impl Engine {
             self.shared.count(Counter::FlowTableFull);
             return Err(ConnectError::TableFull);
         };
+        self.flows[index].common.holds_source_port = self.source_ports.take(&tuple, self.shared.now);
         self.shared.count(Counter::ActiveOpens);
         self.shared.transition(None, Some(FlowState::SynSent));
         self.settle(index);

@@ -117,6 +117,8 @@ pub(crate) struct Common {
     pub nagle: bool,
     /// There may be something to send.
     pub output: bool,
+    /// We opened the flow, and its port is counted as in use.
+    pub holds_source_port: bool,
 }
 
 impl Default for Common {
@@ -132,6 +134,7 @@ impl Default for Common {
             is_held: false,
             nagle: false,
             output: false,
+            holds_source_port: false,
         }
     }
 }

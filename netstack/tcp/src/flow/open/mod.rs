@@ -411,8 +411,11 @@ impl Open {
 
     /// What a TIME-WAIT record keeps.
     pub fn time_wait_record(&self, common: &Common) -> time_wait::Record {
-        let ts_recent = self.negotiated.timestamps.then_some(self.rcv.ts_recent);
-        time_wait::Record::new(common.tuple, self.snd.nxt, self.rcv.nxt, ts_recent)
+        let trace = match self.negotiated.timestamps {
+            true => time_wait::Trace::timestamp(self.rcv.ts_recent),
+            false => time_wait::Trace::no_timestamp(common.holds_source_port),
+        };
+        time_wait::Record { tuple: common.tuple, snd_nxt: self.snd.nxt, rcv_nxt: self.rcv.nxt, trace }
     }
 
     /// The peer's SYN-ACK is to be acknowledged, with the first data if they come soon.
