@@ -32,9 +32,9 @@ pub fn instructions(course: &mut Course) {
     for cores in course.pace.count_cores.clone() {
         let Some(mut pair) = course.boot(cores, Watch::Instructions) else { continue };
         for shape in shapes(course.pace.all_shapes, cores) {
-            for reuse in course.reuses() {
+            for reuse in course.pace.reuses.clone() {
                 let cell = Cell { cores, reuse, shape };
-                for service in course.services() {
+                for service in course.pace.services.clone() {
                     count(course, &mut pair, service, cell);
                 }
             }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::matrix::{Reuse, Service};
+
 /// `weir bench`.
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -11,7 +13,7 @@ pub struct Bench {
     /// What else than measuring to do.
     #[command(subcommand)]
     pub action: Option<Action>,
-    /// The essentials, in some four minutes.
+    /// The essentials, without nginx as a proxy, in three minutes.
     #[arg(long)]
     pub quick: bool,
     /// One cell, in some ten seconds: does everything work here?
@@ -102,8 +104,10 @@ pub struct Pace {
     pub parts: Vec<Part>,
     /// How often each system is booted for the time to its first answer.
     pub boots: usize,
-    /// Whether one duel with one load is enough.
-    pub one_cell: bool,
+    /// Who is measured.
+    pub services: Vec<Service>,
+    /// How connections are used.
+    pub reuses: Vec<Reuse>,
 }
 
 impl Bench {
@@ -125,7 +129,8 @@ impl Bench {
             all_shapes: true,
             parts: Part::value_variants().to_vec(),
             boots: 5,
-            one_cell: false,
+            services: Service::ALL.to_vec(),
+            reuses: Reuse::ALL.to_vec(),
         };
         let quick = Pace {
             name: "quick",
@@ -138,7 +143,8 @@ impl Bench {
             all_shapes: false,
             parts: vec![Part::Counts, Part::Rates, Part::Boot],
             boots: 1,
-            one_cell: false,
+            services: vec![Service::Httpd, Service::Nginx, Service::Proxy, Service::Haproxy],
+            reuses: Reuse::ALL.to_vec(),
         };
         let smoke = Pace {
             name: "smoke",
@@ -147,7 +153,8 @@ impl Bench {
             rate_cores: vec![1],
             rounds: 1,
             parts: vec![Part::Counts, Part::Rates],
-            one_cell: true,
+            services: vec![Service::Httpd, Service::Nginx],
+            reuses: vec![Reuse::KeepAlive],
             ..quick.clone()
         };
         let mut pace = match (self.smoke, self.quick) {
@@ -169,6 +176,7 @@ impl Bench {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::DUELS;
 
     fn bench() -> Bench {
         Bench {
@@ -186,6 +194,20 @@ mod tests {
     fn four_cores_want_as_many_processors() {
         assert_eq!(bench().pace(3).rate_cores, [1, 2]);
         assert_eq!(bench().pace(4).rate_cores, [1, 2, 4]);
+    }
+
+    #[test]
+    fn no_pace_measures_half_a_duel() {
+        for (quick, smoke) in [(false, false), (true, false), (false, true)] {
+            let pace = Bench { quick, smoke, ..bench() }.pace(2);
+            assert!(DUELS.iter().any(|(weir, linux)| pace.services.starts_with(&[*weir, *linux])), "{}", pace.name);
+            for service in &pace.services {
+                let has = |of: &Service| pace.services.contains(of);
+                let is_measured = |(weir, linux): &(Service, Service)| has(weir) && has(linux);
+                let is_in = |(weir, linux): &(Service, Service)| [weir, linux].contains(&service);
+                assert!(DUELS.iter().any(|duel| is_in(duel) && is_measured(duel)), "{}: {}", pace.name, service.name());
+            }
+        }
     }
 
     #[test]

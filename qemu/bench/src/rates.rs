@@ -28,7 +28,7 @@ pub fn all(course: &mut Course) {
         warm_up(course);
         let shapes = if course.pace.all_shapes { SHAPES.len() } else { 1 };
         for shape in SHAPES.into_iter().take(shapes) {
-            for reuse in course.reuses() {
+            for reuse in course.pace.reuses.clone() {
                 let rounds = if shape == SHAPES[0] { course.pace.rounds } else { ROUNDS_OF_OTHERS };
                 cell(course, &mut pair, Cell { cores, reuse, shape }, rounds);
             }
@@ -38,8 +38,8 @@ pub fn all(course: &mut Course) {
 
 /// A second of each load for each service, which counts for nothing: code is translated, connections to the servers open.
 fn warm_up(course: &Course) {
-    for reuse in course.reuses() {
-        for service in course.services() {
+    for reuse in &course.pace.reuses {
+        for service in &course.pace.services {
             // What fails here fails again where it is told.
             let _ = reuse.load().run(service.at(), "/", 1);
         }
@@ -47,7 +47,7 @@ fn warm_up(course: &Course) {
 }
 
 fn cell(course: &mut Course, _pair: &mut Pair, cell: Cell, rounds: usize) {
-    let services = course.services();
+    let services = course.pace.services.clone();
     let empty = |service| Rate { service, cell, rounds: vec![0.0; rounds], errors: 0 };
     let mut rates: Vec<Rate> = services.iter().copied().map(empty).collect();
     for round in 0..rounds {

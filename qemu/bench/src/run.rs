@@ -17,7 +17,6 @@ use weir_meter::plugin;
 
 use crate::guest::{Images, Watch};
 use crate::lab::{Pair, Servers};
-use crate::matrix::{Reuse, Service};
 use crate::model::{Report, VERSION};
 use crate::options::{Action, Bench, Pace, Part};
 use crate::{baseline, check, compare, counts, extras, facts, latency, markdown, number, rates};
@@ -237,18 +236,6 @@ impl Course {
             }
         }
         None
-    }
-
-    /// The services that are measured.
-    #[must_use]
-    pub fn services(&self) -> Vec<Service> {
-        Service::ALL[..if self.pace.one_cell { 2 } else { Service::ALL.len() }].to_vec()
-    }
-
-    /// The uses of connections that are measured.
-    #[must_use]
-    pub fn reuses(&self) -> Vec<Reuse> {
-        Reuse::ALL[..if self.pace.one_cell { 1 } else { Reuse::ALL.len() }].to_vec()
     }
 }
 
