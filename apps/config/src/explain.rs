@@ -35,6 +35,7 @@ impl Config {
         }
         for pool in &self.pools {
             lines.push(pool_line(pool));
+            lines.extend(pool_sources_line(pool));
             lines.extend(pool.health.as_ref().map(health_line));
             lines.extend(pool.servers.iter().map(server_line));
         }
@@ -235,6 +236,11 @@ fn pool_line(pool: &Pool) -> String {
     };
     let (name, servers, queue) = (&pool.name, pool.servers.len(), pool.queue_length);
     format!("pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}")
+}
+
+fn pool_sources_line(pool: &Pool) -> Option<String> {
+    let sources: Vec<String> = pool.sources.iter().map(ToString::to_string).collect();
+    (!sources.is_empty()).then(|| format!("  from {}", sources.join(", ")))
 }
 
 fn server_line(server: &Server) -> String {

@@ -110,6 +110,8 @@ pub struct Pool {
     pub when_all_down: WhenAllDown,
     /// Requests that wait at most while all servers have as many as they may.
     pub queue_length: u32,
+    /// Addresses of the image that connections to its servers come from, in turn; all of them do when none is named.
+    pub sources: Vec<IpAddr>,
     /// How its servers are checked; without it they are not.
     pub health: Option<Health>,
     /// At least one with a weight above zero; names are unique.

@@ -16,7 +16,7 @@
 //! | `round-robin=2`, `hash=1000`, ... | a pool of so many servers; rounds after the first connections to all of them count |
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weir_config::Config;
 use weir_packet::{Chunk, Packet, Pool};
@@ -65,7 +65,7 @@ impl Sockets for Net {
             FlowId::new(0, 0)
         })
     }
-    fn connect(&mut self, _remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
+    fn connect_from(&mut self, _sources: &[IpAddr], _remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
         let flow = FlowId::new(self.tokens.len() as u32, 0);
         self.tokens.push(token);
         self.inbound.push(None);

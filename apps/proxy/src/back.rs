@@ -57,7 +57,7 @@ impl Backs {
     ) -> Result<Key, ConnectError> {
         let key = self.table.vacant_key().ok_or(ConnectError::TableFull)?;
         let address = upstream.server_mut(server).and_then(|server| server.address).ok_or(ConnectError::NoRoute)?;
-        let flow = net.connect(address, Owner::Back(key).token())?;
+        let flow = net.connect_from(upstream.sources(), address, Owner::Back(key).token())?;
         upstream.occupy(server, net.now());
         counters.open_backs += 1;
         let back = Back {

@@ -11,9 +11,10 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use weir_config::{Config, Health, HttpCheck, Pool, ProxyVersion};
@@ -89,6 +90,8 @@ struct Check {
     server: u16,
     /// Nowhere until its name is resolved; it is not checked until then.
     address: Option<SocketAddr>,
+    /// The addresses that it comes from; none: all of the image.
+    sources: Rc<[IpAddr]>,
     plan: Plan,
     proxy_protocol: Option<ProxyVersion>,
     due: Instant,
@@ -214,10 +217,12 @@ impl Check {
     fn of_pool<'p>(index: u16, pool: &'p Pool, health: &'p Health, now: Instant) -> impl Iterator<Item = Self> + 'p {
         let interval = Duration::from_nanos(health.interval_ns);
         let spread = interval / (pool.servers.len().max(1) as u32);
+        let sources: Rc<[IpAddr]> = pool.sources.as_slice().into();
         pool.servers.iter().enumerate().map(move |(number, server)| Self {
             pool: index,
             server: number as u16,
             address: health.port.map_or(server.address.ip(), |port| server.address.at_port(port).ip()),
+            sources: Rc::clone(&sources),
             plan: Plan {
                 http: health.http.as_ref().map(|http| {
                     let place = health.port.map_or_else(|| server.address.clone(), |port| server.address.at_port(port));
@@ -243,7 +248,7 @@ impl Check {
     fn begin(&mut self, net: &mut impl Sockets, index: u32, address: SocketAddr) -> bool {
         self.generation = (self.generation + 1) & ((1 << GENERATION_BITS) - 1);
         let key = Key { index, generation: self.generation };
-        let Ok(flow) = net.connect(address, Owner::Check(key).token()) else { return false };
+        let Ok(flow) = net.connect_from(&self.sources, address, Owner::Check(key).token()) else { return false };
         net.set_timer(flow, Some(net.now() + self.plan.timeout));
         self.under_way = Some(UnderWay { flow, is_established: false, head: Vec::new() });
         true

@@ -29,7 +29,7 @@ pub mod testing;
 mod tests;
 mod time;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 pub use event::{Event, Readiness};
 pub use flow::{CloseReason, FlowId, ListenerId, Token};
@@ -72,7 +72,16 @@ pub trait Sockets {
     ///
     /// # Errors
     /// No route, no source port or no memory: nothing was sent.
-    fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError>;
+    fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
+        self.connect_from(&[], remote, token)
+    }
+
+    /// As [`connect`](Self::connect), from one of `sources`: addresses of this host, which take turns; all of this host do
+    /// when there are none. What stays within this host comes from where it goes to.
+    ///
+    /// # Errors
+    /// As there; no route also when none of `sources` can be used towards `remote`.
+    fn connect_from(&mut self, sources: &[IpAddr], remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError>;
 
     /// Takes received bytes, in order, as they lie in their buffer; the receive window opens by as much.
     fn receive(&mut self, flow: FlowId) -> Received;

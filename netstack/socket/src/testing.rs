@@ -13,7 +13,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use weir_packet::Pool;
@@ -137,6 +137,12 @@ impl FakeNet {
     pub fn connecting(&self) -> Vec<(Peer, SocketAddr)> {
         let waiting = self.flows.iter().filter(|(_, f)| f.held && f.state == State::Connecting);
         waiting.map(|(&id, f)| (Peer(id), f.remote)).collect()
+    }
+
+    /// The application's end of the flow.
+    #[must_use]
+    pub fn local_of(&self, peer: Peer) -> Option<SocketAddr> {
+        self.flows.get(&peer.0).map(|flow| flow.local)
     }
 
     /// The peer accepts the application's connect.
@@ -332,12 +338,13 @@ impl Sockets for FakeNet {
         Some(FlowId::new(id, 0))
     }
 
-    fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
+    fn connect_from(&mut self, sources: &[IpAddr], remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
         if let Some(error) = self.refuse_connects {
             return Err(error);
         }
         let port = 50_000 + u16::try_from(self.next_id % 10_000).expect("small");
-        let id = self.insert(SocketAddr::from(([10, 0, 0, 1], port)), remote, State::Connecting);
+        let source = sources.first().copied().unwrap_or(IpAddr::from([10, 0, 0, 1]));
+        let id = self.insert(SocketAddr::new(source, port), remote, State::Connecting);
         let flow = self.flow_mut(Peer(id));
         flow.held = true;
         flow.token = token;

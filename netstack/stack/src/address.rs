@@ -242,25 +242,27 @@ impl Addresses {
         hop.map_or(Route::None, Route::Neighbour)
     }
 
-    /// How many addresses of ours flows towards `destination` can come from; none when there is no way to it.
-    pub(crate) fn sources_towards(&self, destination: IpAddr) -> usize {
-        match self.source_for(destination) {
-            None => 0,
-            Some(IpAddr::V4(own)) if Some(own) == self.v4_configuration.map(|v4| v4.address) => {
-                1 + self.sources_v4.len()
+    /// Our addresses that flows towards `destination` can come from, with their numbers: the host's own is 0. Of `wanted` ones
+    /// if there are any, except within the host. Without a way there are none.
+    pub(crate) fn sources_towards<'a>(
+        &'a self,
+        destination: IpAddr,
+        wanted: &'a [IpAddr],
+    ) -> impl Iterator<Item = (usize, IpAddr)> + Clone {
+        let own = self.source_for(destination);
+        let is_choosy = !wanted.is_empty() && !self.is_local(destination);
+        let (further_v4, further_v6) = match own {
+            _ if !wanted.is_empty() && !is_choosy => Default::default(),
+            Some(IpAddr::V4(own)) if self.v4_configuration.is_some_and(|v4| v4.address == own) => {
+                (self.sources_v4.as_slice(), [].as_slice())
             }
-            Some(IpAddr::V6(own)) if Some(own) == self.v6.map(|v6| v6.address) => 1 + self.sources_v6.len(),
-            Some(_) => 1,
-        }
-    }
-
-    /// The address with this number among them: the host's own is 0.
-    pub(crate) fn source_towards(&self, destination: IpAddr, number: usize) -> Option<IpAddr> {
-        let Some(further) = number.checked_sub(1) else { return self.source_for(destination) };
-        match destination {
-            IpAddr::V4(_) => self.sources_v4.get(further).copied().map(IpAddr::V4),
-            IpAddr::V6(_) => self.sources_v6.get(further).copied().map(IpAddr::V6),
-        }
+            Some(IpAddr::V6(own)) if self.v6.is_some_and(|v6| v6.address == own) => {
+                ([].as_slice(), self.sources_v6.as_slice())
+            }
+            _ => Default::default(),
+        };
+        let further = further_v4.iter().map(|&v4| IpAddr::V4(v4)).chain(further_v6.iter().map(|&v6| IpAddr::V6(v6)));
+        own.into_iter().chain(further).enumerate().filter(move |(_, ip)| !is_choosy || wanted.contains(ip))
     }
 
     /// Our address towards `destination`.

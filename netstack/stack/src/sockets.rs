@@ -1,6 +1,6 @@
 //! The socket API of a shard: TCP's, plus the choice of our address and port.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use weir_packet::{Chunk, Packet};
 use weir_socket::{
@@ -37,20 +37,18 @@ impl Sockets for Shard {
         self.engine.accept(listener, token)
     }
 
-    fn connect(&mut self, remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
+    fn connect_from(&mut self, sources: &[IpAddr], remote: SocketAddr, token: Token) -> Result<FlowId, ConnectError> {
         let is_broadcast = matches!(remote, SocketAddr::V4(v4) if self.network.addresses.is_broadcast_v4(*v4.ip()));
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() || is_broadcast {
             return Err(ConnectError::InvalidAddress);
         }
-        let addresses = &self.network.addresses;
-        let sources = addresses.sources_towards(remote.ip());
-        if sources == 0 {
+        let sources = self.network.addresses.sources_towards(remote.ip(), sources);
+        if sources.clone().next().is_none() {
             return Err(ConnectError::NoRoute);
         }
         let engine = &self.engine;
         let is_free = |local| engine.is_tuple_free(local, remote);
-        let source = |number| addresses.source_towards(remote.ip(), number);
-        let Some(port) = self.steering.allocate_among(sources, source, remote, self.network.now, is_free) else {
+        let Some(port) = self.steering.allocate_among(sources, remote, self.network.now, is_free) else {
             self.network.count(counters::Event::NoSourcePort);
             return Err(ConnectError::NoSourcePort);
         };

@@ -55,11 +55,15 @@ pub(crate) struct Steering {
     key: Option<[u64; 2]>,
     /// What is known of each of our addresses, by its number.
     sources: Vec<SourceBars>,
-    /// The number of the address whose turn it is.
-    turn: usize,
+    /// Whose turn it is among addresses, as a fraction of their number.
+    turn: u64,
     predictor: Option<Predictor>,
     mispredictions: u32,
 }
+
+/// The steps of turns, as a fraction: every address is chosen equally often, also by every second connection, or every third, as
+/// servers that take turns themselves have them.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What one of our addresses is not searched for, for a while.
 #[derive(Debug, Clone, Copy, Default)]
@@ -179,24 +183,23 @@ impl Steering {
         self.listened.retain(|&other| other != port);
     }
 
-    /// A source address and port towards `remote`: one of `count` addresses in turn, `address` names them; one without free
-    /// port is passed over.
+    /// A source address and port towards `remote`: one of these addresses, which have numbers, in turn; one without free port
+    /// is passed over.
     pub(crate) fn allocate_among(
         &mut self,
-        count: usize,
-        address: impl Fn(usize) -> Option<IpAddr>,
+        addresses: impl Iterator<Item = (usize, IpAddr)> + Clone,
         remote: SocketAddr,
         now: Instant,
         is_free: impl Fn(SocketAddr) -> bool,
     ) -> Option<Allocated> {
-        if self.sources.len() < count {
-            self.sources.resize(count, SourceBars::default());
-        }
-        let first = self.turn;
-        self.turn = self.turn.wrapping_add(1);
-        (0..count).find_map(|step| {
-            let number = first.wrapping_add(step) % count;
-            self.allocate(number, address(number)?, remote, now, &is_free)
+        let count = addresses.clone().count();
+        let first = ((u128::from(self.turn) * count as u128) >> 64) as usize;
+        self.turn = self.turn.wrapping_add(GOLDEN_RATIO);
+        addresses.cycle().skip(first).take(count).find_map(|(number, address)| {
+            if self.sources.len() <= number {
+                self.sources.resize(number + 1, SourceBars::default());
+            }
+            self.allocate(number, address, remote, now, &is_free)
         })
     }
 
@@ -279,7 +282,7 @@ fn hash([first, second]: [u64; 2], source: IpAddr, ports: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::collections::BTreeSet;
+    use alloc::collections::{BTreeMap, BTreeSet};
 
     const NOW: Instant = Instant::from_nanos(0);
 
@@ -359,21 +362,36 @@ mod tests {
     #[test]
     fn addresses_take_turns_and_one_without_port_is_passed_over() {
         let mut steering = Steering::new(0, 1, &(1000..=1004), 0);
-        let address = |number: usize| Some(IpAddr::from([10, 0, 0, 2 + number as u8]));
+        let address = |number: usize| IpAddr::from([10, 0, 0, 2 + number as u8]);
+        let addresses = (0..3).map(|number| (number, address(number)));
         let taken = core::cell::RefCell::new(BTreeSet::new());
         // The first address has nothing but its port 1004 left; that it is full says nothing of the others.
-        let is_free = |local: SocketAddr| {
-            (Some(local.ip()) != address(0) || local.port() == 1004) && taken.borrow_mut().insert(local)
-        };
+        let is_free =
+            |local: SocketAddr| (local.ip() != address(0) || local.port() == 1004) && taken.borrow_mut().insert(local);
         let mut found = Vec::new();
-        while let Some(port) = steering.allocate_among(3, address, remote(), NOW, is_free) {
+        while let Some(port) = steering.allocate_among(addresses.clone(), remote(), NOW, is_free) {
             found.push(port.local.ip());
         }
         assert_eq!(found.len(), 5 + 1 + 5);
-        assert_eq!(found[..3], [0, 1, 2].map(|number| address(number).expect("an address")));
         // Three full addresses are known to be full: nothing is searched any more.
         let none = |_: SocketAddr| panic!("searched again");
-        assert_eq!(steering.allocate_among(3, address, remote(), NOW, none), None);
+        assert_eq!(steering.allocate_among(addresses, remote(), NOW, none), None);
+    }
+
+    #[test]
+    fn addresses_are_used_alike_also_by_servers_that_take_turns() {
+        for (count, servers) in [(2, 1), (2, 2), (3, 1), (3, 3), (4, 2), (17, 5)] {
+            let mut steering = Steering::new(0, 1, &EPHEMERAL_PORTS, 0);
+            let addresses = (0..count).map(|number| (number, IpAddr::from([10, 0, 1, number as u8])));
+            let mut connections = BTreeMap::<_, u32>::new();
+            for turn in 0..count * servers * 100 {
+                let port = steering.allocate_among(addresses.clone(), remote(), NOW, |_| true).expect("a port");
+                *connections.entry((turn % servers, port.local.ip())).or_default() += 1;
+            }
+            let (least, most) = (connections.values().min(), connections.values().max());
+            assert_eq!(connections.len(), count * servers);
+            assert!(least >= Some(&90) && most <= Some(&110), "{count} addresses, {servers} servers: {connections:?}");
+        }
     }
 
     #[test]

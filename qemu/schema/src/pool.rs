@@ -1,7 +1,7 @@
 //! `[[pool]]`.
 
 use crate::Default::{Required, Value, Words};
-use crate::Shape::{Boolean, Choice, Duration, Fields, Inline, Integer, List, Name, Table, Text};
+use crate::Shape::{Boolean, Choice, Duration, Fields, Inline, Integer, List, Name, Table, Text, Texts};
 use crate::{Section, key, section};
 
 pub(crate) static POOL: Section = section(&[
@@ -31,6 +31,13 @@ pub(crate) static POOL: Section = section(&[
         Integer(0, 1_000_000),
         Value("1024"),
         "requests that wait while all servers have `max_connections`; further ones are 503",
+    ),
+    key(
+        "source",
+        Texts,
+        Words("all addresses of the image"),
+        "addresses of the image that connections to the pool's servers, and checks of them, come from, in turn: `address` or \
+         some of `source_addresses` of [`[network]`](#network)",
     ),
     key("health", Table(&HEALTH), Words("servers are not checked"), "how servers are asked whether they are well"),
     key("server", List(&SERVER), Required(""), "who answers"),

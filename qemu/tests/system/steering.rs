@@ -19,6 +19,10 @@ use crate::{Failed, Tested, Tests, ensure, http};
 pub const TESTS: Tests = &[
     ("steering::silent_connections_to_servers_are_used_again", silent_connections_to_servers_are_used_again),
     ("steering::connections_to_a_server_come_from_all_source_addresses", connections_come_from_all_source_addresses),
+    (
+        "steering::connections_of_a_pool_come_from_its_own_source_address",
+        connections_of_a_pool_come_from_its_own_address,
+    ),
     ("steering::ten_thousand_connections_at_once", ten_thousand_connections_at_once),
 ];
 
@@ -188,6 +192,30 @@ fn connections_come_from_all_source_addresses() -> Tested {
     ensure(sources == expected, || format!("connections from {sources:?}"))?;
     let ports = Metrics::read(tap.at(9000))?.labelled("weir_stack", "source_ports_per_destination");
     ensure(ports == 3 * EPHEMERAL_PORTS, || format!("{ports} source ports"))?;
+    guest.still_runs()
+}
+
+/// Of three addresses the server sees the one that its pool has, from both cores and from checks.
+fn connections_of_a_pool_come_from_its_own_address() -> Tested {
+    const CLIENTS: usize = 24;
+    let tap = Tap::new(2)?;
+    let further = [1, 2].map(|number| Ipv4Addr::from_bits(tap.guest().to_bits() + number));
+    let key = format!("[network]\nsource_addresses = [\"{}\", \"{}\"]\n", further[0], further[1]);
+    let pool = format!("\nsource = \"{}\"\n[pool.health]\ninterval = \"200ms\"\n[[pool.server]]\n", further[1]);
+    let config = tap.config().replace("[network]\n", &key)
+        + &balancer(&tap, &PORTS[..1]).replacen("\n[[pool.server]]\n", &pool, 1);
+    let server = Holding::start(SocketAddrV4::new(tap.host(), PORTS[0]))?;
+    let mut guest = Guest::boot(Spec { config, cores: 2, nic: tap.nic(), ..Spec::default() })?;
+    let checked = |metrics: &Metrics| metrics.labelled("weir_checks_total", "passed") > 1;
+    wait_until(&mut guest, tap.at(9000), LIMIT, checked)?;
+    let mut clients = (0..CLIENTS).map(|_| http::connect(tap.at(80), REQUEST)).collect::<Result<Vec<_>, _>>()?;
+    server.wait_for(CLIENTS).map_err(|error| guest.report(&error.to_string()))?;
+    server.release();
+    clients.iter_mut().try_for_each(|client| read_until(client, b"served"))?;
+    let of_both = |metrics: &Metrics| !metrics.per_core("weir_requests_total", "listener=\"web\"").contains(&0);
+    wait_until(&mut guest, tap.at(9000), LIMIT, of_both)?;
+    let sources = server.state().sources.clone();
+    ensure(sources == BTreeSet::from([further[1]]), || format!("connections from {sources:?}"))?;
     guest.still_runs()
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Places {
     pub admin: Option<Range<usize>>,
     pub binds: Vec<Vec<Range<usize>>>,
     pub servers: Vec<Vec<Range<usize>>>,
+    pub sources: Vec<Vec<Range<usize>>>,
     pub pool_routes: Vec<(usize, usize, Range<usize>)>,
 }
 
@@ -39,6 +40,7 @@ pub(super) fn check(config: &Config, places: &Places) -> Result<()> {
     let bound = bound_addresses(config, places)?;
     check_binds_are_ours(config, &bound)?;
     check_names(config, places)?;
+    super::source::check(config, places)?;
     check_local_servers(config, places, &bound)?;
     check_loops(config, places, &bound)
 }
@@ -70,7 +72,7 @@ fn overlaps(a: IpAddr, b: IpAddr) -> bool {
 }
 
 /// The address of this family, if the configuration tells it.
-fn own_address(config: &Config, is_ipv4: bool) -> Option<IpAddr> {
+pub(super) fn own_address(config: &Config, is_ipv4: bool) -> Option<IpAddr> {
     match is_ipv4 {
         true => config.network.ipv4.address().map(IpAddr::V4),
         false => config.network.ipv6.address().map(IpAddr::V6),
@@ -78,7 +80,7 @@ fn own_address(config: &Config, is_ipv4: bool) -> Option<IpAddr> {
 }
 
 /// Whether the address is in fe80::/10, where every interface has one that only its device knows.
-fn is_link_local(ip: IpAddr) -> bool {
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 

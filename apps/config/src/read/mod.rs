@@ -9,6 +9,7 @@ mod listener;
 mod log;
 mod network;
 mod pool;
+mod source;
 
 use alloc::format;
 use alloc::string::String;
@@ -66,6 +67,7 @@ fn read(text: &str) -> Result<Config> {
         admin: admin.as_ref().map(|admin| admin.span.clone()),
         binds: listeners.binds,
         servers: pools.servers,
+        sources: pools.sources,
         pool_routes: listeners.pool_routes,
     };
     let config = Config {

@@ -18,21 +18,30 @@ pub(super) struct Pools {
     pub value: Vec<Pool>,
     /// In the order of pools and their servers.
     pub servers: Vec<Vec<Range<usize>>>,
+    /// Where the addresses stand that connections to them come from.
+    pub sources: Vec<Vec<Range<usize>>>,
 }
 
 pub(super) fn read(sections: Vec<Section<'_>>) -> Result<Pools> {
     let mut names = Names::new("pool");
-    let mut pools = Pools { value: Vec::new(), servers: Vec::new() };
+    let mut pools = Pools { value: Vec::new(), servers: Vec::new(), sources: Vec::new() };
     for section in sections {
-        let (pool, servers) = pool(section, &mut names)?;
+        let (pool, places) = pool(section, &mut names)?;
         pools.value.push(pool);
-        pools.servers.push(servers);
+        pools.servers.push(places.servers);
+        pools.sources.push(places.sources);
     }
     names.check_unique()?;
     Ok(pools)
 }
 
-fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<usize>>)> {
+/// Where things stand of one pool.
+struct Places {
+    servers: Vec<Range<usize>>,
+    sources: Vec<Range<usize>>,
+}
+
+fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
     section.not_yet(&["slow_start", "sticky", "retries", "queue"])?;
     let name_item = section.require("name", "\"api\"")?;
     let name = name_item.name()?;
@@ -46,6 +55,7 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<
         None => QUEUE_LENGTH,
         Some(item) => item.integer(0..=1_000_000)? as u32,
     };
+    let (sources, source_spans) = super::source::read(section.take("source").as_ref())?;
     let health = section.table("health", "[pool.health]")?.map(super::health::read).transpose()?;
     let mut server_names = Names::new("server");
     let mut servers = Vec::new();
@@ -65,7 +75,8 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Vec<Range<
         return Err(section.fault(ErrorKind::EmptyPool, message, help));
     }
     section.finish()?;
-    Ok((Pool { name: name.into(), balance, when_all_down, queue_length, health, servers }, spans))
+    let places = Places { servers: spans, sources: source_spans };
+    Ok((Pool { name: name.into(), balance, when_all_down, queue_length, sources, health, servers }, places))
 }
 
 /// `balance`, and `hash_on` with it.

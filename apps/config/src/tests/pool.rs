@@ -1,5 +1,7 @@
 //! `[[pool]]` beside its servers' addresses.
 
+use core::net::IpAddr;
+
 use super::*;
 
 fn with(pool: &str, server: &str) -> String {
@@ -43,6 +45,36 @@ fn servers_have_a_state_and_limits() {
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected:?} is not in\n{text}");
     }
+}
+
+#[test]
+fn a_pool_has_source_addresses_of_its_own() {
+    let net = "[network]\naddress = [\"10.0.0.2/24\", \"2001:db8::2/64\"]\nsource_addresses = [\"10.0.0.3\"]\n\
+               [dns]\nservers = [\"10.0.0.9:53\"]\n";
+    let with_source = |source: &str, server: &str| format!("{net}{}", with(&format!("source = {source}"), server));
+    let server = |address: &str| format!("[[pool.server]]\nname = \"b\"\naddress = {address}\n");
+    let config = parses(&with_source("\"10.0.0.3\"", &server("\"app.internal:80\"")));
+    assert_eq!(config.pools[0].sources, [IpAddr::from([10, 0, 0, 3])]);
+    let both = "[\"10.0.0.2\", \"2001:db8::2\"]";
+    let config = parses(&with_source(both, &server("\"[2001:db8::9]:80\"")));
+    assert!(config.explain().lines().any(|line| line == "  from 10.0.0.2, 2001:db8::2"), "{}", config.explain());
+    let six = "\"2001:db8::2\"";
+    // What stays within the image comes from where it goes to.
+    let within = with_source(six, "").replace("10.0.0.1:80", "10.0.0.3:80").replace("0.0.0.0:80", "10.0.0.2:80");
+    parses(&within);
+    for (kind, source, address, message) in [
+        (ErrorKind::InvalidAddress, "¶\"10.0.0.4\"", "\"10.0.0.9:80\"", "not an address of this image"),
+        (ErrorKind::InvalidAddress, "[\"10.0.0.3\", ¶\"10.0.0.3\"]", "\"10.0.0.9:80\"", "twice"),
+        (ErrorKind::InvalidAddress, "¶\"10.0.0.3/24\"", "\"10.0.0.9:80\"", "`source` is"),
+        (ErrorKind::ConflictingKeys, "\"10.0.0.3\"", "¶\"[2001:db8::9]:80\"", "not reached from any `source`"),
+        (ErrorKind::ConflictingKeys, both, "¶\"[fe80::1]:80\"", "not reached from any `source`"),
+        (ErrorKind::WrongType, "¶7", "\"10.0.0.9:80\"", "a list of strings"),
+    ] {
+        fails(kind, &with_source(source, &server(address)), message);
+    }
+    let named = with_source(six, "").replace("address = \"10.0.0.1:80\"", "address = ¶\"app.internal:80\"");
+    fails(ErrorKind::ConflictingKeys, &named, "not reached from any `source`");
+    fails(ErrorKind::InvalidAddress, &with("source = ¶\"10.0.0.3\"", ""), "not an address of this image");
 }
 
 #[test]

@@ -266,3 +266,19 @@ fn cores_trade_what_a_server_may_have() {
         core.finish();
     }
 }
+
+#[test]
+fn connections_and_checks_come_from_the_pool_s_addresses() {
+    let config = config(1, "source = \"10.0.0.3\"\n[pool.health]", "");
+    let own = "[network]\naddress = \"10.0.0.1/24\"\nsource_addresses = [\"10.0.0.3\"]\n";
+    let mut world = World::checking(&format!("{own}{config}"));
+    world.service.check_servers(&mut world.net);
+    let source = |world: &World, peer| world.net.local_of(peer).map(|local| local.ip());
+    let check = world.accept();
+    assert_eq!(source(&world, check), Some([10, 0, 0, 3].into()));
+    let client = world.client(WEB, GET);
+    let server = world.served(client);
+    assert_eq!(source(&world, server), Some([10, 0, 0, 3].into()));
+    world.end(client);
+    world.finish();
+}

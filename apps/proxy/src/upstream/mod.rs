@@ -18,6 +18,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use weir_config::{Balance, HashOn, Pool, WhenAllDown};
 use weir_socket::Instant;
@@ -46,6 +47,8 @@ const RETRY_BUDGET_MAX: u8 = 100;
 /// A pool's servers and their turns.
 pub(crate) struct Upstream {
     servers: Box<[Server]>,
+    /// The addresses that connections to them come from; none: all of the image.
+    sources: Box<[IpAddr]>,
     /// Servers that are no backups in the order of their turns, each as often as its weight says, evenly spread.
     schedule: Box<[u16]>,
     next: usize,
@@ -121,6 +124,7 @@ impl Upstream {
         };
         let mut upstream = Self {
             servers,
+            sources: pool.sources.as_slice().into(),
             schedule,
             next,
             picker,
@@ -149,6 +153,11 @@ impl Upstream {
             }
         }
         upstream
+    }
+
+    /// The addresses that connections to its servers come from; none: all of the image.
+    pub(crate) fn sources(&self) -> &[IpAddr] {
+        &self.sources
     }
 
     /// The server for a request, passing over those that are down or have enough to do. `key` is the hash of what requests

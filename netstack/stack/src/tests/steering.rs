@@ -1,7 +1,7 @@
 //! Two cores, and what passes between them.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use smoltcp::wire::{ArpOperation, ArpRepr, TcpControl, TcpRepr, TcpSeqNumber};
 use weir_socket::{Event as SocketEvent, Readiness, Sockets, Token};
@@ -242,4 +242,43 @@ fn further_addresses_multiply_the_source_ports_and_are_answered_for() {
     assert!(SOURCES.iter().all(|&source| !host.shard.network.addresses.is_source_v4(source)));
     flows.into_iter().for_each(|flow| host.shard.abort(flow));
     assert_eq!(host.shard.source_ports_in_use(), SourcePortUse::default());
+}
+
+#[test]
+fn flows_come_from_those_addresses_that_are_wanted() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    host.shard.network.addresses.add_sources(&SOURCES.map(IpAddr::V4));
+    let stranger = IpAddr::from([10, 0, 0, 77]);
+    let sources_of = |host: &mut Host, wanted: &[IpAddr], remote: SocketAddr| {
+        let flows: Vec<_> = (0..6).filter_map(|_| host.shard.connect_from(wanted, remote, Token(5)).ok()).collect();
+        let mut from: Vec<_> = flows.iter().map(|&flow| host.shard.local_address(flow).expect("open").ip()).collect();
+        flows.into_iter().for_each(|flow| host.shard.abort(flow));
+        from.sort_unstable();
+        from.dedup();
+        from
+    };
+    let [second, third] = SOURCES.map(IpAddr::V4);
+    assert_eq!(sources_of(&mut host, &[third, US.into()], (PEER, 80).into()), [US.into(), third]);
+    assert_eq!(sources_of(&mut host, &[stranger, second], (PEER, 80).into()), [second]);
+    // What stays in this host comes from where it goes to.
+    assert_eq!(sources_of(&mut host, &[second], (US, 80).into()), [IpAddr::V4(US)]);
+    let refused = host.shard.connect_from(&[stranger], (PEER, 80).into(), Token(5));
+    assert_eq!(refused, Err(weir_socket::ConnectError::NoRoute));
+    assert_eq!(host.events(Event::NoSourcePort), 0);
+}
+
+/// An address that is full is so for everybody, and says nothing of others that have its place in a list.
+#[test]
+fn ports_of_a_wanted_address_run_out_alone() {
+    let mut host = Host::new();
+    host.introduce_peer();
+    host.shard.network.addresses.add_sources(&SOURCES.map(IpAddr::V4));
+    host.shard.steering = crate::steering::Steering::new(0, 1, &(50_000..=50_003), 0);
+    let mut open = |wanted: &[IpAddr]| {
+        let flows = core::iter::from_fn(|| host.shard.connect_from(wanted, (PEER, 80).into(), Token(5)).ok());
+        flows.count()
+    };
+    let [second, third] = SOURCES.map(IpAddr::V4);
+    assert_eq!((open(&[third]), open(&[second]), open(&[]), open(&[second, third])), (4, 4, 4, 0));
 }
