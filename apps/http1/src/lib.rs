@@ -50,5 +50,5 @@ pub use request::Request;
 pub use response::Response;
 pub use scan::HeadScan;
 pub use status::reason_phrase;
-pub use target::Target;
+pub use target::{HOST_BYTES_MAX, Target};
 pub use write::HeadWriter;

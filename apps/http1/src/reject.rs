@@ -57,7 +57,7 @@ rejects! {
     HostMissing = 400, "host_missing";
     /// More than one Host.
     HostRepeated = 400, "host_repeated";
-    /// A Host that is not a name or address with an optional port.
+    /// A Host that is not a name or address with an optional port, or too long for one.
     HostInvalid = 400, "host_invalid";
     /// A Host that differs from the authority of the target.
     HostMismatch = 400, "host_mismatch";
@@ -71,8 +71,8 @@ rejects! {
     CodingUnknown = 400, "coding_unknown";
     /// Transfer-Encoding in HTTP/1.0.
     CodingInHttp10 = 400, "coding_in_http10";
-    /// A body together with Upgrade or CONNECT.
-    BodyWithUpgrade = 400, "body_with_upgrade";
+    /// A body together with CONNECT.
+    BodyWithConnect = 400, "body_with_connect";
     /// An expectation other than `100-continue`.
     Expectation = 417, "expectation";
     /// A method that the server does not know.

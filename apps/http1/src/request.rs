@@ -6,7 +6,7 @@ use crate::head::{Fields, HeadLimits, Meaning, Said, Version};
 use crate::lines::{Line, Lines, Next};
 use crate::method::Method;
 use crate::reject::Reject;
-use crate::target::{self, Parts, Target};
+use crate::target::{self, HOST_BYTES_MAX, Parts, Target};
 
 /// Empty lines before a request that are tolerated (RFC 9112 2.2), in bytes.
 const LEADING_BYTES_MAX: usize = 4;
@@ -42,7 +42,7 @@ pub struct Request<'b> {
     pub is_persistent: bool,
     /// Whether the client waits for `100 Continue`.
     pub expects_continue: bool,
-    /// Whether the client wants another protocol.
+    /// Whether the client wants another protocol, and sends no body before it.
     pub wants_upgrade: bool,
     /// Bytes of the head, with its empty line.
     pub head_len: usize,
@@ -91,8 +91,8 @@ impl<'b> Request<'b> {
             (false, Some(0) | None) => Body::None,
             (false, Some(length)) => Body::Length(length),
         };
-        if (meaning.wants_upgrade() || line.method == Method::Connect) && body != Body::None {
-            return Err(Reject::BodyWithUpgrade);
+        if line.method == Method::Connect && body != Body::None {
+            return Err(Reject::BodyWithConnect);
         }
         Ok(Some(Self {
             method: line.method,
@@ -110,7 +110,8 @@ impl<'b> Request<'b> {
             is_persistent: meaning.is_persistent(line.version),
             // Without a body there is nothing to continue with.
             expects_continue: meaning.says(Said::ExpectContinue) && body != Body::None,
-            wants_upgrade: meaning.wants_upgrade(),
+            // RFC 9110 7.8: it may be ignored. With a body, nobody could tell where the other protocol begins.
+            wants_upgrade: meaning.wants_upgrade() && body == Body::None,
             head_len: meaning.head_len,
         }))
     }
@@ -270,17 +271,20 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, Reject> {
     if is_empty_lines && leading.len() <= LEADING_BYTES_MAX { Ok(start) } else { Err(Reject::LeadingBytes) }
 }
 
-/// RFC 9112 3.2: exactly one valid Host, and the same as the target's authority, if that has one.
+/// RFC 9112 3.2: exactly one valid Host of a name's length, and the same as the target's authority, if that has one.
 #[inline(always)]
 fn host<'b>(meaning: &Meaning<'b>, bytes: &'b [u8], target: Target<'b>, version: Version) -> Result<&'b [u8], Reject> {
     let Some(host) = meaning.host else {
         return match (version, target) {
             (Version::Http11, _) => Err(Reject::HostMissing),
+            (Version::Http10, Target::Absolute(authority)) if authority.len() > HOST_BYTES_MAX => {
+                Err(Reject::HostInvalid)
+            }
             (Version::Http10, Target::Absolute(authority)) => Ok(authority),
             (Version::Http10, _) => Ok(b""),
         };
     };
-    if !target::is_host(bytes, host) {
+    if host.len() > HOST_BYTES_MAX || !target::is_host(bytes, host) {
         return Err(Reject::HostInvalid);
     }
     match target {

@@ -5,6 +5,9 @@ use crate::head::parse_decimal;
 use crate::method::Method;
 use crate::reject::Reject;
 
+/// The longest host with its port that is taken, in bytes: that of a name in the DNS (RFC 3986 3.2.2), and `:65535`.
+pub const HOST_BYTES_MAX: usize = 255 + 6;
+
 /// The form of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'b> {

@@ -148,7 +148,7 @@ pub(crate) struct ClientText {
     len: u8,
 }
 
-type ForwardingText = [u8; 128];
+pub(crate) type ForwardingText = [u8; 128];
 
 const FOR: &[u8] = b"X-Forwarded-For: ";
 const PROTO_AND_PORT: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: ";

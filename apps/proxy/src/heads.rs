@@ -2,16 +2,17 @@
 
 use alloc::vec::Vec;
 
-use weir_http1::{Body, HeadWriter, Request, Response, Version};
+use weir_http1::{Body, HOST_BYTES_MAX, HeadWriter, Request, Response, Version};
 use weir_httpd::Connection;
 use weir_socket::Sockets;
 
 use crate::exchange::{Framing, Head};
 use crate::way::{Changes, Edits};
 
-/// What a proxy adds to a head at most, beside the fields it forwards, in bytes: `X-Forwarded-*` (a host of
-/// 255 bytes among them), framing, Host, and a route's own fields.
+/// What a proxy adds to a head at most, beside the fields it forwards, in bytes: `X-Forwarded-*` (a host among them, of
+/// [`HOST_BYTES_MAX`] at most), framing, Host, and a route's own fields.
 pub(crate) const ADDED_BYTES_MAX: usize = 1024 + 8 * 1024;
+const _: () = assert!(2 * HOST_BYTES_MAX + size_of::<crate::front::ForwardingText>() < 1024);
 
 /// A response's body that goes into the same buffer as its head, in bytes.
 pub(crate) const SMALL_BODY_BYTES_MAX: usize = 512;
@@ -129,7 +130,9 @@ impl WriteHead for ResponseHead<'_> {
         let Self { response, framing, connection, edits, body } = *self;
         // RFC 9110 8.6: a 204 has no Content-Length; with HEAD and 304 it tells of another response and stays.
         if response.status == 204 && response.content_length.is_some() {
-            return without_length(writer, response, connection);
+            without_length(writer, response, edits);
+            writer.bytes(connection.field());
+            return writer.bytes(b"\r\n");
         }
         match edits {
             None => lines(writer, response),
@@ -164,10 +167,10 @@ pub(crate) fn small_body<'b>(response: &Response<'_>, bytes: &'b [u8]) -> &'b [u
 
 /// A 1xx as the client gets it.
 pub(crate) fn interim(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
-    if response.content_length.is_some() {
-        return without_length(writer, response, Connection::Persistent);
+    match response.content_length {
+        None => lines(writer, response),
+        Some(_) => without_length(writer, response, None),
     }
-    lines(writer, response);
     writer.bytes(b"\r\n");
 }
 
@@ -194,11 +197,10 @@ fn field_lines<'b>(response: &Response<'b>) -> impl Iterator<Item = &'b [u8]> {
     response.fields.end_to_end().flat_map(|run| run.split_inclusive(|&byte| byte == b'\n'))
 }
 
-/// A 101 as the client gets it: the server's fields, and what says that the protocol changes.
+/// A 101 as the client gets it: the server's fields with the changes of a route, and what says that the protocol changes.
 #[cold]
-pub(crate) fn switching(writer: &mut HeadWriter<'_>, response: &Response<'_>, protocol: &[u8]) {
-    status_line(writer, response);
-    field_lines(response).for_each(|line| writer.bytes(line));
+pub(crate) fn switching(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: Option<&Edits>, protocol: &[u8]) {
+    without_length(writer, response, edits);
     writer.bytes(b"Connection: Upgrade\r\nUpgrade: ");
     writer.bytes(protocol);
     writer.bytes(b"\r\n\r\n");
@@ -210,17 +212,19 @@ fn status_line(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
     writer.bytes(b"\r\n");
 }
 
-/// A response that cannot have a body and says how long it is all the same.
+/// Status line and fields of a response that cannot have a body, and may say all the same how long it is.
 #[cold]
-fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, connection: Connection) {
+fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: Option<&Edits>) {
     status_line(writer, response);
-    for line in field_lines(response) {
-        if !line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:")) {
-            writer.bytes(line);
+    let is_length = |line: &&[u8]| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
+    let lines = field_lines(response).filter(|line| !is_length(line));
+    match edits {
+        None => lines.for_each(|line| writer.bytes(line)),
+        Some(edits) => {
+            lines.for_each(|line| edits.pass(writer, line));
+            edits.add(writer);
         }
     }
-    writer.bytes(connection.field());
-    writer.bytes(b"\r\n");
 }
 
 /// How a response's body travels to a client of this version.

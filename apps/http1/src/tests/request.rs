@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::rows::REQUESTS;
 use super::{Random, request, request_reject};
-use crate::{Body, HeadLimits, HeadScan, Method, Reject, Request, Target, Version};
+use crate::{Body, HOST_BYTES_MAX, HeadLimits, HeadScan, Method, Reject, Request, Target, Version};
 
 #[test]
 fn a_simple_request_is_understood() {
@@ -160,9 +160,23 @@ fn upgrade_and_expect_are_seen() {
     let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
     request(upgrade, |request| assert!(request.wants_upgrade && !request.is_replayable()));
     request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", |request| assert!(!request.wants_upgrade));
+    let with_body = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n";
+    request(with_body, |request| assert!(!request.wants_upgrade && request.body == Body::Length(3)));
     let expect = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n";
     request(expect, |request| assert!(request.expects_continue && !request.is_replayable()));
     request(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", |request| assert!(!request.expects_continue));
+}
+
+#[test]
+fn a_host_is_not_longer_than_a_name_and_a_port() {
+    for (len, is_taken) in [(HOST_BYTES_MAX, true), (HOST_BYTES_MAX + 1, false)] {
+        let host = "a".repeat(len);
+        for head in [format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), format!("GET http://{host}/ HTTP/1.0\r\n\r\n")]
+        {
+            let taken = Request::parse(head.as_bytes(), &HeadLimits::default());
+            assert_eq!(taken.err(), (!is_taken).then_some(Reject::HostInvalid), "{head}");
+        }
+    }
 }
 
 #[test]

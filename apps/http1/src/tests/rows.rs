@@ -90,12 +90,8 @@ pub const REQUESTS: &[(Reject, &str)] = &[
     (StartLine, "G(T / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (StartLine, "GET /\r\n\r\n"),
     (StartLine, "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03"),
-    // bodies where none can be
-    (
-        BodyWithUpgrade,
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n",
-    ),
-    (BodyWithUpgrade, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\n"),
+    // a body where none can be
+    (BodyWithConnect, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\n"),
     (Expectation, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: miracles\r\n\r\n"),
 ];
 

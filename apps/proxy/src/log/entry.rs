@@ -3,21 +3,20 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use weir_http1::{HeadWriter, Request};
+use weir_http1::{HOST_BYTES_MAX, HeadWriter, Request};
 use weir_socket::Instant;
 
 use crate::text;
 
-/// What is kept of a request's target, and of its host, in bytes.
+/// What is kept of a request's target, in bytes.
 const TARGET_LEN_MAX: usize = 512;
-const HOST_LEN_MAX: usize = 255;
 const METHOD_LEN_MAX: usize = 32;
 
 /// What a usual request takes of a line at most, in bytes: room that is there for the next one too.
 const REQUEST_LEN: usize = 256;
 
 /// What any request takes at most: names, and a target of which each byte is escaped.
-const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_LEN_MAX + 2 * TARGET_LEN_MAX;
+const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_BYTES_MAX + 2 * TARGET_LEN_MAX;
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +211,7 @@ fn write_request(text: &mut HeadWriter<'_>, request: &Request<'_>) {
     let target = front(request.path_and_query, TARGET_LEN_MAX);
     // Methods and hosts are checked, and have nothing that a string of JSON cannot.
     member(text, b",\"method\":\"", front(request.method_text, METHOD_LEN_MAX));
-    member(text, b",\"host\":\"", front(request.host, HOST_LEN_MAX));
+    member(text, b",\"host\":\"", request.host);
     match is_plain(target) {
         true => member(text, b",\"target\":\"", target),
         false => escaped(text, target),

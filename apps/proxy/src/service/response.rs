@@ -145,7 +145,7 @@ impl Client<'_> {
         edits: Option<&Edits>,
     ) -> Result<(), Fault> {
         if response.status == 101 {
-            return self.switching_head(net, exchange, response);
+            return self.switching_head(net, exchange, response, edits);
         }
         let framing = heads::framing(response.body, exchange.version);
         let ends_with_connection =
@@ -174,10 +174,11 @@ impl Client<'_> {
         net: &mut impl Sockets,
         exchange: &Exchange,
         response: &Response<'_>,
+        edits: Option<&Edits>,
     ) -> Result<(), Fault> {
         let protocol = response.upgrade().filter(|_| exchange.is_upgrade).ok_or(Fault::BadResponse)?;
         let head = heads::write(net, self.scratch, &|writer: &mut HeadWriter<'_>| {
-            heads::switching(writer, response, protocol)
+            heads::switching(writer, response, edits, protocol)
         });
         self.send_head(net, head.ok_or(Fault::NoBuffer)?)
     }

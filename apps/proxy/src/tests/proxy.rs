@@ -306,6 +306,24 @@ fn long_heads_take_several_buffers() {
     world.finish();
 }
 
+/// A server is told the host twice, which must not make the head longer than there is room for.
+#[test]
+fn a_host_has_the_length_of_one() {
+    let mut world = World::new();
+    for (len, status) in [(261, 200), (262, 400), (15_000, 400)] {
+        let host = "a".repeat(len);
+        let client = world.client(ONE, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        if status == 200 {
+            world.served(client);
+        } else {
+            assert_eq!(world.statuses(client), [status], "{len} bytes");
+        }
+        world.end(client);
+    }
+    assert_eq!(world.rejects("host_invalid"), 2);
+    world.finish();
+}
+
 #[test]
 fn a_zero_length_is_forwarded_as_one() {
     let mut world = World::new();

@@ -119,6 +119,25 @@ fn fields_of_responses_are_removed_set_and_added() {
     world.finish();
 }
 
+/// A 204 that says how long it is, as many servers do, and the answer to a WebSocket's opening.
+#[test]
+fn fields_of_responses_without_content_change_as_well() {
+    let changed =
+        config("", "response_headers = { set = { Server = \"weir\" }, add = { X-A = \"1\" }, remove = \"vary\" }");
+    let asks = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    for (status, end) in [("204 No Content", ""), ("101 Switching Protocols", "Connection: Upgrade\r\nUpgrade: x\r\n")]
+    {
+        let mut world = World::with(&changed, 16);
+        let client = world.client(WEB, asks.as_bytes());
+        let server = world.accept();
+        let fields = "Server: s\r\nContent-Length: 0\r\nVary: *\r\nConnection: upgrade\r\nUpgrade: x\r\nX-A: 0\r\n";
+        world.send(server, format!("HTTP/1.1 {status}\r\n{fields}\r\n").as_bytes());
+        assert_eq!(world.got(client), format!("HTTP/1.1 {status}\r\nX-A: 0\r\nServer: weir\r\nX-A: 1\r\n{end}\r\n"));
+        world.end(client);
+        world.finish();
+    }
+}
+
 #[test]
 fn the_prefix_of_a_route_is_stripped() {
     for (path, rows) in [
