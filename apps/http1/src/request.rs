@@ -152,16 +152,17 @@ impl<'b> Request<'b> {
         self.path_and_query.get(..self.path_len).unwrap_or_default()
     }
 
-    /// The host without the port.
+    /// The host without the port, and without the dot at the end of a name that is complete (RFC 1034 3.1).
     #[inline]
     #[must_use]
     pub fn host_name(&self) -> &'b [u8] {
         // The host is valid: only a port follows a colon in digits, or nothing does.
         let digits = self.host.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        match self.host.split_at_checked(self.host.len() - digits) {
+        let name = match self.host.split_at_checked(self.host.len() - digits) {
             Some(([name @ .., b':'], _)) => name,
             _ => self.host,
-        }
+        };
+        name.strip_suffix(b".").unwrap_or(name)
     }
 
     /// Whether it may be sent a second time when the first got lost: idempotent, and nothing of it is consumed.

@@ -191,6 +191,12 @@ fn absolute_form_becomes_origin_form() {
         assert_eq!((request.path(), request.host), (&b"/"[..], &b"a"[..]))
     });
     request(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", |request| assert_eq!(request.host_name(), b"[::1]"));
+    for host in ["a.example.", "a.example.:80"] {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        request(head.as_bytes(), |request| {
+            assert_eq!(request.host_name(), b"a.example", "the name is complete: {host}")
+        });
+    }
 }
 
 #[test]
