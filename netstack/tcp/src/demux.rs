@@ -66,6 +66,9 @@ const LEN_INITIAL: usize = 1024;
 const MOVES_PER_INSERT: usize = 8;
 
 impl Demux {
+    /// What a flow takes here, free entries aside.
+    pub const ENTRY_BYTES: usize = size_of::<Entry>();
+
     pub fn new() -> Self {
         Self { table: Table::with_len(LEN_INITIAL).unwrap_or_default(), old: Table::default(), moved: 0 }
     }

@@ -130,6 +130,9 @@ impl<T: Default> Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// What an entry takes.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     /// Entries that are taken or promised.
     #[inline]
     pub fn len(&self) -> usize {

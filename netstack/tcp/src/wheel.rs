@@ -32,8 +32,6 @@ struct Node {
     next: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 16);
-
 const IDLE: Node = Node { when: [0; 3], bucket: NO_BUCKET, previous: NONE, next: NONE };
 
 impl Node {
@@ -64,6 +62,9 @@ pub(crate) struct Wheel {
 const BLOCK_LEN: usize = 256;
 
 impl Wheel {
+    /// What a flow takes here.
+    pub const NODE_BYTES: usize = size_of::<Node>();
+
     pub fn new(now: Instant) -> Self {
         Self {
             elapsed: now.as_millis(),

@@ -176,8 +176,8 @@ struct Times {
 /// How long a client may go on sending after a response that ends the connection.
 const LINGER: Span = Span::from_secs(2);
 
-/// Beside two flows, of 552 bytes each with their place in tables, a proxied connection takes what makes it 2 KiB at most.
-const _: () = assert!(size_of::<Front>() + 2 * size_of::<Back>() <= 2048 - 2 * 552 - 64);
+/// Beside two flows, of 512 bytes each with their place in tables, a proxied connection takes what makes it 2 KiB at most.
+const _: () = assert!(size_of::<Front>() + 2 * size_of::<Back>() <= 2048 - 2 * 512 - 64);
 
 /// What the tables need for one client connection: its place, and two for connections to servers, of which one may be idle.
 pub const CONNECTION_BYTES: usize = Slab::<Front>::SLOT_BYTES + 2 * Slab::<Back>::SLOT_BYTES;

@@ -32,8 +32,8 @@ pub(crate) struct Cubic {
 
 impl Cubic {
     /// Sections 4.2 to 4.5.
-    pub fn growth(&mut self, cwnd_bytes: u32, mss: u32, acked: &Acked) -> u32 {
-        let (mss_bytes, mss) = (mss, f64::from(mss));
+    pub fn growth(&mut self, cwnd_bytes: u32, acked: &Acked) -> u32 {
+        let mss = f64::from(acked.mss);
         let cwnd = f64::from(cwnd_bytes) / mss;
         let t = self.elapsed(cwnd_bytes, cwnd, acked);
         let w_cubic = |t: f64| {
@@ -42,7 +42,7 @@ impl Cubic {
         };
         let rtt = acked.srtt_ns as f64 / 1e9;
         let (now, target) = (w_cubic(t), w_cubic(t + rtt).clamp(cwnd, 1.5 * cwnd));
-        self.estimate_reno(cwnd_bytes, mss_bytes, acked.bytes);
+        self.estimate_reno(cwnd_bytes, acked);
         if now < f64::from(self.w_est) / mss {
             // Reno-friendly, section 4.3.
             return self.w_est.saturating_sub(cwnd_bytes);
@@ -72,15 +72,16 @@ impl Cubic {
     }
 
     /// `W_est`, section 4.3: what Reno would have.
-    fn estimate_reno(&mut self, cwnd_bytes: u32, mss: u32, acked_bytes: u32) {
-        self.counted = self.counted.saturating_add(acked_bytes);
+    fn estimate_reno(&mut self, cwnd_bytes: u32, acked: &Acked) {
+        self.counted = self.counted.saturating_add(acked.bytes);
         if self.counted < cwnd_bytes {
             return;
         }
         self.counted -= cwnd_bytes;
-        let is_below = f64::from(self.w_est) < f64::from(self.cwnd_prior) * f64::from(mss);
+        let mss = f64::from(acked.mss);
+        let is_below = f64::from(self.w_est) < f64::from(self.cwnd_prior) * mss;
         let alpha = if is_below { ALPHA } else { 1.0 };
-        self.w_est = self.w_est.saturating_add((alpha * f64::from(mss)) as u32);
+        self.w_est = self.w_est.saturating_add((alpha * mss) as u32);
     }
 
     /// Sections 4.6 and 4.7: multiplicative decrease and fast convergence.
@@ -152,7 +153,7 @@ mod tests {
     fn grow(cubic: &mut Cubic, cwnd: &mut u32, now_ms: u64) {
         let (now, srtt_ns) = (Instant::from_nanos(now_ms * MILLISECOND_NS), RTT_MS * MILLISECOND_NS);
         let (una, nxt) = (SeqNumber(0), SeqNumber(0));
-        *cwnd += cubic.growth(*cwnd, MSS, &Acked { bytes: *cwnd, now, srtt_ns, rtt_us: 0, una, nxt });
+        *cwnd += cubic.growth(*cwnd, &Acked { bytes: *cwnd, mss: MSS, now, srtt_ns, rtt_us: 0, una, nxt });
     }
 
     /// After a reduction the window is back at `W_max` after K seconds, and flat there.

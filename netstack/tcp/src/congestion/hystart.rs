@@ -107,7 +107,7 @@ mod tests {
         for i in 0..20 {
             let una = SeqNumber(number * 20_000 + (i + 1) * 1_000);
             let nxt = SeqNumber((number + 1) * 20_000 + (i + 1) * 1_000);
-            let acked = Acked { bytes: 1_000, now: Instant::default(), srtt_ns: 0, rtt_us, una, nxt };
+            let acked = Acked { bytes: 1_000, mss: 1_000, now: Instant::default(), srtt_ns: 0, rtt_us, una, nxt };
             grown += hystart.growth(&acked)?;
         }
         Some(grown)
@@ -150,7 +150,10 @@ mod tests {
                 let una = SeqNumber(number * 20_000 + (i + 1) * 1_000);
                 let nxt = SeqNumber((number + 1) * 20_000 + (i + 1) * 1_000);
                 let (rtt_us, now) = (10_000 + number * 10_000, Instant::default());
-                assert_eq!(hystart.growth(&Acked { bytes: 1_000, now, srtt_ns: 0, rtt_us, una, nxt }), Some(1_000));
+                assert_eq!(
+                    hystart.growth(&Acked { bytes: 1_000, mss: 1_000, now, srtt_ns: 0, rtt_us, una, nxt }),
+                    Some(1_000)
+                );
             }
         }
     }

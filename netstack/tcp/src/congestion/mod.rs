@@ -25,6 +25,8 @@ use new_reno::NewReno;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {
     pub bytes: u32,
+    /// Eff.snd.MSS.
+    pub mss: u32,
     pub now: Instant,
     pub srtt_ns: u64,
     /// The round trip that it measured, in microseconds; 0: none.
@@ -38,15 +40,14 @@ pub(crate) struct Acked {
 pub(crate) struct Congestion {
     pub cwnd: u32,
     pub ssthresh: u32,
-    pub mss: u32,
-    algorithm: CongestionAlgorithm,
     stage: Stage,
 }
 
 /// The initial slow start has nothing to remember of later, and the other way round.
 #[derive(Debug, Clone)]
 enum Stage {
-    HyStart(HyStart),
+    /// And what follows.
+    HyStart(HyStart, CongestionAlgorithm),
     NewReno(NewReno),
     Cubic(Cubic),
 }
@@ -64,8 +65,8 @@ const CWND_MAX: u32 = 1 << 30;
 
 impl Congestion {
     pub fn new(algorithm: CongestionAlgorithm, mss: u32) -> Self {
-        let stage = Stage::HyStart(HyStart::default());
-        Self { cwnd: initial_window(mss), ssthresh: u32::MAX, mss, algorithm, stage }
+        let stage = Stage::HyStart(HyStart::default(), algorithm);
+        Self { cwnd: initial_window(mss), ssthresh: u32::MAX, stage }
     }
 
     /// `bytes` were newly acknowledged while the window was the limit (RFC 7661 in spirit: an unused window does not grow).
@@ -77,9 +78,9 @@ impl Congestion {
             }
         }
         let growth = match &mut self.stage {
-            Stage::HyStart(_) => 0,
-            Stage::NewReno(new_reno) => new_reno.growth(self.cwnd, self.mss, &acked),
-            Stage::Cubic(cubic) => cubic.growth(self.cwnd, self.mss, &acked),
+            Stage::HyStart(..) => 0,
+            Stage::NewReno(new_reno) => new_reno.growth(self.cwnd, &acked),
+            Stage::Cubic(cubic) => cubic.growth(self.cwnd, &acked),
         };
         self.cwnd = self.cwnd.saturating_add(growth).min(CWND_MAX);
     }
@@ -87,7 +88,7 @@ impl Congestion {
     /// RFC 5681, 3.1, counting bytes (RFC 3465). What it does not use up is left in `acked`.
     fn slow_start(&mut self, acked: &mut Acked) {
         let grown = match &mut self.stage {
-            Stage::HyStart(hystart) => match hystart.growth(acked) {
+            Stage::HyStart(hystart, _) => match hystart.growth(acked) {
                 Some(growth) => {
                     acked.bytes = 0;
                     growth
@@ -108,8 +109,8 @@ impl Congestion {
     }
 
     fn leave_initial_slow_start(&mut self) {
-        if matches!(self.stage, Stage::HyStart(_)) {
-            self.stage = match self.algorithm {
+        if let Stage::HyStart(_, algorithm) = self.stage {
+            self.stage = match algorithm {
                 CongestionAlgorithm::NewReno => Stage::NewReno(NewReno::default()),
                 CongestionAlgorithm::Cubic => Stage::Cubic(Cubic::default()),
             };
@@ -118,25 +119,25 @@ impl Congestion {
 
     /// An episode begins: loss or ECN. Lowers `ssthresh`; recovery leads `cwnd` there. `flight_size` is what was on its way
     /// (RFC 5681, (4); RFC 9438, 4.6): a window that was not used is no reason to go on sending.
-    pub fn on_congestion(&mut self, flight_size: u32) -> Reduced {
+    pub fn on_congestion(&mut self, flight_size: u32, mss: u32) -> Reduced {
         self.leave_initial_slow_start();
         let used = self.cwnd.min(flight_size);
         let (target, w_max) = match &mut self.stage {
-            Stage::HyStart(_) => (used / 2, 0.0),
+            Stage::HyStart(..) => (used / 2, 0.0),
             Stage::NewReno(new_reno) => (new_reno.reduce(used), 0.0),
             Stage::Cubic(cubic) => {
                 let w_max = cubic.w_max();
-                (cubic.reduce(used, self.mss), w_max)
+                (cubic.reduce(used, mss), w_max)
             }
         };
         let reduced = Reduced { cwnd: self.cwnd, ssthresh: self.ssthresh, w_max };
-        self.ssthresh = target.max(2 * self.mss);
+        self.ssthresh = target.max(2 * mss);
         reduced
     }
 
     /// The retransmission timer expired (RFC 5681, 3.1): one segment, then slow start.
-    pub fn on_timeout(&mut self) {
-        self.cwnd = self.mss;
+    pub fn on_timeout(&mut self, mss: u32) {
+        self.cwnd = mss;
         if let Stage::Cubic(cubic) = &mut self.stage {
             cubic.time_out();
         }
@@ -153,16 +154,11 @@ impl Congestion {
 
     /// Nothing was sent for longer than a retransmission timeout (RFC 5681, 4.1).
     #[inline]
-    pub fn on_idle(&mut self) {
-        self.cwnd = self.cwnd.min(initial_window(self.mss));
+    pub fn on_idle(&mut self, mss: u32) {
+        self.cwnd = self.cwnd.min(initial_window(mss));
         if let Stage::Cubic(cubic) = &mut self.stage {
             cubic.restart();
         }
-    }
-
-    /// The path carries smaller segments than thought.
-    pub fn set_mss(&mut self, mss: u32) {
-        self.mss = mss;
     }
 }
 

@@ -10,13 +10,13 @@ pub(crate) struct NewReno {
 
 impl NewReno {
     /// One segment for each window.
-    pub fn growth(&mut self, cwnd: u32, mss: u32, acked: &Acked) -> u32 {
+    pub fn growth(&mut self, cwnd: u32, acked: &Acked) -> u32 {
         self.counted = self.counted.saturating_add(acked.bytes);
         if self.counted < cwnd {
             return 0;
         }
         self.counted -= cwnd;
-        mss
+        acked.mss
     }
 
     /// Half of what was on its way, (4) of RFC 5681.

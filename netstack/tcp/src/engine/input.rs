@@ -11,7 +11,7 @@ use crate::demux::Target;
 use crate::flow::handshake::Handshake;
 use crate::flow::open::{Open, Opened};
 use crate::flow::opening::Arrival;
-use crate::flow::{Outcome, State};
+use crate::flow::{NotOpen, Outcome, State};
 use crate::link::{Ecn, IcmpError, IcmpErrorKind, Inbound};
 use crate::options::Timestamp;
 use crate::reply::Reply;
@@ -140,14 +140,16 @@ impl Engine {
                 }
                 outcome => self.finish(index, outcome),
             },
-            State::Opening(_) => self.segment_for_opening(index, segment),
-            State::Vacant | State::Ended(_) => debug_assert!(false, "the table names a flow that is gone"),
+            State::NotOpen(NotOpen::Opening(_)) => self.segment_for_opening(index, segment),
+            State::NotOpen(NotOpen::Vacant | NotOpen::Ended(_)) => {
+                debug_assert!(false, "the table names a flow that is gone")
+            }
         }
     }
 
     fn segment_for_opening(&mut self, index: u32, segment: &mut Segment) {
         let slot = &mut self.flows[index];
-        let State::Opening(opening) = &mut slot.state else { return };
+        let State::NotOpen(NotOpen::Opening(opening)) = &mut slot.state else { return };
         match opening.handle_segment(segment, &mut slot.common, &mut self.shared) {
             Arrival::Outcome(outcome) => self.conclude(index, outcome),
             Arrival::Reset(seq) => {
@@ -162,7 +164,7 @@ impl Engine {
     /// Our open succeeded.
     fn establish_active(&mut self, index: u32, handshake: &Handshake, segment: &mut Segment) {
         let slot = &mut self.flows[index];
-        let State::Opening(opening) = &mut slot.state else { return };
+        let State::NotOpen(NotOpen::Opening(opening)) = &mut slot.state else { return };
         let round_trip_ns = opening.round_trip_ns(self.shared.now);
         let opened = Opened {
             round_trip_ns,
@@ -263,7 +265,7 @@ impl Engine {
                 }
                 Outcome::Keep
             }
-            (State::Opening(opening), IcmpErrorKind::Unreachable(_)) if sequence == opening.iss() => {
+            (State::NotOpen(NotOpen::Opening(opening)), IcmpErrorKind::Unreachable(_)) if sequence == opening.iss() => {
                 Outcome::Gone(CloseReason::Unreachable)
             }
             // A synchronised flow survives: the error may be a forgery or pass (RFC 9293, 3.9.2.2; RFC 5927, 5.2).

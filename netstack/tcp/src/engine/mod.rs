@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
 use crate::demux::{Demux, Target};
-use crate::flow::{Common, Ended, Outcome, Slot, State, Timers};
+use crate::flow::{Common, Ended, NotOpen, Outcome, Slot, State, Timers};
 use crate::half_open::SynCache;
 use crate::listen::Listeners;
 use crate::options::Timestamp;
@@ -300,14 +300,14 @@ impl Engine {
                 let fin_received = open.fin_received();
                 (open.release(&mut self.shared), fin_received)
             }
-            State::Opening(opening) => {
+            State::NotOpen(NotOpen::Opening(opening)) => {
                 self.shared.gauges.send_queued -= u64::from(opening.queue.len());
                 opening.queue.clear(&mut self.shared.chunks);
                 self.shared.transition(Some(opening.state()), None);
                 self.shared.count(Counter::AttemptFails);
                 Default::default()
             }
-            State::Vacant | State::Ended(_) => return,
+            State::NotOpen(NotOpen::Vacant | NotOpen::Ended(_)) => return,
         };
         let in_order = reason == CloseReason::Finished;
         if !in_order || !slot.common.is_held {
@@ -322,7 +322,7 @@ impl Engine {
         if !in_order {
             slot.common.pending |= Readiness::CLOSED;
         }
-        slot.state = State::Ended(Ended { reason, inbox, fin_received });
+        slot.state = NotOpen::Ended(Ended { reason, inbox, fin_received }).into();
         self.shared.transition(None, Some(FlowState::Ended));
         self.settle(index);
     }
@@ -331,7 +331,7 @@ impl Engine {
     fn free(&mut self, index: u32) {
         let slot = &mut self.flows[index];
         slot.generation = slot.generation.wrapping_add(1);
-        slot.state = State::Vacant;
+        slot.state = State::default();
         slot.common.timers = Timers::default();
         slot.common.pending = Readiness::NONE;
         slot.common.is_held = false;

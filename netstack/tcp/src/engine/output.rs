@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::counters::Counter;
-use crate::flow::{Queued, State};
+use crate::flow::{NotOpen, Queued, State};
 use crate::link::Link;
 use crate::output::{Blocked, count, emit_bare};
 use crate::time::{MILLISECOND_NS, Nanoseconds};
@@ -48,8 +48,10 @@ impl Engine {
         if slot.common.output {
             let sent = match &mut slot.state {
                 State::Open(open) => open.transmit(&mut slot.common, &mut self.shared, link),
-                State::Opening(opening) => opening.transmit(&mut slot.common, &mut self.shared, link).map(|()| false),
-                State::Vacant | State::Ended(_) => Ok(false),
+                State::NotOpen(NotOpen::Opening(opening)) => {
+                    opening.transmit(&mut slot.common, &mut self.shared, link).map(|()| false)
+                }
+                State::NotOpen(NotOpen::Vacant | NotOpen::Ended(_)) => Ok(false),
             };
             match sent {
                 Ok(false) => {}

@@ -4,7 +4,7 @@ use weir_socket::{CloseReason, FlowId, Received, SendError, SpliceStop, Spliced}
 
 use super::Engine;
 use super::verbs::held;
-use crate::flow::State;
+use crate::flow::{NotOpen, State};
 
 impl Engine {
     /// See [`weir_socket::Sockets::splice`].
@@ -42,11 +42,13 @@ impl Engine {
         match &slot.state {
             State::Open(open) if open.is_readable() => Ok(()),
             State::Open(open) if open.fin_received() => Err(SpliceStop::End),
-            State::Open(_) | State::Opening(_) => Err(SpliceStop::Nothing),
-            State::Ended(ended) if ended.inbox.len() > 0 => Ok(()),
-            State::Ended(ended) if ended.fin_received && ended.reason == CloseReason::Finished => Err(SpliceStop::End),
-            State::Ended(ended) => Err(SpliceStop::SourceClosed(ended.reason)),
-            State::Vacant => Err(released),
+            State::Open(_) | State::NotOpen(NotOpen::Opening(_)) => Err(SpliceStop::Nothing),
+            State::NotOpen(NotOpen::Ended(ended)) if ended.inbox.len() > 0 => Ok(()),
+            State::NotOpen(NotOpen::Ended(ended)) if ended.fin_received && ended.reason == CloseReason::Finished => {
+                Err(SpliceStop::End)
+            }
+            State::NotOpen(NotOpen::Ended(ended)) => Err(SpliceStop::SourceClosed(ended.reason)),
+            State::NotOpen(NotOpen::Vacant) => Err(released),
         }
     }
 
@@ -57,9 +59,9 @@ impl Engine {
         let Some(slot) = held(&mut self.flows, to) else { return Err(released) };
         let admits = match &mut slot.state {
             State::Open(open) => open.admits(&mut self.shared),
-            State::Opening(opening) => opening.admits(&mut self.shared),
-            State::Ended(ended) => Err(ended.reason),
-            State::Vacant => Err(CloseReason::Released),
+            State::NotOpen(NotOpen::Opening(opening)) => opening.admits(&mut self.shared),
+            State::NotOpen(NotOpen::Ended(ended)) => Err(ended.reason),
+            State::NotOpen(NotOpen::Vacant) => Err(CloseReason::Released),
         };
         match admits {
             Ok(true) => Ok(()),

@@ -5,7 +5,7 @@ use weir_socket::{Instant, Readiness};
 use super::Engine;
 use crate::counters::Counter;
 use crate::demux::Target;
-use crate::flow::{Outcome, State};
+use crate::flow::{NotOpen, Outcome, State};
 use crate::time::NEVER;
 
 /// Timers of each kind that one call fires; the rest are due at once again.
@@ -65,8 +65,8 @@ impl Engine {
         }
         let outcome = match &mut slot.state {
             State::Open(open) => open.handle_timers(&mut slot.common, &mut self.shared),
-            State::Opening(opening) => opening.handle_timer(&mut slot.common, &mut self.shared),
-            State::Vacant | State::Ended(_) => Outcome::Keep,
+            State::NotOpen(NotOpen::Opening(opening)) => opening.handle_timer(&mut slot.common, &mut self.shared),
+            State::NotOpen(NotOpen::Vacant | NotOpen::Ended(_)) => Outcome::Keep,
         };
         self.conclude(index, outcome);
     }

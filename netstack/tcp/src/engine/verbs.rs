@@ -13,7 +13,7 @@ use crate::budget::Pressure;
 use crate::counters::{Counter, FlowState};
 use crate::demux::Target;
 use crate::flow::opening::Opening;
-use crate::flow::{Common, Outcome, Slot, State};
+use crate::flow::{Common, NotOpen, Outcome, Slot, State};
 use crate::link::NextHop;
 use crate::time::NEVER;
 use crate::tuple::Tuple;
@@ -85,7 +85,7 @@ impl Engine {
         }
         let mut common = Common::new(tuple, hash, NextHop::UNKNOWN);
         (common.token, common.is_held, common.output) = (token, true, true);
-        let Some(index) = self.add_flow(common, State::Opening(Opening::new(derived))) else {
+        let Some(index) = self.add_flow(common, NotOpen::Opening(Opening::new(derived)).into()) else {
             self.shared.count(Counter::FlowTableFull);
             return Err(ConnectError::TableFull);
         };
@@ -108,8 +108,8 @@ impl Engine {
                 }
                 received
             }
-            State::Opening(_) => Received::Nothing,
-            State::Ended(ended) => match ended.inbox.pop() {
+            State::NotOpen(NotOpen::Opening(_)) => Received::Nothing,
+            State::NotOpen(NotOpen::Ended(ended)) => match ended.inbox.pop() {
                 Some(chunk) => {
                     self.shared.gauges.receive_queued -= chunk.len() as u64;
                     Received::Data(chunk)
@@ -117,7 +117,7 @@ impl Engine {
                 None if ended.fin_received && ended.reason == CloseReason::Finished => Received::End,
                 None => Received::Closed(ended.reason),
             },
-            State::Vacant => Received::Closed(CloseReason::Released),
+            State::NotOpen(NotOpen::Vacant) => Received::Closed(CloseReason::Released),
         }
     }
 
@@ -134,9 +134,9 @@ impl Engine {
                 self.agenda.enter(flow.index(), slot);
                 Ok(())
             }
-            State::Opening(opening) => opening.send(chunk, &mut self.shared),
-            State::Ended(ended) => Err(SendError::Closed(ended.reason)),
-            State::Vacant => Err(SendError::Closed(CloseReason::Released)),
+            State::NotOpen(NotOpen::Opening(opening)) => opening.send(chunk, &mut self.shared),
+            State::NotOpen(NotOpen::Ended(ended)) => Err(SendError::Closed(ended.reason)),
+            State::NotOpen(NotOpen::Vacant) => Err(SendError::Closed(CloseReason::Released)),
         }
     }
 
@@ -145,7 +145,7 @@ impl Engine {
     pub fn send_room(&self, flow: FlowId) -> usize {
         match self.state(flow) {
             Some(State::Open(open)) => open.send_room(&self.shared),
-            Some(State::Opening(opening)) => opening.send_room(&self.shared),
+            Some(State::NotOpen(NotOpen::Opening(opening))) => opening.send_room(&self.shared),
             _ => 0,
         }
     }
@@ -155,7 +155,7 @@ impl Engine {
     pub fn send_queued(&self, flow: FlowId) -> usize {
         match self.state(flow) {
             Some(State::Open(open)) => open.send_queued(),
-            Some(State::Opening(opening)) => opening.queue.len() as usize,
+            Some(State::NotOpen(NotOpen::Opening(opening))) => opening.queue.len() as usize,
             _ => 0,
         }
     }
@@ -169,8 +169,8 @@ impl Engine {
                 slot.common.output = true;
                 self.settle(flow.index());
             }
-            State::Opening(opening) => opening.fin_queued = true,
-            State::Ended(_) | State::Vacant => {}
+            State::NotOpen(NotOpen::Opening(opening)) => opening.fin_queued = true,
+            State::NotOpen(NotOpen::Vacant | NotOpen::Ended(_)) => {}
         }
     }
 
@@ -193,15 +193,15 @@ impl Engine {
         let Some(slot) = held(&mut self.flows, flow) else { return };
         Self::give_back(slot);
         match &mut slot.state {
-            State::Open(_) | State::Opening(_) => {
+            State::Open(_) | State::NotOpen(NotOpen::Opening(_)) => {
                 self.conclude(flow.index(), Outcome::Abort(CloseReason::Released));
             }
-            State::Ended(ended) => {
+            State::NotOpen(NotOpen::Ended(ended)) => {
                 self.shared.gauges.receive_queued -= u64::from(ended.inbox.len());
                 self.shared.transition(Some(FlowState::Ended), None);
                 self.free(flow.index());
             }
-            State::Vacant => {}
+            State::NotOpen(NotOpen::Vacant) => {}
         }
     }
 

@@ -19,10 +19,14 @@ pub(crate) mod send_queue;
 
 use weir_socket::{CloseReason, Instant, Readiness, Token};
 
+use crate::config::FLOW_BYTES_MAX;
+use crate::demux::Demux;
 use crate::link::NextHop;
 use crate::output::Route;
+use crate::slab::Slab;
 use crate::time::NEVER;
 use crate::tuple::Tuple;
+use crate::wheel::Wheel;
 use inbox::Inbox;
 use open::Open;
 use opening::Opening;
@@ -59,10 +63,10 @@ impl Default for Slot {
     }
 }
 
-/// What an idle flow costs in all: its slot, 4 bytes of the slab's, 16 on the wheel and 8 in the flow table. The aim is 512.
-const SLOT_BYTES_MAX: usize = 520;
+/// What an idle flow costs in all: its slot with the slab's link, its place on the wheel and its entry in the flow table.
+const IDLE_BYTES: usize = Slab::<Slot>::ENTRY_BYTES + Wheel::NODE_BYTES + Demux::ENTRY_BYTES;
 
-const _: () = assert!(size_of::<Slot>() <= SLOT_BYTES_MAX);
+const _: () = assert!(IDLE_BYTES <= FLOW_BYTES_MAX);
 
 /// Which of the transmit queues a slot is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,18 +81,35 @@ pub(crate) enum Queued {
 
 // The largest state sets the size of every slot on purpose: a flow is one piece of memory.
 #[allow(clippy::large_enum_variant)]
-// A tag of its own: every segment and every verb looks at it.
-#[derive(Default)]
-#[repr(u8)]
+// Two variants, and not four: one value of a byte of `Open` tells them apart, which takes no room and one comparison.
 pub(crate) enum State {
+    /// ESTABLISHED and all states of closing but TIME-WAIT.
+    Open(Open),
+    NotOpen(NotOpen),
+}
+
+/// What a slot is before and after.
+#[derive(Default)]
+pub(crate) enum NotOpen {
     #[default]
     Vacant,
     /// SYN-SENT, or SYN-RECEIVED after a simultaneous open.
     Opening(Opening),
-    /// ESTABLISHED and all states of closing but TIME-WAIT.
-    Open(Open),
     /// The flow is gone; the application has not given it back.
     Ended(Ended),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::NotOpen(NotOpen::Vacant)
+    }
+}
+
+impl From<NotOpen> for State {
+    #[inline(always)]
+    fn from(not_open: NotOpen) -> Self {
+        Self::NotOpen(not_open)
+    }
 }
 
 /// What is left of a flow for the application to look at.

@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub progress: bool,
     /// A segment is to be sent, whatever the window.
     pub is_due: bool,
+    /// Eff.snd.MSS.
+    pub mss: u32,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -42,8 +44,8 @@ pub(crate) struct Recovery {
     phase: Phase,
     /// `snd.nxt` when the episode began: RecoveryPoint.
     recover: SeqNumber,
-    /// Duplicate acknowledgements of a peer without SACK.
-    dup_acks: u32,
+    /// Duplicate acknowledgements of a peer without SACK; there may have been more than fit.
+    dup_acks: u16,
     prr_delivered: u32,
     prr_out: u32,
     recover_fs: u32,
@@ -71,13 +73,13 @@ impl Recovery {
 
     #[inline(always)]
     pub fn dup_acks(&self) -> u32 {
-        self.dup_acks
+        u32::from(self.dup_acks)
     }
 
     /// A duplicate acknowledgement of a peer without SACK (RFC 5681, 2); answers how many there were.
     pub fn count_dup_ack(&mut self) -> u32 {
-        self.dup_acks += 1;
-        self.dup_acks
+        self.dup_acks = self.dup_acks.saturating_add(1);
+        self.dup_acks()
     }
 
     /// New data was acknowledged by a peer without SACK: that many of the duplicates were its segments.
@@ -92,11 +94,11 @@ impl Recovery {
         &mut self,
         phase: Phase,
         (una, nxt): (SeqNumber, SeqNumber),
-        flight_size: u32,
+        (flight_size, mss): (u32, u32),
         congestion: &mut Congestion,
     ) {
         if self.phase == Phase::Open {
-            self.reduced = congestion.on_congestion(flight_size);
+            self.reduced = congestion.on_congestion(flight_size, mss);
             self.recover_fs = (nxt - una).max(1);
             (self.prr_delivered, self.prr_out) = (0, 0);
             self.unproven = 0;
@@ -109,14 +111,14 @@ impl Recovery {
     }
 
     /// The retransmission timer expired (RFC 5681, 3.1; RFC 6298, 5).
-    pub fn time_out(&mut self, una: SeqNumber, nxt: SeqNumber, congestion: &mut Congestion) {
+    pub fn time_out(&mut self, (una, nxt): (SeqNumber, SeqNumber), mss: u32, congestion: &mut Congestion) {
         if self.phase == Phase::Open || self.phase == Phase::Reducing {
-            self.reduced = congestion.on_congestion(nxt - una);
+            self.reduced = congestion.on_congestion(nxt - una, mss);
             self.first_retransmit = None;
             self.unproven = 0;
         }
         self.recover_fs = (nxt - una).max(1);
-        congestion.on_timeout();
+        congestion.on_timeout(mss);
         self.phase = Phase::Timeout;
         self.recover = nxt;
         self.dup_acks = 0;
@@ -168,12 +170,12 @@ impl Recovery {
 
     /// `una` has advanced. True when the episode ended with that.
     #[inline]
-    pub fn advance(&mut self, una: SeqNumber, congestion: &mut Congestion) -> bool {
+    pub fn advance(&mut self, una: SeqNumber, mss: u32, congestion: &mut Congestion) -> bool {
         if self.phase == Phase::Open || una < self.recover {
             return false;
         }
         if self.phase != Phase::Timeout {
-            congestion.cwnd = congestion.ssthresh.max(congestion.mss);
+            congestion.cwnd = congestion.ssthresh.max(mss);
         }
         self.phase = Phase::Open;
         self.dup_acks = 0;
@@ -182,9 +184,9 @@ impl Recovery {
 
     /// Proportional rate reduction with the slow-start reduction bound (RFC 6937, 3).
     pub fn reduce_proportionally(&mut self, report: &Report, congestion: &mut Congestion) {
-        let &Report { delivered, pipe, progress, is_due } = report;
+        let &Report { delivered, pipe, progress, is_due, mss } = report;
         self.prr_delivered = self.prr_delivered.saturating_add(delivered);
-        let (ssthresh, mss) = (congestion.ssthresh, congestion.mss);
+        let ssthresh = congestion.ssthresh;
         let send = if pipe > ssthresh {
             let share = u64::from(self.prr_delivered) * u64::from(ssthresh) / u64::from(self.recover_fs);
             (share as u32).saturating_sub(self.prr_out)

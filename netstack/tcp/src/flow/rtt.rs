@@ -28,23 +28,20 @@ const _: () = assert!(MARGIN_MIN_NS << BACKOFF_MAX > RTO_MAX_NS);
 pub(crate) struct RttEstimator {
     /// [`Span::default`] before the first measurement.
     srtt: Span,
+    /// Before the first measurement, a quarter of the timeout.
     rttvar: Span,
-    rto: Span,
     /// [`Span::MAX`] before the first measurement.
     min: Span,
     min_at: LongStamp,
-    backoff: u8,
 }
 
 impl Default for RttEstimator {
     fn default() -> Self {
         Self {
             srtt: Span::default(),
-            rttvar: Span::default(),
-            rto: Span::from_ns(RTO_INITIAL_NS),
+            rttvar: Span::from_ns(RTO_INITIAL_NS / 4),
             min: Span::MAX,
             min_at: LongStamp::default(),
-            backoff: 0,
         }
     }
 }
@@ -67,31 +64,13 @@ impl RttEstimator {
         if rtt <= self.min || self.min_at.age_ns(now) > MIN_WINDOW_NS {
             (self.min, self.min_at) = (rtt, LongStamp::new(now));
         }
-        let rto = u64::from(srtt) + (4 * u64::from(rttvar)).max(MARGIN_MIN);
-        self.rto = Span::from_units(rto.min(RTO_MAX) as u32);
-        self.backoff = 0;
     }
 
-    /// The timeout, backed off.
+    /// The timeout, (2.3), backed off.
     #[inline(always)]
-    pub fn rto_ns(&self) -> u64 {
-        (self.rto.ns() << self.backoff).min(RTO_MAX_NS)
-    }
-
-    /// (5.5) of section 5.
-    pub fn back_off(&mut self) {
-        self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
-    }
-
-    /// Timeouts in a row.
-    pub fn backoffs(&self) -> u8 {
-        self.backoff
-    }
-
-    /// New data was acknowledged: the path works.
-    #[inline(always)]
-    pub fn reset_backoff(&mut self) {
-        self.backoff = 0;
+    pub fn rto_ns(&self, backoff: Backoff) -> u64 {
+        let rto = u64::from(self.srtt.units()) + (4 * u64::from(self.rttvar.units())).max(MARGIN_MIN);
+        (Span::from_units(rto.min(RTO_MAX) as u32).ns() << backoff.0).min(RTO_MAX_NS)
     }
 
     /// The smoothed round-trip time, once there was a measurement.
@@ -108,7 +87,23 @@ impl RttEstimator {
 
     /// The handshake was retransmitted: section 5, (5.7) wants 3 s from now on.
     pub fn handshake_was_retransmitted(&mut self) {
-        self.rto = Span::from_ns(3 * SECOND_NS);
+        self.rttvar = Span::from_ns(3 * SECOND_NS / 4);
+    }
+}
+
+/// Doublings of the timeout: how often it expired since new data was acknowledged.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Backoff(u8);
+
+impl Backoff {
+    /// (5.5) of section 5.
+    pub fn back_off(&mut self) {
+        self.0 = (self.0 + 1).min(BACKOFF_MAX);
+    }
+
+    /// Timeouts in a row.
+    pub fn count(self) -> u8 {
+        self.0
     }
 }
 
@@ -119,23 +114,23 @@ mod tests {
     #[test]
     fn rfc_6298_2_first_and_later_measurements() {
         let mut rtt = RttEstimator::default();
-        assert_eq!(rtt.rto_ns(), SECOND_NS);
+        assert_eq!(rtt.rto_ns(Backoff::default()), SECOND_NS);
         rtt.sample(Span::from_ns(400 * MILLISECOND_NS), Instant::default());
-        assert_eq!(rtt.rto_ns(), (400 + 4 * 200) * MILLISECOND_NS);
+        assert_eq!(rtt.rto_ns(Backoff::default()), (400 + 4 * 200) * MILLISECOND_NS);
         rtt.sample(Span::from_ns(480 * MILLISECOND_NS), Instant::default());
         // RTTVAR = 3/4 * 200 + 1/4 * 80, SRTT = 7/8 * 400 + 1/8 * 480
-        assert_eq!(rtt.rto_ns(), (410 + 4 * 170) * MILLISECOND_NS);
+        assert_eq!(rtt.rto_ns(Backoff::default()), (410 + 4 * 170) * MILLISECOND_NS);
         assert_eq!(rtt.min_ns(), Some(400 * MILLISECOND_NS));
     }
 
     #[test]
     fn rfc_6298_5_backoff_doubles_up_to_the_maximum() {
-        let mut rtt = RttEstimator::default();
+        let (mut rtt, mut backoff) = (RttEstimator::default(), Backoff::default());
         for expected in [2, 4, 8, 16, 32, 60, 60] {
-            rtt.back_off();
-            assert_eq!(rtt.rto_ns(), expected * SECOND_NS);
+            backoff.back_off();
+            assert_eq!(rtt.rto_ns(backoff), expected * SECOND_NS);
         }
         rtt.sample(Span::from_ns(MILLISECOND_NS), Instant::default());
-        assert_eq!(rtt.rto_ns(), MILLISECOND_NS + MARGIN_MIN_NS);
+        assert_eq!(rtt.rto_ns(Backoff::default()), MILLISECOND_NS + MARGIN_MIN_NS);
     }
 }

@@ -2,12 +2,12 @@
 
 use weir_socket::{Instant, Readiness};
 
-use super::{Common, FRto, Fin, LossTimer, Open};
+use super::{Common, FRto, Fin, LossTimer, Open, TailProbe};
 use crate::congestion::Acked;
 use crate::counters::Counter;
 use crate::flow::rack::{Circumstances, Rack};
 use crate::flow::recovery::{Phase, Report};
-use crate::flow::rtt::RttEstimator;
+use crate::flow::rtt::{Backoff, RttEstimator};
 use crate::flow::scoreboard::{Delivery, Record};
 use crate::options::{SackBlocks, Timestamp};
 use crate::segment::{Flags, Segment};
@@ -95,7 +95,8 @@ impl Open {
         let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
         if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
             self.update_window(segment.seq, segment.ack, segment.window);
-            let has_duties = self.tail_probe.is_some() | (self.snd.search != NONE) | !shared.config.short_cuts;
+            let has_duties =
+                (self.tail_probe != TailProbe::None) | (self.snd.search != NONE) | !shared.config.short_cuts;
             if has_duties || !self.settle_answer(segment.ack, common, shared) {
                 self.advance_una(segment.ack, segment.options.timestamp, common, shared);
             }
@@ -119,7 +120,7 @@ impl Open {
         self.judge_timeout(segment, is_duplicate, progress, delivered, shared);
         if progress {
             self.undo_if_spurious(segment, shared);
-            if self.recovery.advance(self.snd.una, &mut self.congestion) {
+            if self.recovery.advance(self.snd.una, self.snd.mss(), &mut self.congestion) {
                 self.rack.recovered();
             }
         }
@@ -132,10 +133,10 @@ impl Open {
         self.enter_recovery(segment, flight_size, shared);
         match self.recovery.phase() {
             Phase::Fast | Phase::Reducing => {
-                let (pipe, delivered) = (self.in_flight(), delivered.bytes);
+                let (pipe, delivered, mss) = (self.in_flight(), delivered.bytes, self.snd.mss());
                 // A partial acknowledgement has its answer, whatever the window (RFC 6582, 3.2).
                 let is_due = progress && !self.negotiated.sack;
-                let report = Report { delivered, pipe, progress, is_due };
+                let report = Report { delivered, pipe, progress, is_due, mss };
                 self.recovery.reduce_proportionally(&report, &mut self.congestion);
             }
             Phase::Open | Phase::Timeout if progress => self.grow_window(delivered, in_flight, shared),
@@ -178,7 +179,7 @@ impl Open {
         }
         if let Some(blocks) = sack.filter(|blocks| !blocks.is_empty() && self.negotiated.sack) {
             let space = (self.snd.una.max(ack), self.snd.nxt);
-            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, self.snd.mss, &mut tally);
+            self.sent.sack(&mut shared.records, &shared.chunks, blocks, space, self.snd.mss(), &mut tally);
             for _ in blocks.iter().filter(|&(start, end)| start >= end || end > self.snd.nxt) {
                 shared.counters.count(Counter::SackDiscarded);
             }
@@ -186,6 +187,7 @@ impl Open {
         let (bytes, rtt_ns) = (tally.bytes, tally.rtt_ns);
         if let Some(rtt_ns) = rtt_ns {
             self.rtt.sample(Span::from_ns(rtt_ns), shared.now);
+            self.backoff = Backoff::default();
         }
         if progress {
             self.release_acknowledged(ack, common, shared);
@@ -200,9 +202,9 @@ impl Open {
         self.snd.una = ack;
         self.queue.acknowledge(&mut shared.chunks, bytes);
         shared.gauges.send_queued -= u64::from(bytes);
-        self.rtt.reset_backoff();
+        self.backoff = Backoff::default();
         self.stalled_since = Stamp::new(shared.now);
-        if self.tail_probe.is_some() {
+        if self.tail_probe != TailProbe::None {
             self.settle_tail_probe(ack, shared);
         }
         if self.snd.search != NONE {
@@ -243,8 +245,8 @@ impl Open {
         shared.count(Counter::DsackReceived);
         self.rack.duplicate_reported(self.snd.una, self.snd.nxt);
         // RFC 8985, 7.4.2: the probe and its original arrived.
-        if self.tail_probe.is_some_and(|probe| probe.end == end && segment.ack >= end) {
-            self.tail_probe = None;
+        if self.tail_probe != TailProbe::None && self.tail_probe_end == end && segment.ack >= end {
+            self.tail_probe = TailProbe::None;
         }
         if self.recovery.duplicate_reported(start, end) {
             shared.count(Counter::DsackUndone);
@@ -264,8 +266,8 @@ impl Open {
     /// RFC 8985, 7.4.2: a bare duplicate acknowledgement of the probe, from a peer that reports no duplicates.
     fn end_tail_probe(&mut self, segment: &Segment) {
         let is_bare = segment.len == 0 && segment.options.sack.is_empty() && segment.ack == self.snd.una;
-        if is_bare && self.tail_probe.is_some_and(|probe| probe.end == segment.ack) {
-            self.tail_probe = None;
+        if is_bare && self.tail_probe != TailProbe::None && self.tail_probe_end == segment.ack {
+            self.tail_probe = TailProbe::None;
         }
     }
 
@@ -299,7 +301,7 @@ impl Open {
             min_rtt_ns: self.rtt.min_ns().unwrap_or(srtt_ns),
             srtt_ns,
             in_recovery: self.recovery.is_recovering(),
-            mss: self.snd.mss,
+            mss: self.snd.mss(),
         }
     }
 
@@ -318,15 +320,20 @@ impl Open {
     }
 
     fn enter_recovery(&mut self, segment: &Segment, flight_size: u32, shared: &mut Shared) {
-        let space = (self.snd.una, self.snd.nxt);
         if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() && !self.has_lost_probe_only(shared) {
             shared.count(Counter::FastRecoveries);
-            self.recovery.begin(Phase::Fast, space, flight_size, &mut self.congestion);
+            self.begin_recovery(Phase::Fast, flight_size);
         } else if segment.flags.has(Flags::ECE) && self.negotiated.ecn && self.recovery.phase() == Phase::Open {
             shared.count(Counter::EcnReductions);
-            self.recovery.begin(Phase::Reducing, space, flight_size, &mut self.congestion);
+            self.begin_recovery(Phase::Reducing, flight_size);
             self.ecn.reduced = true;
         }
+    }
+
+    /// See [`Recovery::begin`](crate::flow::recovery::Recovery::begin).
+    pub(super) fn begin_recovery(&mut self, phase: Phase, flight_size: u32) {
+        let space = (self.snd.una, self.snd.nxt);
+        self.recovery.begin(phase, space, (flight_size, self.snd.mss()), &mut self.congestion);
     }
 
     /// Lets `cwnd` grow, if it was used (RFC 9438, 5.8; RFC 7661): wholly, or half of it in slow start.
@@ -339,23 +346,25 @@ impl Open {
             let srtt_ns = self.rtt.srtt_ns().unwrap_or(0);
             let rtt_us = rtt_ns.map_or(0, |rtt_ns| (rtt_ns / 1_000).clamp(1, u64::from(u32::MAX)) as u32);
             let (una, nxt) = (self.snd.una, self.snd.nxt);
-            self.congestion.on_ack(Acked { bytes, now: shared.now, srtt_ns, rtt_us, una, nxt });
+            self.congestion.on_ack(Acked { bytes, mss: self.snd.mss(), now: shared.now, srtt_ns, rtt_us, una, nxt });
         }
     }
 
     /// RFC 8985, 7.4.2: did the probe repair a loss that nothing else told of? An acknowledgement that goes beyond a probe
     /// that was sent again, without a duplicate having been reported, says so.
     fn settle_tail_probe(&mut self, ack: SeqNumber, shared: &mut Shared) {
-        let Some(probe) = self.tail_probe.filter(|probe| ack >= probe.end) else { return };
-        if !probe.retransmitted {
-            self.tail_probe = None;
-        } else if ack > probe.end {
-            self.tail_probe = None;
-            if self.recovery.phase() == Phase::Open {
-                shared.count(Counter::ProbeRepairs);
-                let (space, flight_size) = ((self.snd.una, self.snd.nxt), self.congestion.cwnd);
-                self.recovery.begin(Phase::Reducing, space, flight_size, &mut self.congestion);
-            }
+        let is_settled = match self.tail_probe {
+            TailProbe::None => false,
+            TailProbe::New => ack >= self.tail_probe_end,
+            TailProbe::Retransmitted => ack > self.tail_probe_end,
+        };
+        if !is_settled {
+            return;
+        }
+        let probe = core::mem::replace(&mut self.tail_probe, TailProbe::None);
+        if probe == TailProbe::Retransmitted && self.recovery.phase() == Phase::Open {
+            shared.count(Counter::ProbeRepairs);
+            self.begin_recovery(Phase::Reducing, self.congestion.cwnd);
         }
     }
 
@@ -382,7 +391,7 @@ impl Open {
 
     #[inline]
     pub(super) fn rto_ns(&self) -> u64 {
-        self.rtt.rto_ns()
+        self.rtt.rto_ns(self.backoff)
     }
 
     /// RFC 8985, 7.2: the time after which the tail is probed; none when a probe is not due.
@@ -392,11 +401,11 @@ impl Open {
         let allowed = self.negotiated.sack
             && self.recovery.phase() == Phase::Open
             && self.sent.sacked_bytes() == 0
-            && self.tail_probe.is_none();
+            && self.tail_probe == TailProbe::None;
         if !allowed {
             return None;
         }
-        let is_single = self.snd.nxt - self.snd.una <= self.snd.mss;
+        let is_single = self.snd.nxt - self.snd.una <= self.snd.mss();
         let delay_ns = if is_single { DELAYED_ACK_WORST_NS } else { 0 };
         Some((2 * srtt_ns + delay_ns).max(PROBE_TIMEOUT_MIN_NS))
     }

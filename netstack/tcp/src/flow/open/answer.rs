@@ -81,7 +81,7 @@ impl Open {
     #[inline(always)]
     pub(super) fn is_last_answer(&self, len: u32, shared: &Shared) -> bool {
         let is_quiet = self.probe.is_none() & (self.snd.search == NONE) & self.sends_in_good_order();
-        let fits = (len <= self.snd.mss.min(self.congestion.cwnd)) & (len < self.snd.wnd);
+        let fits = (len <= self.snd.mss().min(self.congestion.cwnd)) & (len < self.snd.wnd);
         let is_last = (self.fin == Fin::Queued) & (self.snd.nxt == self.snd.una);
         is_last && shared.config.short_cuts && is_quiet && fits
     }
@@ -129,7 +129,7 @@ impl Open {
         } else if len <= COPY_BYTES {
             emit_gathered(link, shared, common.route(), &header, (at, len)).map(|_| true)
         } else {
-            let payload = Payload::new(&shared.chunks, at, len, self.snd.mss);
+            let payload = Payload::new(&shared.chunks, at, len, self.snd.mss());
             let is_whole = payload.len() == len;
             if is_whole { emit(link, shared, common.route(), &header, payload).map(|()| true) } else { Ok(false) }
         };

@@ -80,8 +80,8 @@ impl Open {
         link: &mut L,
     ) -> Result<Option<u32>, Blocked> {
         let sent = self.snd.nxt - self.recovery.recover();
-        let left = (NEW_SEGMENTS_MAX * self.snd.mss).saturating_sub(sent);
-        if left < self.snd.mss {
+        let left = (NEW_SEGMENTS_MAX * self.snd.mss()).saturating_sub(sent);
+        if left < self.snd.mss() {
             return Ok(None);
         }
         let more = self.send_more(burst_max.min(left), common, shared, link)?;

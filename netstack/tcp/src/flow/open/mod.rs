@@ -33,7 +33,7 @@ use super::inbox::Inbox;
 use super::out_of_order::OutOfOrder;
 use super::rack::Rack;
 use super::recovery::Recovery;
-use super::rtt::RttEstimator;
+use super::rtt::{Backoff, RttEstimator};
 use super::scoreboard::{Scoreboard, Standing};
 use super::send_queue::SendQueue;
 use super::{Common, Outcome};
@@ -77,7 +77,10 @@ pub(crate) struct Open {
     rack: Rack,
     recovery: Recovery,
     congestion: Congestion,
-    tail_probe: Option<TailProbe>,
+    tail_probe: TailProbe,
+    /// TLP.end_seq (RFC 8985, 7.3) of a probe that is on its way.
+    tail_probe_end: SeqNumber,
+    backoff: Backoff,
     ecn: EcnState,
     tuning: Tuning,
     /// Since when the peer has not acknowledged anything new.
@@ -105,11 +108,19 @@ struct SendSpace {
     peer_mss: u16,
     /// IP packet bytes that the path carries; 0 until the link was asked.
     path_mtu: u16,
-    /// Payload bytes of a full segment: Eff.snd.MSS.
-    mss: u32,
+    /// See [`SendSpace::mss`].
+    mss: u16,
     sent_at: Stamp,
     /// The search for a larger path MTU, in [`Shared::searches`]; NONE when there is none.
     search: u32,
+}
+
+impl SendSpace {
+    /// Payload bytes of a full segment: Eff.snd.MSS.
+    #[inline(always)]
+    fn mss(&self) -> u32 {
+        u32::from(self.mss)
+    }
 }
 
 /// The receive sequence space.
@@ -120,8 +131,8 @@ struct ReceiveSpace {
     /// Bytes to be held for the application at most.
     capacity: u32,
     scale: u8,
-    /// The largest segment that came: a full one, for the delay of acknowledgements.
-    mss: u32,
+    /// See [`ReceiveSpace::mss`].
+    mss: u16,
     /// Last.ACK.sent (RFC 7323, 4.3).
     acked: SeqNumber,
     ts_recent: u32,
@@ -132,6 +143,12 @@ struct ReceiveSpace {
 }
 
 impl ReceiveSpace {
+    /// The largest segment that came: a full one, for the delay of acknowledgements.
+    #[inline(always)]
+    fn mss(&self) -> u32 {
+        u32::from(self.mss)
+    }
+
     /// Where the peer's FIN stands, once it came.
     #[inline(always)]
     fn fin(&self) -> Option<SeqNumber> {
@@ -174,12 +191,14 @@ enum Acknowledge {
     Now,
 }
 
-/// A tail loss probe that is on its way (RFC 8985, 7.3).
-#[derive(Debug, Clone, Copy)]
-struct TailProbe {
-    /// TLP.end_seq.
-    end: SeqNumber,
-    retransmitted: bool,
+/// The tail loss probe that is on its way (RFC 8985, 7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TailProbe {
+    None,
+    /// Of new data.
+    New,
+    /// Of data that were sent before: TLP.is_retrans.
+    Retransmitted,
 }
 
 /// RFC 3168, 6.1.
@@ -217,8 +236,8 @@ impl Open {
             Some(shift) => (shift, limits.window_scale),
             None => (0, 0),
         };
-        let timestamp_bytes = if handshake.negotiated.timestamps { TIMESTAMP_BYTES as u32 } else { 0 };
-        let mss = u32::from(handshake.peer_mss).min(1_460) - timestamp_bytes;
+        let timestamp_bytes = if handshake.negotiated.timestamps { TIMESTAMP_BYTES as u16 } else { 0 };
+        let mss = handshake.peer_mss.min(1_460) - timestamp_bytes;
         let mut rtt = RttEstimator::default();
         match opened.round_trip_ns {
             Some(round_trip_ns) => rtt.sample(Span::from_ns(round_trip_ns), shared.now),
@@ -273,8 +292,10 @@ impl Open {
             rtt,
             rack: Rack::new(una),
             recovery: Recovery::default(),
-            congestion: Congestion::new(shared.config.congestion, mss),
-            tail_probe: None,
+            congestion: Congestion::new(shared.config.congestion, u32::from(mss)),
+            tail_probe: TailProbe::None,
+            tail_probe_end: una,
+            backoff: Backoff::default(),
             ecn: EcnState::default(),
             tuning: Tuning { from: nxt, since: now },
             stalled_since: now,
@@ -464,7 +485,7 @@ impl Open {
         if self.recovery.dup_acks() == 0 {
             return out;
         }
-        out.saturating_sub(self.recovery.dup_acks().saturating_mul(self.snd.mss))
+        out.saturating_sub(self.recovery.dup_acks().saturating_mul(self.snd.mss()))
     }
 
     #[inline(always)]

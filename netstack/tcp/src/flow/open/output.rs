@@ -90,7 +90,7 @@ impl Open {
         shared: &mut Shared,
         link: &mut L,
     ) -> Result<bool, Blocked> {
-        let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss);
+        let burst_max = (link.segmentation_max(!common.tuple.remote.is_v4()) as u32).max(self.snd.mss());
         let mut left = QUANTUM_BYTES;
         if self.snd.search != NONE {
             self.send_path_probe(common, shared, link)?;
@@ -105,7 +105,7 @@ impl Open {
                 self.send_more(burst_max, common, shared, link)?
             };
             let Some(sent) = sent else { break };
-            left = left.saturating_sub(sent.max(self.snd.mss));
+            left = left.saturating_sub(sent.max(self.snd.mss()));
         }
         if self.acknowledge == Acknowledge::Now {
             self.send_control(self.snd.nxt, common, shared, link)?;
@@ -184,7 +184,7 @@ impl Open {
         }
         let (unsent, room) = (self.queue.unsent_len(), self.window_room());
         if unsent > 0 && room > 0 {
-            let len = unsent.min(room).min(self.snd.mss);
+            let len = unsent.min(room).min(self.snd.mss());
             return Urgent::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
         }
         match self.sent.last() {
@@ -199,11 +199,11 @@ impl Open {
     fn next_retransmission(&mut self, record: u32, shared: &Shared, burst_max: u32) -> Urgent {
         let (len, in_flight) = (shared.records[record].len, self.in_flight());
         let room = self.congestion.cwnd.saturating_sub(in_flight);
-        if room < len.min(self.snd.mss) && in_flight > 0 {
+        if room < len.min(self.snd.mss()) && in_flight > 0 {
             return Urgent::Nothing;
         }
-        let whole = room.min(burst_max) / self.snd.mss * self.snd.mss;
-        Urgent::Retransmission { record, len: len.min(whole.max(self.snd.mss)) }
+        let whole = room.min(burst_max) / self.snd.mss() * self.snd.mss();
+        Urgent::Retransmission { record, len: len.min(whole.max(self.snd.mss())) }
     }
 
     /// New data: within the peer's window, within `cwnd`, and neither a silly window's worth (3.8.6.2.1) nor against Nagle
@@ -212,7 +212,7 @@ impl Open {
     fn next_new(&mut self, unsent: u32, common: &Common, shared: &Shared, burst_max: u32) -> Option<(u32, bool)> {
         let window_room = self.window_room();
         let in_flight = self.in_flight();
-        let mss = self.snd.mss;
+        let mss = self.snd.mss();
         if unsent == 0 {
             return (window_room > 0 && self.fin == Fin::Queued).then_some((0, true));
         }
@@ -258,7 +258,7 @@ impl Open {
 
     #[cold]
     pub(super) fn restart(&mut self, shared: &Shared) {
-        self.congestion.on_idle();
+        self.congestion.on_idle(self.snd.mss());
         self.snd.sent_at = Stamp::new(shared.now);
     }
 
@@ -306,9 +306,9 @@ impl Open {
             self.new_was_sent(len, after, &header, common, shared);
             return Ok(len);
         }
-        let taken = Payload::new(&shared.chunks, at, len, self.snd.mss).len();
+        let taken = Payload::new(&shared.chunks, at, len, self.snd.mss()).len();
         let header = self.new_header(taken, fin && taken == len, shared);
-        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss);
+        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss());
         emit(link, shared, common.route(), &header, payload)?;
         let after = advance(&shared.chunks, at, taken);
         self.new_was_sent(taken, after, &header, common, shared);
@@ -363,7 +363,7 @@ impl Open {
             self.cwnd_limited = false;
         }
         if self.probe.take() == Some(Probe::Tail) {
-            self.tail_probe = Some(TailProbe { end: self.snd.nxt, retransmitted: false });
+            (self.tail_probe, self.tail_probe_end) = (TailProbe::New, self.snd.nxt);
             self.restart_loss_timer(common, shared);
         } else if common.timers.loss == NEVER
             || matches!(self.loss_timer, LossTimer::TailProbe | LossTimer::Persist)
@@ -381,7 +381,7 @@ impl Open {
     #[inline]
     fn is_second(&self, len: u32) -> bool {
         let in_flight = self.snd.nxt - self.snd.una;
-        in_flight > self.snd.mss && in_flight - len <= self.snd.mss
+        in_flight > self.snd.mss() && in_flight - len <= self.snd.mss()
     }
 
     /// Sends up to `len` sequence numbers of a record again.
@@ -396,7 +396,7 @@ impl Open {
         let whole_record = shared.records[record];
         let Record { at, seq, fin, len: whole, .. } = whole_record;
         let payload_len = shared.records[record].payload_len().min(len);
-        let taken = Payload::new(&shared.chunks, at, payload_len, self.snd.mss).len();
+        let taken = Payload::new(&shared.chunks, at, payload_len, self.snd.mss()).len();
         let with_fin = fin && taken == shared.records[record].payload_len() && len >= whole.min(taken + 1);
         let part = taken + u32::from(with_fin);
         if part == 0 {
@@ -406,7 +406,7 @@ impl Open {
         let flags = if with_fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
         // A retransmission is never marked as capable of ECN (RFC 3168, 6.1.5).
         let header = self.header(seq, flags, Ecn::NotCapable, shared);
-        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss);
+        let payload = Payload::new(&shared.chunks, at, taken, self.snd.mss());
         if let Err(blocked) = emit(link, shared, common.route(), &header, payload) {
             if let Some(rest) = rest {
                 shared.records.release(rest);
@@ -427,7 +427,7 @@ impl Open {
         count(shared, header.flags);
         shared.count(Counter::SegmentsRetransmitted);
         if self.probe.take() == Some(Probe::Tail) {
-            self.tail_probe = Some(TailProbe { end: self.snd.nxt, retransmitted: true });
+            (self.tail_probe, self.tail_probe_end) = (TailProbe::Retransmitted, self.snd.nxt);
             self.restart_loss_timer(common, shared);
         } else if common.timers.loss == NEVER || self.loss_timer == LossTimer::Persist {
             self.restart_loss_timer(common, shared);

@@ -95,20 +95,19 @@ impl Open {
     pub(super) fn ask_path<L: Link>(&mut self, common: &Common, shared: &Shared, link: &L) {
         let mtu = link.mtu(common.tuple.remote.to_ip());
         self.set_path_mtu(mtu, common);
-        self.congestion = Congestion::new(shared.config.congestion, self.snd.mss);
+        self.congestion = Congestion::new(shared.config.congestion, self.snd.mss());
     }
 
     fn set_path_mtu(&mut self, mtu: u16, common: &Common) {
         let is_v4 = common.tuple.remote.is_v4();
         self.snd.path_mtu = mtu.max(if is_v4 { MTU_MIN_V4 } else { MTU_MIN_V6 });
         self.snd.mss = self.mss_of(self.snd.path_mtu, is_v4);
-        self.congestion.set_mss(self.snd.mss);
     }
 
     /// Payload bytes of a full segment on a path of `mtu`: Eff.snd.MSS (RFC 9293, 3.7.1).
-    fn mss_of(&self, mtu: u16, is_v4: bool) -> u32 {
-        let timestamp_bytes = if self.negotiated.timestamps { TIMESTAMP_BYTES as u32 } else { 0 };
-        u32::from(self.snd.peer_mss.min(mss_of_mtu(mtu, is_v4))) - timestamp_bytes
+    fn mss_of(&self, mtu: u16, is_v4: bool) -> u16 {
+        let timestamp_bytes = if self.negotiated.timestamps { TIMESTAMP_BYTES as u16 } else { 0 };
+        self.snd.peer_mss.min(mss_of_mtu(mtu, is_v4)) - timestamp_bytes
     }
 
     /// ICMP says that the path carries less: what is longer is sent again in smaller pieces. False when that says nothing new,
@@ -122,9 +121,9 @@ impl Open {
             return self.probe_was_too_big(mtu, shared);
         }
         self.unfold(shared);
-        let before = self.snd.mss;
+        let before = self.snd.mss();
         self.lower_path_mtu(mtu, RAISE_NS, common, shared);
-        if self.snd.mss < before {
+        if self.snd.mss() < before {
             shared.count(Counter::PathMtuReductions);
             self.sent.mark_all_lost(&mut shared.records);
             common.output = true;
@@ -150,14 +149,14 @@ impl Open {
     /// carry, nobody may have told that the path carries less (RFC 2923, 2.1; RFC 8899, 4.3).
     pub(super) fn suspect_black_hole(&mut self, common: &mut Common, shared: &mut Shared) {
         let is_v4 = common.tuple.remote.is_v4();
-        let smaller = match self.rtt.backoffs() / BLACK_HOLE_TIMEOUTS {
+        let smaller = match self.backoff.count() / BLACK_HOLE_TIMEOUTS {
             0 => return,
             1 => MTU_BASE,
             _ if is_v4 => MTU_MIN_V4,
             _ => MTU_BASE,
         };
         let Some(first) = self.sent.first() else { return };
-        let is_long = shared.records[first].payload_len() > self.mss_of(smaller, is_v4);
+        let is_long = shared.records[first].payload_len() > u32::from(self.mss_of(smaller, is_v4));
         if is_long && smaller < self.snd.path_mtu {
             shared.count(Counter::PathMtuBlackHoles);
             self.lower_path_mtu(smaller, PROBE_INTERVAL_NS, common, shared);
@@ -195,7 +194,7 @@ impl Open {
             return Ok(());
         }
         let size = search.next_size(self.snd.path_mtu);
-        let len = self.mss_of(size, common.tuple.remote.is_v4());
+        let len = u32::from(self.mss_of(size, common.tuple.remote.is_v4()));
         let cwnd_room = self.congestion.cwnd.saturating_sub(self.in_flight());
         let room = self.queue.unsent_len().min(self.window_room()).min(cwnd_room);
         if len > room || self.recovery.phase() != Phase::Open || self.sent.lost_bytes() > 0 || self.probe.is_some() {

@@ -8,8 +8,9 @@
 use weir_packet::Packet;
 
 use super::ack::Delivered;
-use super::{Common, NOT_EXPECTED, Open, Outcome};
+use super::{Common, NOT_EXPECTED, Open, Outcome, TailProbe};
 use crate::counters::FlowState;
+use crate::flow::rtt::Backoff;
 use crate::options::{TIMESTAMP_BYTES, Timestamp};
 use crate::segment::{Flags, HEADER_BYTES, Plain, word};
 use crate::seq::SeqNumber;
@@ -28,7 +29,7 @@ impl Open {
         let is_path_known = self.snd.path_mtu != 0;
         let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
         let word = (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16;
-        let answer_max = self.snd.mss.min(self.congestion.cwnd) as u16;
+        let answer_max = self.snd.mss().min(self.congestion.cwnd) as u16;
         self.expected = if is_in_good_order { word } else { NOT_EXPECTED };
         self.answer_max = if is_in_good_order && is_path_known { answer_max } else { 0 };
     }
@@ -42,7 +43,7 @@ impl Open {
             && self.reassembly.is_empty()
             && !self.rcv.has_fin
             && self.probe.is_none()
-            && self.tail_probe.is_none()
+            && self.tail_probe == TailProbe::None
             && self.snd.search == NONE
             && !self.ecn.echo
             && !self.ecn.reduced
@@ -127,6 +128,7 @@ impl Open {
         let rtt = Span::from_ns(rtt_ns);
         self.rack.delivered_last(self.snd.nxt, transmission, rtt);
         self.rtt.sample(rtt, shared.now);
+        self.backoff = Backoff::default();
         shared.gauges.send_queued -= u64::from(self.queue.len());
         self.queue.clear(&mut shared.chunks);
         self.snd.una = ack;

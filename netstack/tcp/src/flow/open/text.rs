@@ -31,8 +31,8 @@ impl Open {
         } else {
             self.inbox.push(payload);
         }
-        if len > self.rcv.mss {
-            self.rcv.mss = len.min(self.segment_max(common));
+        if len > self.rcv.mss() {
+            self.rcv.mss = self.segment_max(common).min(len.min(u32::from(u16::MAX)) as u16);
         }
         common.pending |= Readiness::READABLE;
         self.delay_acknowledgement(common, shared);
@@ -114,15 +114,15 @@ impl Open {
     }
 
     /// What the peer can send in one segment: longer ones were put together on the way.
-    fn segment_max(&self, common: &Common) -> u32 {
+    fn segment_max(&self, common: &Common) -> u16 {
         let mtu = if self.snd.path_mtu == 0 { MTU_USUAL } else { self.snd.path_mtu };
-        u32::from(mss_of_mtu(mtu, common.tuple.remote.is_v4())).max(self.rcv.mss)
+        mss_of_mtu(mtu, common.tuple.remote.is_v4()).max(self.rcv.mss)
     }
 
     /// At least every second full segment at once, everything else after a while.
     #[inline]
     fn delay_acknowledgement(&mut self, common: &mut Common, shared: &Shared) {
-        if self.rcv.nxt - self.rcv.acked >= 2 * self.rcv.mss {
+        if self.rcv.nxt - self.rcv.acked >= 2 * self.rcv.mss() {
             self.acknowledge_now(common);
         } else if self.acknowledge == Acknowledge::Nothing {
             self.acknowledge = Acknowledge::Delayed;
@@ -158,12 +158,12 @@ impl Open {
     fn possible_window(&self, shared: &Shared) -> u32 {
         let field_max = u32::from(u16::MAX) << self.rcv.scale;
         let free = self.rcv.capacity.saturating_sub(self.inbox.len()).min(field_max);
-        if shared.pressure == Pressure::None { free } else { free.min(2 * self.rcv.mss) }
+        if shared.pressure == Pressure::None { free } else { free.min(2 * self.rcv.mss()) }
     }
 
     #[inline]
     fn window_step(&self) -> u32 {
-        (self.rcv.capacity / 2).min(self.rcv.mss)
+        (self.rcv.capacity / 2).min(self.rcv.mss())
     }
 
     /// The application has read: a window that was nearly closed, or has much to give, is announced without waiting.
@@ -175,7 +175,7 @@ impl Open {
             return;
         }
         let gain = free - offered;
-        if gain >= self.rcv.capacity / 2 || (offered < self.rcv.mss && gain >= self.window_step()) {
+        if gain >= self.rcv.capacity / 2 || (offered < self.rcv.mss() && gain >= self.window_step()) {
             self.acknowledge_now(common);
         }
     }

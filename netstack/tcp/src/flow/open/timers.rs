@@ -2,7 +2,7 @@
 
 use weir_socket::{CloseReason, Instant};
 
-use super::{Acknowledge, Common, LossTimer, Open, Outcome, Probe};
+use super::{Acknowledge, Common, LossTimer, Open, Outcome, Probe, TailProbe};
 use crate::counters::{Counter, FlowState};
 use crate::flow::recovery::{Phase, Report};
 use crate::shared::Shared;
@@ -52,17 +52,17 @@ impl Open {
             return Outcome::Abort(CloseReason::TimedOut);
         }
         shared.count(Counter::RetransmissionTimeouts);
-        self.tail_probe = None;
+        self.tail_probe = TailProbe::None;
         self.probe = None;
         // The peer may have discarded what it had reported (RFC 2018, 8).
         if self.sent.first().is_some_and(|first| shared.records[first].standing == super::Standing::Sacked) {
             self.sent.forget_sacked(&mut shared.records);
         }
         self.sent.mark_all_lost(&mut shared.records);
-        self.rtt.back_off();
+        self.backoff.back_off();
         self.suspect_black_hole(common, shared);
         self.begin_f_rto();
-        self.recovery.time_out(self.snd.una, self.snd.nxt, &mut self.congestion);
+        self.recovery.time_out((self.snd.una, self.snd.nxt), self.snd.mss(), &mut self.congestion);
         self.loss_timer = LossTimer::Retransmission;
         common.timers.loss = shared.now.plus_ns(self.rto_ns());
         Outcome::Keep
@@ -83,10 +83,9 @@ impl Open {
         let wait_ns = self.rack.detect_losses(&mut self.sent, &mut shared.records, &circumstances);
         if self.sent.lost_bytes() > 0 && !self.recovery.is_recovering() && !self.has_lost_probe_only(shared) {
             shared.count(Counter::FastRecoveries);
-            let space = (self.snd.una, self.snd.nxt);
-            self.recovery.begin(Phase::Fast, space, self.snd.nxt - self.snd.una, &mut self.congestion);
-            let pipe = self.in_flight();
-            let report = Report { delivered: 0, pipe, progress: false, is_due: false };
+            self.begin_recovery(Phase::Fast, self.snd.nxt - self.snd.una);
+            let (pipe, mss) = (self.in_flight(), self.snd.mss());
+            let report = Report { delivered: 0, pipe, progress: false, is_due: false, mss };
             self.recovery.reduce_proportionally(&report, &mut self.congestion);
         }
         self.restart_loss_timer(common, shared);
@@ -104,7 +103,7 @@ impl Open {
         if is_silent || (self.orphaned && self.has_given_up(shared)) {
             return Outcome::Abort(CloseReason::TimedOut);
         }
-        self.rtt.back_off();
+        self.backoff.back_off();
         self.probe = Some(Probe::Window);
         self.loss_timer = LossTimer::Persist;
         common.timers.loss = shared.now.plus_ns(self.rto_ns());
