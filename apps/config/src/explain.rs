@@ -7,7 +7,8 @@ use core::fmt;
 
 use crate::model::{
     AccessLog, Action, Addressing, Balance, Config, HashOn, Health, HostMatch, HttpCheck, IdlePolicy, Listener,
-    OwnHealth, PanicPolicy, Pool, Prefix, Protocol, ProxyVersion, Rate, Route, Server, ServerState, WhenAllDown,
+    OwnHealth, PanicPolicy, Pool, Prefix, Protocol, ProxyVersion, Rate, Route, Server, ServerState, TcpStep,
+    WhenAllDown,
 };
 use crate::units::{duration_text, rate_text, size_text};
 
@@ -260,13 +261,20 @@ fn server_line(server: &Server) -> String {
 }
 
 fn health_line(health: &Health) -> String {
-    let Health { port, http, interval_ns, timeout_ns, rise, fall } = health;
+    let Health { port, http, tcp, interval_ns, timeout_ns, rise, fall } = health;
     let asked = match http {
         Some(HttpCheck { method, path, headers, expect: (first, last), .. }) => {
             let with = if headers.is_empty() { "" } else { " with own fields" };
             format!("{} {path}{with} expecting {first}-{last}", method.name())
         }
-        None => "connecting".to_string(),
+        None if tcp.is_empty() => "connecting".to_string(),
+        None => {
+            let steps = tcp.iter().map(|TcpStep { send, expect }| match send.is_empty() {
+                true => format!("{expect:?}"),
+                false => format!("{send:?} -> {expect:?}"),
+            });
+            format!("expecting {}", steps.collect::<Vec<_>>().join(", "))
+        }
     };
     let (interval, timeout) = (duration_text(*interval_ns), duration_text(*timeout_ns));
     let port = port.map_or(String::new(), |port| format!(" at port {port}"));

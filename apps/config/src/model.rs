@@ -123,8 +123,10 @@ pub struct Pool {
 pub struct Health {
     /// Where they are asked, if not where they serve: then no PROXY header comes first.
     pub port: Option<u16>,
-    /// What is asked; without it, a connection that is accepted is answer enough.
+    /// What is asked; without it and without steps, a connection that is accepted is answer enough.
     pub http: Option<HttpCheck>,
+    /// What is said on the bare connection, step by step; not together with `http`.
+    pub tcp: Vec<TcpStep>,
     /// From one check of a server to its next.
     pub interval_ns: u64,
     /// For a whole check, from the attempt to connect to the head of the response.
@@ -137,7 +139,15 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { port: None, http: None, interval_ns: 2_000_000_000, timeout_ns: 2_000_000_000, rise: 2, fall: 3 }
+        Self {
+            port: None,
+            http: None,
+            tcp: Vec::new(),
+            interval_ns: 2_000_000_000,
+            timeout_ns: 2_000_000_000,
+            rise: 2,
+            fall: 3,
+        }
     }
 }
 
@@ -154,6 +164,15 @@ pub struct HttpCheck {
     pub headers: Vec<(String, String)>,
     /// Lowest and highest status that is good.
     pub expect: (u16, u16),
+}
+
+/// One step of a check on the bare connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpStep {
+    /// What is sent first; nothing if the server speaks first.
+    pub send: String,
+    /// What the server has to say then, with anything before and behind it.
+    pub expect: String,
 }
 
 /// Methods of checks: those that change nothing and bring no body.

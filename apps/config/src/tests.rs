@@ -512,8 +512,15 @@ fn health_checks_have_defaults_and_ranges() {
     let health = Config::parse(&text).unwrap_or_else(|error| panic!("{error}")).pools.remove(0).health.expect("checks");
     let (method, headers) = (CheckMethod::Get, Default::default());
     let http = HttpCheck { method, path: "/h".into(), host: Some("a".into()), headers, expect: (200, 200) };
-    let expected =
-        Health { port: None, http: Some(http), interval_ns: 1_000_000_000, timeout_ns: 50_000_000, rise: 1, fall: 9 };
+    let expected = Health {
+        port: None,
+        http: Some(http),
+        tcp: [].into(),
+        interval_ns: 1_000_000_000,
+        timeout_ns: 50_000_000,
+        rise: 1,
+        fall: 9,
+    };
     assert_eq!(health, expected);
     for (kind, bad) in [
         (ErrorKind::OutOfRange, "interval = ¶\"10ms\"\n"),

@@ -9,25 +9,25 @@
 //! checks in a row, whatever the kind of failure. The first checks are spread over one interval and later ones differ by
 //! up to an eighth of it, so that many servers are not asked in the same moment.
 
+mod question;
+mod script;
+mod under_way;
+
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use weir_config::{Config, Health, HttpCheck, Pool, ProxyVersion};
-use weir_http1::{HeadLimits, Method, Response};
-use weir_packet::Chunk;
-use weir_socket::{FlowId, Instant, Readiness, Received, Sockets};
+use weir_config::{Config, Health, Pool, ProxyVersion};
+use weir_socket::{Instant, Readiness, Sockets};
 
 use crate::proxy_header;
 use crate::slab::{GENERATION_BITS, Key};
 use crate::token::Owner;
-
-/// Longest head of a check's response, interim ones included.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
+use question::Question;
+use under_way::{Ask, UnderWay};
 
 /// What all cores are told when a server's health changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +65,18 @@ pub(crate) enum Outcome {
     BadResponse,
     /// A status that was not asked for.
     Status,
+    /// Not what a script expects.
+    Mismatch,
 }
 
-pub(crate) const OUTCOMES: [(Outcome, &str); 6] = [
+pub(crate) const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Passed, "passed"),
     (Outcome::NotConnected, "not_connected"),
     (Outcome::Timeout, "timeout"),
     (Outcome::Closed, "closed"),
     (Outcome::BadResponse, "bad_response"),
     (Outcome::Status, "status"),
+    (Outcome::Mismatch, "mismatch"),
 ];
 
 /// All checks of the image.
@@ -106,27 +109,13 @@ struct Check {
 
 #[derive(Clone, Copy)]
 struct Plan {
-    /// What is asked; without it, being accepted is enough.
-    http: Option<Question>,
+    ask: Ask,
     /// Where, if not where the server serves.
     port: Option<u16>,
     interval: Duration,
     timeout: Duration,
     rise: u8,
     fall: u8,
-}
-
-#[derive(Clone, Copy)]
-struct Question {
-    request: &'static [u8],
-    /// Lowest and highest status that is good.
-    expect: (u16, u16),
-}
-
-struct UnderWay {
-    flow: FlowId,
-    is_established: bool,
-    head: Vec<u8>,
 }
 
 impl Checker {
@@ -217,6 +206,7 @@ impl Check {
     fn of_pool<'p>(index: u16, pool: &'p Pool, health: &'p Health, now: Instant) -> impl Iterator<Item = Self> + 'p {
         let interval = Duration::from_nanos(health.interval_ns);
         let spread = interval / (pool.servers.len().max(1) as u32);
+        let script = (!health.tcp.is_empty()).then(|| script::script(&health.tcp));
         let sources: Rc<[IpAddr]> = pool.sources.as_slice().into();
         pool.servers.iter().enumerate().map(move |(number, server)| Self {
             pool: index,
@@ -224,10 +214,13 @@ impl Check {
             address: health.port.map_or(server.address.ip(), |port| server.address.at_port(port).ip()),
             sources: Rc::clone(&sources),
             plan: Plan {
-                http: health.http.as_ref().map(|http| {
-                    let place = health.port.map_or_else(|| server.address.clone(), |port| server.address.at_port(port));
-                    Question::new(http, &http.host.clone().unwrap_or_else(|| place.to_string()))
-                }),
+                ask: match &health.http {
+                    None => script.map_or(Ask::Nothing, Ask::Script),
+                    Some(http) => {
+                        let place = health.port.map_or(server.address.clone(), |port| server.address.at_port(port));
+                        Ask::Http(Question::new(http, &http.host.clone().unwrap_or_else(|| place.to_string())))
+                    }
+                },
                 port: health.port,
                 interval,
                 timeout: Duration::from_nanos(health.timeout_ns),
@@ -250,7 +243,7 @@ impl Check {
         let key = Key { index, generation: self.generation };
         let Ok(flow) = net.connect_from(&self.sources, address, Owner::Check(key).token()) else { return false };
         net.set_timer(flow, Some(net.now() + self.plan.timeout));
-        self.under_way = Some(UnderWay { flow, is_established: false, head: Vec::new() });
+        self.under_way = Some(UnderWay::new(flow));
         true
     }
 
@@ -264,16 +257,16 @@ impl Check {
             if !self.proxy_protocol.is_none_or(is_introduced) {
                 return Some(Outcome::Closed);
             }
-            let Some(question) = self.plan.http else { return Some(Outcome::Passed) };
-            if net.send(under_way.flow, Chunk::from_static(question.request)).is_err() {
-                return Some(Outcome::Closed);
+            let ended = under_way.begin(net, self.plan.ask);
+            if ended.is_some() {
+                return ended;
             }
         }
-        let answer = self.plan.http.and_then(|question| under_way.read(net, question));
-        let ended = if under_way.is_established { Outcome::Closed } else { Outcome::NotConnected };
-        answer
-            .or_else(|| ready.contains(Readiness::CLOSED).then_some(ended))
-            .or_else(|| ready.contains(Readiness::TIMER).then_some(Outcome::Timeout))
+        let closed = if under_way.is_established { Outcome::Closed } else { Outcome::NotConnected };
+        let answer = under_way.read(net, self.plan.ask);
+        let ended =
+            |readiness, outcome| ready.contains(readiness).then(|| under_way.unfinished(self.plan.ask, outcome));
+        answer.or_else(|| ended(Readiness::CLOSED, closed)).or_else(|| ended(Readiness::TIMER, Outcome::Timeout))
     }
 
     /// Counts an outcome; the verdict, if it changed.
@@ -298,61 +291,9 @@ impl Check {
     }
 }
 
-impl UnderWay {
-    /// Reads the response's head; how the check ended, if it did.
-    fn read(&mut self, net: &mut impl Sockets, question: Question) -> Option<Outcome> {
-        if !self.is_established {
-            return None;
-        }
-        loop {
-            match net.receive(self.flow) {
-                Received::Data(chunk) => {
-                    let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
-                    self.head.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
-                }
-                Received::Nothing => return None,
-                Received::End | Received::Closed(_) => return Some(Outcome::Closed),
-            }
-            if let Some(outcome) = self.parse(question) {
-                return Some(outcome);
-            }
-        }
-    }
-
-    fn parse(&mut self, Question { expect: (first, last), .. }: Question) -> Option<Outcome> {
-        let limits = HeadLimits { head_bytes: HEAD_BYTES_MAX - 1, target_bytes: HEAD_BYTES_MAX / 2, fields: 100 };
-        loop {
-            // The head decides; whether a body follows, as the method says, does not matter.
-            match Response::parse(&self.head, Method::Get, &limits) {
-                Err(_) => return Some(Outcome::BadResponse),
-                Ok(None) if self.head.len() >= HEAD_BYTES_MAX => return Some(Outcome::BadResponse),
-                Ok(None) => return None,
-                Ok(Some(response)) if response.is_interim() => {
-                    let used = response.head_len;
-                    self.head.drain(..used);
-                }
-                Ok(Some(response)) if (first..=last).contains(&response.status) => return Some(Outcome::Passed),
-                Ok(Some(_)) => return Some(Outcome::Status),
-            }
-        }
-    }
-}
-
 impl Plan {
     /// Where a server at this address is asked.
     fn place(&self, address: SocketAddr) -> SocketAddr {
         SocketAddr::new(address.ip(), self.port.unwrap_or(address.port()))
-    }
-}
-
-impl Question {
-    /// The same bytes for every check of a server, kept for as long as the image runs.
-    fn new(http: &HttpCheck, host: &str) -> Self {
-        let (name, path) = (http.method.name(), &http.path);
-        let mut text =
-            format!("{name} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-check\r\nConnection: close\r\n");
-        http.headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
-        text.push_str("\r\n");
-        Self { request: Box::leak(text.into_bytes().into_boxed_slice()), expect: http.expect }
     }
 }

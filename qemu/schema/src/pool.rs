@@ -82,6 +82,12 @@ static HEALTH: Section = section(&[
         Words("a connection that is accepted is enough"),
         "a request that has to be answered well",
     ),
+    key(
+        "tcp",
+        List(&TCP),
+        Words("as with `http`"),
+        "what is said on the connection, step by step; not together with `http`",
+    ),
     key("port", Integer(1, 65535), Words("the server's"), "where checks go instead; they bring no PROXY header there"),
     key(
         "interval",
@@ -92,6 +98,16 @@ static HEALTH: Section = section(&[
     key("timeout", Duration("50ms", "1h"), Value("\"2s\""), "for a whole check"),
     key("rise", Integer(1, 100), Value("2"), "checks in a row that must succeed before a server that was down is up"),
     key("fall", Integer(1, 100), Value("3"), "checks in a row that must fail before a server that was up is down"),
+]);
+
+static TCP: Section = section(&[
+    key("send", Text, Words("nothing: the server speaks"), "what is sent, 1 to 1024 bytes"),
+    key(
+        "expect",
+        Text,
+        Required("\"+PONG\""),
+        "what has to come then, 1 to 256 bytes within the next 8 KiB; what is before and behind it does not matter",
+    ),
 ]);
 
 static HTTP: Section = section(&[

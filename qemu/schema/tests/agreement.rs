@@ -46,6 +46,7 @@ fn places() -> Vec<Place> {
         "[[listener.route]]" => format!("{WEB}[[listener.route]]\n¶\n{pool}"),
         "[[pool]]" => format!("{page}[[pool]]\n¶\n{SERVER}"),
         "[pool.health]" => format!("{page}[[pool]]\nname = \"api\"\n[pool.health]\n¶\n{SERVER}"),
+        "[[pool.health.tcp]]" => format!("{page}[[pool]]\nname = \"api\"\n[[pool.health.tcp]]\n¶\n{SERVER}"),
         "[[pool.server]]" => format!("{page}[[pool]]\nname = \"api\"\n[[pool.server]]\n¶\n"),
         title => format!("{title}\n¶\n{page}"),
     };

@@ -1,6 +1,8 @@
 //! How the balancer treats servers that come, go and fall ill.
 
 use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::daemon::{Daemon, nginx};
@@ -8,16 +10,22 @@ use crate::guest::Guest;
 use crate::proxy::{PORTS, balancer};
 use crate::serve::boot_two;
 use crate::tap::Tap;
-use crate::{Failed, Tested, Tests, ensure, http, metrics};
+use crate::{Failed, Tested, Tests, backend, ensure, http, metrics};
 
-pub const TESTS: Tests =
-    &[("balancer::health_checks_move_requests_on_every_core", health_checks_move_requests_on_every_core)];
+pub const TESTS: Tests = &[
+    ("balancer::health_checks_move_requests_on_every_core", health_checks_move_requests_on_every_core),
+    ("balancer::a_script_tells_the_master_from_its_replica", a_script_tells_the_master_from_its_replica),
+];
 
 /// Time for a server's change to be noticed.
 const VERDICT_LIMIT: Duration = Duration::from_secs(20);
 
 const HEALTH: &str = "\n[pool.health]\nhttp = { path = \"/healthz\", expect = \"200\" }\ninterval = \"200ms\"\n\
                       timeout = \"5s\"\nrise = 2\nfall = 2\n";
+
+const SCRIPT: &str = "\n[pool.health]\ninterval = \"200ms\"\ntimeout = \"1s\"\nrise = 2\nfall = 2\n\
+                      tcp = [{ send = \"PING\\r\\n\", expect = \"+PONG\" }, \
+                      { send = \"INFO replication\\r\\n\", expect = \"role:master\" }]\n";
 
 fn server(tap: &Tap, port: u16, status: u16) -> Result<Daemon, Failed> {
     let root = tempfile::tempdir()?;
@@ -72,5 +80,29 @@ fn health_checks_move_requests_on_every_core() -> Tested {
         let count = page.labelled("weir_checks_total", &format!("outcome=\"{outcome}\""));
         ensure(count > 0, || format!("no check ended as {outcome}"))?;
     }
+    guest.still_runs()
+}
+
+/// Two servers that speak as Redis does, of which one is the master: the check says which, also after they have changed roles.
+fn a_script_tells_the_master_from_its_replica() -> Tested {
+    let (mut guest, tap) = boot_two(|tap| balancer(tap, &PORTS) + SCRIPT)?;
+    let master = Arc::new(AtomicU16::new(PORTS[0]));
+    for port in PORTS {
+        let master = Arc::clone(&master);
+        backend::start(SocketAddrV4::new(tap.host(), port), move |peer| {
+            peer.body("PING\r\n".len())?;
+            peer.say(b"+PONG\r\n")?;
+            peer.body("INFO replication\r\n".len())?;
+            let role = if master.load(Ordering::Relaxed) == port { "master" } else { "slave" };
+            peer.say(format!("$29\r\n# Replication\r\nrole:{role}\r\n").as_bytes())?;
+            // What else is said to it is nothing: the check has ended.
+            peer.head().map(drop)
+        })?;
+    }
+    wait_for_view(&mut guest, &tap, [1, 0])?;
+    let is_heard = |now: &metrics::Metrics| now.labelled("weir_checks_total", "outcome=\"mismatch\"") > 0;
+    metrics::wait_until(&mut guest, tap.at(9000), VERDICT_LIMIT, is_heard)?;
+    master.store(PORTS[1], Ordering::Relaxed);
+    wait_for_view(&mut guest, &tap, [0, 1])?;
     guest.still_runs()
 }

@@ -7,17 +7,26 @@ use alloc::vec::Vec;
 use super::Result;
 use crate::document::{Item, Section};
 use crate::error::ErrorKind;
-use crate::model::{CheckMethod, Health, HttpCheck};
+use crate::model::{CheckMethod, Health, HttpCheck, TcpStep};
 
 const MILLISECOND: u64 = 1_000_000;
 /// Bytes of a check's own fields at most: the request has to fit into one packet.
 const HEADER_BYTES_MAX: usize = 1024;
+/// Steps of a check at most, and bytes that one of them sends (they have to fit into one packet) and looks for.
+const STEPS_MAX: usize = 16;
+const SEND_BYTES_MAX: usize = 1024;
+const EXPECT_BYTES_MAX: usize = 256;
 const HOUR: u64 = 3_600_000 * MILLISECOND;
 
 pub(super) fn read(mut section: Section<'_>) -> Result<Health> {
-    section.not_yet(&["send", "agent"])?;
+    section.not_yet(&["agent"])?;
     let port = section.take("port").map(|item| item.integer(1..=65535)).transpose()?;
     let http = section.table("http", "http")?.map(http).transpose()?;
+    let tcp = steps(section.tables("tcp", "[[pool.health.tcp]]", crate::SECTIONS_MAX)?)?;
+    if http.is_some() && !tcp.is_empty() {
+        let message = "a check cannot ask by `http` and by `tcp`";
+        return Err(section.fault(ErrorKind::ConflictingKeys, message, "remove one of them"));
+    }
     let defaults = Health::default();
     let mut duration = |key, default| match section.take(key) {
         None => Ok(default),
@@ -32,7 +41,38 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Health> {
     let rise = count("rise", defaults.rise)?;
     let fall = count("fall", defaults.fall)?;
     section.finish()?;
-    Ok(Health { port: port.map(|port| port as u16), http, interval_ns, timeout_ns, rise, fall })
+    Ok(Health { port: port.map(|port| port as u16), http, tcp, interval_ns, timeout_ns, rise, fall })
+}
+
+/// `[[pool.health.tcp]]`: what is said on the bare connection.
+fn steps(sections: Vec<Section<'_>>) -> Result<Vec<TcpStep>> {
+    let mut steps = Vec::new();
+    for mut section in sections {
+        if steps.len() == STEPS_MAX {
+            let message = format!("a check of more than {STEPS_MAX} steps");
+            return Err(section.fault(ErrorKind::TooLarge, message, "ask the server for less"));
+        }
+        let send = said(&mut section, "send", SEND_BYTES_MAX)?.unwrap_or_default();
+        let expect = said(&mut section, "expect", EXPECT_BYTES_MAX)?;
+        let Some(expect) = expect else { return Err(section.missing("expect", "\"+PONG\"")) };
+        section.finish()?;
+        steps.push(TcpStep { send, expect });
+    }
+    Ok(steps)
+}
+
+/// A text of at least one byte.
+fn said(section: &mut Section<'_>, key: &'static str, bytes_max: usize) -> Result<Option<String>> {
+    let Some(item) = section.take(key) else { return Ok(None) };
+    let text = item.string()?;
+    if text.is_empty() {
+        return Err(item.fault(ErrorKind::InvalidValue, format!("`{key}` is empty"), "write what is said"));
+    }
+    if text.len() > bytes_max {
+        let message = format!("`{key}` has {} bytes, the limit is {bytes_max}", text.len());
+        return Err(item.fault(ErrorKind::TooLarge, message, "ask for less, or look for less in the answer"));
+    }
+    Ok(Some(text.into()))
 }
 
 fn http(mut section: Section<'_>) -> Result<HttpCheck> {

@@ -127,3 +127,39 @@ fn a_check_has_a_method_fields_and_a_port() {
         "1107 bytes",
     );
 }
+
+#[test]
+fn a_check_says_and_expects_step_by_step() {
+    let with_health = |keys: &str| {
+        format!("{WEB}{PAGE}{}", POOL.replace("[[pool.server]]", &format!("[pool.health]\n{keys}\n[[pool.server]]")))
+    };
+    let redis = r#"tcp = [{ expect = "+OK", send = "AUTH x\r\n" }, { send = "PING\r\n", expect = "+PONG" }]"#;
+    let config = parses(&with_health(redis));
+    let steps = &config.pools[0].health.as_ref().expect("checks").tcp;
+    assert_eq!((steps.len(), &*steps[1].send, &*steps[1].expect), (2, "PING\r\n", "+PONG"));
+    let line =
+        r#"  checked by expecting "AUTH x\r\n" -> "+OK", "PING\r\n" -> "+PONG" each 2s, timeout 2s, rise 2, fall 3"#;
+    assert!(config.explain().lines().any(|found| found == line), "{}", config.explain());
+    let smtp = parses(&with_health("[[pool.health.tcp]]\nexpect = \"220 \""));
+    let expected = "checked by expecting \"220 \" each 2s";
+    assert!(smtp.explain().contains(expected), "{}", smtp.explain());
+    let (long_send, long_expect) = ("x".repeat(1025), "x".repeat(257));
+    for (kind, keys, message) in [
+        (ErrorKind::MissingKey, "tcp = [¶{ send = \"PING\" }]", "no `expect`"),
+        (ErrorKind::InvalidValue, "tcp = [{ expect = ¶\"\" }]", "`expect` is empty"),
+        (ErrorKind::InvalidValue, "tcp = [{ send = ¶\"\", expect = \"a\" }]", "`send` is empty"),
+        (ErrorKind::TooLarge, &format!("tcp = [{{ send = ¶\"{long_send}\", expect = \"a\" }}]"), "1025 bytes"),
+        (ErrorKind::TooLarge, &format!("tcp = [{{ expect = ¶\"{long_expect}\" }}]"), "257 bytes"),
+        (
+            ErrorKind::TooLarge,
+            &format!("tcp = [{}¶{{ expect = \"a\" }}]", "{ expect = \"a\" }, ".repeat(16)),
+            "more than 16 steps",
+        ),
+        (ErrorKind::UnknownKey, "tcp = [{ expect = \"a\", ¶recv = \"b\" }]", "unknown key"),
+        (ErrorKind::WrongType, "tcp = ¶{ expect = \"a\" }", "a list of tables"),
+    ] {
+        fails(kind, &with_health(keys), message);
+    }
+    let both = with_health(&format!("http = {{ path = \"/\" }}\n{redis}")).replace("[pool.health]", "¶[pool.health]");
+    fails(ErrorKind::ConflictingKeys, &both, "by `http` and by `tcp`");
+}

@@ -210,3 +210,69 @@ fn a_check_asks_as_it_is_told_to() {
     assert_eq!(world.connecting().1, "10.0.0.99:9090", "the port stays the check's");
     world.finish();
 }
+
+/// A check by a script, instead of a request.
+fn scripted(steps: &str) -> World {
+    World::checking(
+        &CHECKED.replace("http = { path = \"/healthz\", expect = \"200-299\" }", &format!("tcp = [{steps}]")),
+    )
+}
+
+const PING: &str = "{ send = \"PING\\r\\n\", expect = \"+PONG\" }";
+
+#[test]
+fn a_script_hears_what_it_expects_or_says_why_not() {
+    for (does, name) in [
+        (Does::Say(b"+PONG\r\n"), "passed"),
+        (Does::Say(b"*1\r\n$4\r\n+PONG and more"), "passed"),
+        (Does::Say(&[b'x'; 8192]), "mismatch"),
+        (Does::Refuse, "not_connected"),
+        (Does::End, "closed"),
+        (Does::Nothing, "timeout"),
+    ] {
+        let mut world = scripted(PING);
+        assert_eq!(world.check(does), [verdict(0, name == "passed")], "{name}");
+        assert_eq!(world.checks(name), 1, "{name}");
+        world.finish();
+    }
+}
+
+/// It may still say what is expected, until the check's time is over, it leaves or fails.
+#[test]
+fn a_server_that_says_something_else_is_a_mismatch() {
+    let waits = |world: &mut World, _| world.pass(1.001);
+    for wrong in [&b"-LOADING Redis is loading\r\n"[..], b"+PON"] {
+        for then in [waits as fn(&mut World, Peer), World::end, World::reset] {
+            let mut world = scripted(PING);
+            world.service.check_servers(&mut world.net);
+            let server = world.accept();
+            assert_eq!(world.got(server), "PING\r\n");
+            world.send(server, wrong);
+            assert_eq!(world.checks("mismatch"), 0);
+            then(&mut world, server);
+            assert_eq!((world.checks("mismatch"), world.is_up("p/a")), (1, false));
+            world.finish();
+        }
+    }
+}
+
+#[test]
+fn steps_follow_one_another_and_an_old_answer_is_none_to_a_new_question() {
+    let steps = "{ expect = \"220 \" }, { send = \"EHLO x\\r\\n\", expect = \"250 \" }, { expect = \"SIZE\" }";
+    let mut world = scripted(&format!("{steps}, {{ send = \"QUIT\\r\\n\", expect = \"221\" }}"));
+    world.service.check_servers(&mut world.net);
+    let server = world.accept();
+    assert_eq!(world.got(server), "", "the server speaks first");
+    for piece in ["22", "0", " 250 mail"] {
+        assert_eq!(world.got(server), "");
+        world.send(server, piece.as_bytes());
+    }
+    assert_eq!(world.got(server), "EHLO x\r\n");
+    world.send(server, b"250 yes");
+    assert_eq!(world.got(server), "", "the third step says nothing");
+    world.send(server, b" SIZE 221");
+    assert_eq!((world.got(server).as_str(), world.checks("passed")), ("QUIT\r\n", 0));
+    world.send(server, b"221 bye");
+    assert_eq!(world.checks("passed"), 1);
+    world.finish();
+}
