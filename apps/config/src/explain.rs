@@ -235,8 +235,12 @@ fn pool_line(pool: &Pool) -> String {
         WhenAllDown::TryAll => "tried",
         WhenAllDown::Fail => "not tried",
     };
+    let slow = match pool.slow_start_ns {
+        0 => String::new(),
+        time => format!(", slow start of {}", duration_text(time)),
+    };
     let (name, servers, queue) = (&pool.name, pool.servers.len(), pool.queue_length);
-    format!("pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}")
+    format!("pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}{slow}")
 }
 
 fn pool_sources_line(pool: &Pool) -> Option<String> {

@@ -112,6 +112,8 @@ pub struct Pool {
     pub queue_length: u32,
     /// Addresses of the image that connections to its servers come from, in turn; all of them do when none is named.
     pub sources: Vec<IpAddr>,
+    /// How long a server that comes up gets less than its share; 0 is not at all.
+    pub slow_start_ns: u64,
     /// How its servers are checked; without it they are not.
     pub health: Option<Health>,
     /// At least one with a weight above zero; names are unique.

@@ -52,7 +52,8 @@ struct Net {
 
 impl Sockets for Net {
     fn now(&self) -> Instant {
-        Instant::from_nanos(5_000_000_000)
+        // The compiler knows no real clock's time either.
+        Instant::from_nanos(std::hint::black_box(5_000_000_000))
     }
     fn listen(&mut self, _local: SocketAddr, _token: Token) -> Result<ListenerId, ListenError> {
         Ok(ListenerId(0))

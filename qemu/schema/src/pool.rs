@@ -39,6 +39,13 @@ pub(crate) static POOL: Section = section(&[
         "addresses of the image that connections to the pool's servers, and checks of them, come from, in turn: `address` or \
          some of `source_addresses` of [`[network]`](#network)",
     ),
+    key(
+        "slow_start",
+        Duration("1s", "1h"),
+        Words("the whole share at once"),
+        "how long a server that came up gets less than its share: from a tenth of its weight, growing with time, on each core \
+         from when it heard of it; with least connections, what it may have under way grows. Not with `\"hash\"`",
+    ),
     key("health", Table(&HEALTH), Words("servers are not checked"), "how servers are asked whether they are well"),
     key("server", List(&SERVER), Required(""), "who answers"),
 ]);

@@ -18,6 +18,7 @@ pub const TESTS: Tests = &[
     ("balance::requests_go_where_weights_and_likeness_say", || with_guest(choice)),
     ("balance::a_server_that_fails_is_left_alone_and_comes_back", || with_guest(ejection)),
     ("balance::requests_wait_in_order_for_a_busy_server", || with_guest(queue)),
+    ("balance::a_server_that_came_back_gets_its_share_by_and_by", || with_guest(slow_start)),
     ("balance::cores_tell_each_other_of_their_load", cores_tell_each_other_of_their_load),
 ];
 
@@ -26,6 +27,7 @@ const WELL: [u16; 3] = [8001, 8002, 8003];
 const ILL: u16 = 8004;
 const DYING: u16 = 8005;
 const BUSY: u16 = 8006;
+const LATE: u16 = 8007;
 
 const IN_TURN: &str = "balance = \"round-robin\"";
 
@@ -35,6 +37,9 @@ const QUEUE_LENGTH: usize = 3;
 /// Requests until each of two servers has had one, and the time for one of them to arrive there before another is made.
 const TURNS: usize = 40;
 const TURN: Duration = Duration::from_millis(250);
+
+/// How long a server is slow.
+const SLOW_S: u64 = 6;
 
 /// Time for what is awaited.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -49,7 +54,7 @@ fn pool(tap: &Tap, name: &str, settings: &str, servers: &[(u16, &str)]) -> Strin
 }
 
 fn config(tap: &Tap) -> String {
-    let names = ["weights", "alike", "ill", "dying", "busy"];
+    let names = ["weights", "alike", "ill", "dying", "busy", "slow"];
     let routes = names.map(|name| format!("[[listener.route]]\npath = \"/{name}\"\npool = \"{name}\"\n"));
     let [a, b, c] = WELL;
     [
@@ -60,6 +65,7 @@ fn config(tap: &Tap) -> String {
         pool(tap, "alike", "balance = \"hash\"\nhash_on = \"header:X-User\"", &WELL.map(|port| (port, ""))),
         pool(tap, "ill", IN_TURN, &[(a, ""), (ILL, "")]),
         pool(tap, "dying", IN_TURN, &[(a, ""), (DYING, "")]),
+        pool(tap, "slow", &format!("{IN_TURN}\nslow_start = \"{SLOW_S}s\""), &[(a, ""), (LATE, "")]),
         pool(tap, "busy", &format!("queue_length = {QUEUE_LENGTH}"), &[(BUSY, "max_connections = 1")]),
     ]
     .concat()
@@ -140,6 +146,33 @@ fn ejection(guest: &mut Guest, tap: &Tap) -> Tested {
     let deadline = Instant::now() + LIMIT;
     while answered(tap, "/ill", "")? != ILL {
         ensure(Instant::now() < deadline, || "the server that is well again gets nothing".into())?;
+    }
+    Ok(())
+}
+
+/// A server refuses connections and is left alone, begins to listen, gets some requests at once, and half of them in the end.
+fn slow_start(_: &mut Guest, tap: &Tap) -> Tested {
+    // The other server is as new as the machine, and slow as well for a time.
+    let warm = Instant::now() + Duration::from_secs(SLOW_S);
+    while Instant::now() < warm {
+        let port = answered(tap, "/slow", "")?;
+        ensure(port == WELL[0], || format!("{port} answered, which does not listen"))?;
+    }
+    serve(tap, LATE)?;
+    let late_of = |requests: usize| {
+        let ports = (0..requests).map(|_| answered(tap, "/slow", "")).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, Failed>(ports.iter().filter(|&&port| port == LATE).count())
+    };
+    let deadline = Instant::now() + LIMIT;
+    while late_of(1)? == 0 {
+        ensure(Instant::now() < deadline, || "the server that came back gets nothing".into())?;
+    }
+    let early = late_of(60)?;
+    // A tenth of its weight to begin with is an eleventh of the requests; half would be 30.
+    ensure(early <= 22, || format!("{early} of 60 requests went to a server that just came back"))?;
+    let deadline = Instant::now() + Duration::from_secs(3 * SLOW_S);
+    while late_of(40)? != 20 {
+        ensure(Instant::now() < deadline, || "the server that is warm by now does not get half".into())?;
     }
     Ok(())
 }

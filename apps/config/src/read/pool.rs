@@ -13,6 +13,9 @@ use crate::{SERVERS_MAX, WEIGHT_MAX};
 /// Requests that wait at most, if the configuration does not say.
 const QUEUE_LENGTH: u32 = 1024;
 
+const SECOND: u64 = 1_000_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+
 /// All pools, and where their servers' addresses stand.
 pub(super) struct Pools {
     pub value: Vec<Pool>,
@@ -42,7 +45,7 @@ struct Places {
 }
 
 fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
-    section.not_yet(&["slow_start", "sticky", "retries", "queue"])?;
+    section.not_yet(&["sticky", "retries", "queue"])?;
     let name_item = section.require("name", "\"api\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
@@ -56,6 +59,7 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
         Some(item) => item.integer(0..=1_000_000)? as u32,
     };
     let (sources, source_spans) = super::source::read(section.take("source").as_ref())?;
+    let slow_start_ns = slow_start(&mut section, &balance)?;
     let health = section.table("health", "[pool.health]")?.map(super::health::read).transpose()?;
     let mut server_names = Names::new("server");
     let mut servers = Vec::new();
@@ -76,7 +80,10 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
     }
     section.finish()?;
     let places = Places { servers: spans, sources: source_spans };
-    Ok((Pool { name: name.into(), balance, when_all_down, queue_length, sources, health, servers }, places))
+    Ok((
+        Pool { name: name.into(), balance, when_all_down, queue_length, sources, slow_start_ns, health, servers },
+        places,
+    ))
 }
 
 /// `balance`, and `hash_on` with it.
@@ -97,6 +104,17 @@ fn balance(section: &mut Section<'_>) -> Result<Balance> {
         }
         _ => Ok(balance.clone()),
     }
+}
+
+/// `slow_start`.
+fn slow_start(section: &mut Section<'_>, balance: &Balance) -> Result<u64> {
+    let Some(item) = section.take("slow_start") else { return Ok(0) };
+    if matches!(balance, Balance::Hash(_)) {
+        let message =
+            "`slow_start` has no meaning with `balance = \"hash\"`: what is alike belongs to its server at once";
+        return Err(item.fault(ErrorKind::ConflictingKeys, message, "remove it, or balance otherwise"));
+    }
+    item.duration_ns(SECOND..=HOUR)
 }
 
 /// `client-address`, `uri`, `header:NAME` or `cookie:NAME`.

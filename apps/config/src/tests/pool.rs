@@ -28,18 +28,19 @@ fn every_way_to_share_is_understood() {
 #[test]
 fn servers_have_a_state_and_limits() {
     let config = parses(&with(
-        "when_all_down = \"fail\"\nqueue_length = 7",
+        "when_all_down = \"fail\"\nqueue_length = 7\nslow_start = \"30s\"",
         "[[pool.server]]\nname = \"b\"\naddress = \"10.0.0.2:80\"\nstate = \"drain\"\n\
          [[pool.server]]\nname = \"c\"\naddress = \"10.0.0.3:80\"\nbackup = true\nmax_connections = 200",
     ));
     let pool = &config.pools[0];
     assert_eq!((pool.when_all_down, pool.queue_length), (WhenAllDown::Fail, 7));
+    assert_eq!(pool.slow_start_ns, 30_000_000_000);
     let states: alloc::vec::Vec<_> = pool.servers.iter().map(|s| (s.state, s.backup, s.max_connections)).collect();
     let (up, drain) = (ServerState::Up, ServerState::Drain);
     assert_eq!(states, [(up, false, None), (drain, false, None), (up, true, Some(200))]);
     let text = config.explain();
     for expected in [
-        "pool api: random of two over 3 servers, not tried when all are down, queue of 7",
+        "pool api: random of two over 3 servers, not tried when all are down, queue of 7, slow start of 30s",
         "  b: 10.0.0.2:80, weight 1, drains",
         "  c: 10.0.0.3:80, weight 1, backup, at most 200 requests at once",
     ] {
@@ -87,6 +88,9 @@ fn mistakes_in_pools_have_a_place() {
         (ErrorKind::InvalidValue, "when_all_down = ¶\"try\"", "", "does not know"),
         (ErrorKind::OutOfRange, "queue_length = ¶1000001", "", "outside"),
         (ErrorKind::InvalidValue, "", "state = ¶\"off\"", "does not know"),
+        (ErrorKind::OutOfRange, "slow_start = ¶\"500ms\"", "", "outside"),
+        (ErrorKind::InvalidDuration, "slow_start = ¶\"30\"", "", "not a duration"),
+        (ErrorKind::ConflictingKeys, "balance = \"hash\"\nslow_start = ¶\"30s\"", "", "no meaning"),
         (ErrorKind::OutOfRange, "", "max_connections = ¶0", "outside"),
         (ErrorKind::WrongType, "", "backup = ¶1", "true or false"),
     ] {

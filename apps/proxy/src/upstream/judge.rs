@@ -29,6 +29,7 @@ impl Upstream {
         server.down_until = now + LEFT_ALONE * (1 << server.ejections.min(DOUBLINGS_MAX));
         server.ejections = server.ejections.saturating_add(1);
         server.errors = 0;
+        self.begin_slow_start(index);
         self.reseed(index, now);
         true
     }
@@ -62,9 +63,10 @@ impl Upstream {
     pub(crate) fn set_health(&mut self, index: u16, is_up: bool, now: Instant) -> Option<usize> {
         let server = self.server_mut(index)?;
         server.health = if is_up { Health::Up } else { Health::Down };
-        server.down_until = if is_up && server.state != ServerState::Maintenance { Instant::default() } else { NEVER };
+        server.down_until = if is_up && server.state != ServerState::Maintenance { now } else { NEVER };
         (server.errors, server.ejections) = (0, 0);
         let counter = server.counter;
+        self.begin_slow_start(index);
         self.reseed(index, now);
         Some(counter)
     }

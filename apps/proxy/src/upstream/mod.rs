@@ -12,6 +12,7 @@ mod report;
 mod schedule;
 mod server;
 mod share;
+mod slow;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use least::Least;
 use maglev::Maglev;
 use server::{Health, NEVER};
 use share::first_share;
+use slow::SlowStart;
 
 pub(crate) use maglev::{hash, mix};
 pub use report::Loads;
@@ -60,8 +62,10 @@ pub(crate) struct Upstream {
     when_all_down: WhenAllDown,
     random: u64,
     retry_budget: u8,
-    /// When the first of the servers that are left alone is tried again; only for [`Picker::Least`].
+    /// When the first of the servers that are left alone is tried again, or one that is slow is compared anew; only for
+    /// [`Picker::Least`].
     returns: Instant,
+    slow_start: SlowStart,
     /// Clients whose requests wait for a server with room, in the order they came; some may have gone.
     pub queue: VecDeque<Key>,
     /// How many of them are still there.
@@ -84,6 +88,10 @@ pub(crate) struct Upstream {
 enum Picker {
     Turns,
     Random,
+    /// One of these two, while a server is slow.
+    Gradual {
+        is_random: bool,
+    },
     Least(Least),
     Hash(Maglev),
 }
@@ -135,6 +143,7 @@ impl Upstream {
             random: seed | 1,
             retry_budget: RETRY_BUDGET_MAX,
             returns: NEVER,
+            slow_start: SlowStart::new(pool.slow_start_ns),
             queue: VecDeque::new(),
             queued: 0,
             queue_max: pool.queue_length.div_ceil(cores.max(1) as u32),
@@ -169,6 +178,7 @@ impl Upstream {
         let found = match &self.picker {
             Picker::Turns => self.next_usable(now),
             Picker::Random => self.random_of_two(now),
+            Picker::Gradual { .. } => None,
             Picker::Least(_) => self.least_loaded(now),
             Picker::Hash(table) => {
                 let mut keys = (0..DRAWS_MAX).map(|n| if n == 0 { key } else { mix(key.wrapping_add(n)) });
@@ -181,9 +191,14 @@ impl Upstream {
         }
     }
 
-    /// What chance or order did not find: any server that can, then the backups.
+    /// What chance or order did not find: one while servers are slow, any server that can, then the backups.
     #[cold]
     fn choose_otherwise(&mut self, now: Instant) -> Choice {
+        if let Picker::Gradual { is_random } = self.picker
+            && let Some(index) = self.choose_gradually(now, is_random)
+        {
+            return Choice::Server(index);
+        }
         let is_random = !matches!(self.picker, Picker::Turns);
         if let Some(index) = is_random.then(|| self.next_usable(now)).flatten() {
             return Choice::Server(index);
@@ -306,7 +321,8 @@ impl Upstream {
         if self.returns <= now {
             self.returns = NEVER;
             for index in 0..self.servers.len() as u16 {
-                if matches!(&self.picker, Picker::Least(least) if least.is_out(index)) {
+                let is_stale = self.slow_start.is_wanted();
+                if is_stale || matches!(&self.picker, Picker::Least(least) if least.is_out(index)) {
                     self.reseed(index, now);
                 }
             }
@@ -325,7 +341,15 @@ impl Upstream {
         }
         self.random = self.random.wrapping_add(1);
         let load = match server.is_usable(now) && server.primary_weight() > 0 {
-            true => server.load().min(u64::from(u32::MAX)) << 32 | (self.random & 0x7fff_ffff),
+            true => {
+                let load = if self.slow_start.is_over(now) {
+                    server.load()
+                } else {
+                    self.returns = self.returns.min(self.slow_start.next_step(now));
+                    self.slow_start.load(server, now)
+                };
+                load.min(u64::from(u32::MAX)) << 32 | (self.random & 0x7fff_ffff)
+            }
             false => least::OUT,
         };
         least.set(index, load);

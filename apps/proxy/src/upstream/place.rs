@@ -22,9 +22,10 @@ impl Upstream {
         }
         let is_up = server.health == Health::Up;
         if is_up && server.state != ServerState::Maintenance {
-            server.down_until = Instant::default();
+            server.down_until = now;
         }
         let counter = server.counter;
+        self.begin_slow_start(index);
         self.reseed(index, now);
         Some((counter, is_up))
     }

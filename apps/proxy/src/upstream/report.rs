@@ -48,7 +48,8 @@ impl Upstream {
 
     /// Whether there is something to choose, and load decides.
     pub(crate) fn is_by_load(&self) -> bool {
-        matches!(self.picker, Picker::Random | Picker::Least(_)) && self.servers.len() > 1
+        matches!(self.picker, Picker::Random | Picker::Gradual { is_random: true } | Picker::Least(_))
+            && self.servers.len() > 1
     }
 
     /// The next servers whose load the other cores do not know; this is pool number `pool`. None: that was all.

@@ -7,6 +7,7 @@ use core::time::Duration;
 use weir_config::Config;
 
 mod report;
+mod slow;
 
 use super::judge::{ERRORS_MAX, LEFT_ALONE};
 use super::*;
@@ -16,7 +17,8 @@ fn pool(servers: usize, more: &str) -> Pool {
     let mut text = String::from(
         "[[listener]]\nname = \"l\"\nbind = \"0.0.0.0:80\"\n[[listener.route]]\npool = \"p\"\n[[pool]]\nname = \"p\"\n",
     );
-    let (of_servers, of_pool): (Vec<&str>, Vec<&str>) = more.lines().partition(|line| line.starts_with('s'));
+    let (of_servers, of_pool): (Vec<&str>, Vec<&str>) =
+        more.lines().partition(|line| line.starts_with('s') && line.contains(": "));
     of_pool.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     for n in 0..servers {
         text.push_str(&format!("[[pool.server]]\nname = \"s{n}\"\naddress = \"10.0.0.{}:80\"\n", n + 1));
