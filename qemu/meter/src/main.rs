@@ -20,7 +20,7 @@ use clap::Parser;
 use weir_host::tether;
 use weir_image::{base, elf, payload};
 use weir_meter::lab::guest::{Detail, Guest, Plan};
-use weir_meter::lab::load::Load;
+use weir_meter::lab::load::{self, Load};
 use weir_meter::lab::servers::Server;
 use weir_meter::lab::tap::Tap;
 use weir_meter::lab::{self, Failed, namespace};
@@ -65,9 +65,15 @@ struct Options {
     /// Ports of the guest: 80 is its server, 81 its proxy.
     #[arg(long, value_delimiter = ',', default_value = "80,81")]
     port: Vec<u16>,
-    /// wrk keeps 32 connections alive, ab opens one for each request.
+    /// wrk keeps its connections alive, ab opens one for each request.
     #[arg(long, value_delimiter = ',', default_value = "wrk,ab")]
     load: Vec<Load>,
+    /// Requests under way at any time, shared by all cores.
+    #[arg(long, value_name = "NUMBER", default_value_t = load::CONNECTIONS)]
+    connections: u32,
+    /// Requests under way at any time for each core: so each has the same load, however many there are.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "connections")]
+    connections_per_core: Option<u32>,
     /// What is asked for.
     #[arg(long, default_value = "/")]
     path: String,
@@ -178,9 +184,10 @@ impl Image {
 
 fn measure(options: &Options, guest: &mut Guest, cores: u32, port: u16, load: Load) -> Result<Measurement, Failed> {
     let at = SocketAddrV4::new(lab::GUEST, port);
-    load.run(at, &options.path, WARM_UP_SECONDS)?;
+    let connections = options.connections_per_core.map_or(options.connections, |each| each.saturating_mul(cores));
+    load.run_wide(at, &options.path, WARM_UP_SECONDS, connections)?;
     let before = guest.meter.mark()?;
-    let outcome = load.run(at, &options.path, options.seconds)?;
+    let outcome = load.run_wide(at, &options.path, options.seconds, connections)?;
     let work = guest.meter.read()?.since(&before);
     let service = match port {
         80 if options.elf.is_none() && options.config.is_none() => "httpd".into(),

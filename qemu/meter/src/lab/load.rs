@@ -7,8 +7,8 @@ use clap::ValueEnum;
 
 use super::{Failed, command_line};
 
-/// Requests under way at any time.
-const CONNECTIONS: u32 = 32;
+/// Requests under way at any time, if nothing else is said.
+pub const CONNECTIONS: u32 = 32;
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
