@@ -12,11 +12,11 @@ use weir_kernel::{BootInfo, cores, entropy, error, hooks, memory, power};
 use weir_plan::{Plan, TooLittleMemory};
 use weir_stack::PassiveOwner;
 
+use crate::bed::Bed;
 use crate::board::Board;
 use crate::configuration::{self, Chosen};
 use crate::relay::{self, Outlet};
 use crate::seat::{self, Common, Seat};
-use crate::sleep::Bed;
 use crate::wire::ParkedWire;
 use crate::{devices, mesh};
 

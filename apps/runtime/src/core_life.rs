@@ -15,13 +15,14 @@ use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
 use weir_stack::{Ipv4Configuration, Ipv4Source, Ipv6Configuration, Ipv6Source, Shard, ShardConfig, Spread};
 
+use crate::bed::Calls;
 use crate::control::Control;
 use crate::mail::{Mail, News, Word};
 use crate::mesh::Links;
 use crate::metrics::{self, Figures};
 use crate::names::Names;
 use crate::seat::{Common, Seat};
-use crate::sleep::{Calls, Sleeper};
+use crate::sleep::Sleeper;
 use crate::syslog::{self, Syslog};
 use crate::wire::Wire;
 use post::Reporting;

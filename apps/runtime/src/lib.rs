@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What cores share is made here and listed here: the [`mesh`] of rings, the rings of those who have no queue pair
-//! ([`relay`]), the [`board`] of counters, and a flag per core that says it sleeps ([`sleep`]). Nothing else is shared.
+//! ([`relay`]), the [`board`] of counters, and a flag per core that says it sleeps ([`bed`]). Nothing else is shared.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod bed;
 mod board;
 mod boot;
 mod configuration;

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use weir_proxy::{Loads, Moved, Trade, Verdict};
 use weir_stack::Message;
 
+use crate::bed::Calls;
 use crate::mesh::Links;
-use crate::sleep::Calls;
 
 /// One message in a ring.
 pub enum Mail {

@@ -14,11 +14,11 @@ use weir_packet::Pool;
 use weir_plan::Plan;
 use weir_stack::PassiveOwner;
 
+use crate::bed::Bed;
 use crate::board::Board;
 use crate::core_life;
 use crate::mail::Mail;
 use crate::mesh::Links;
-use crate::sleep::Bed;
 use crate::wire::ParkedWire;
 
 /// What all cores see and no core changes, but for its own lines of board and beds.

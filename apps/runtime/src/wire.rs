@@ -7,8 +7,8 @@ use weir_drivers::net::{Counters, Gauges, ParkedPair, QueuePair};
 use weir_packet::frame::{Capabilities, Offload, Receive, RxFrame, Transmit, TransmitError};
 use weir_packet::{Chunk, Packet, Pool};
 
+use crate::bed::Calls;
 use crate::relay::{self, Outlet, ParkedRelay, Relay};
-use crate::sleep::Calls;
 
 /// A way that its core has not taken yet.
 pub enum ParkedWire {
