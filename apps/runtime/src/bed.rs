@@ -1,15 +1,25 @@
-//! How a core is woken.
+//! How a core learns that there is mail for it, and how it is woken.
+//!
+//! The rings between the cores are many, and most of the time all are empty: so a core looks at one flag, and at the rings only
+//! when it is raised or before a halt.
 //!
 //! ```text
-//! sleeper                               sender
-//!   bed.lie_down()   flag = true          put a message into the ring
-//!   full barrier                          full barrier
-//!   look into the rings again             calls.answer: is the bed taken? then wake it
-//!   halt
+//! sender                                             receiver
+//!   put a message into the ring                        bed.has_mail()?
+//!   full barrier                                       bed.open_mail()   flag = false
+//!   calls.answer: mail flag = true                     full barrier
+//!                 is the bed taken? then wake it       look into the rings
+//!
+//!                                                      bed.lie_down()    taken = true
+//!                                                      full barrier
+//!                                                      look into the rings again
+//!                                                      halt
 //! ```
 //!
-//! Each side writes, then has a full barrier, then reads what the other wrote: so at least one of them sees the other.
+//! A receiver whose look misses a message has passed its barrier before the sender passed its own: so the flag is raised after
+//! it was lowered, and the sender sees that the bed is taken.
 
+use core::mem;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,56 +29,99 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use weir_hal::barrier;
 use weir_kernel::cores::CORES_MAX;
 
-/// Where a core says that it sleeps, on a cache line of its own.
+/// Where a core says that it sleeps, and is told of mail, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Bed(AtomicBool);
+pub struct Bed {
+    /// Written by the core itself.
+    is_taken: AtomicBool,
+    /// Raised by the others, lowered by the core itself.
+    has_mail: AtomicBool,
+}
 
 impl Bed {
     /// The core is about to halt. What it checks after this call, it does not miss.
     pub fn lie_down(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_taken.store(true, Ordering::Relaxed);
         barrier::store_load();
     }
 
     /// The core is awake.
     pub fn get_up(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.is_taken.store(false, Ordering::Relaxed);
     }
 
     /// Whether the core sleeps or is about to. Behind a barrier, a core that does not see what was sent is seen here.
     fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether a ring may have something for the core.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Relaxed)
+    }
+
+    /// The core is about to look into its rings. What it does not find there is told again.
+    pub fn open_mail(&self) {
+        self.has_mail.store(false, Ordering::Relaxed);
+        barrier::store_load();
+    }
+
+    /// Something is in a ring; behind a barrier, or from the core itself.
+    pub fn tell_mail(&self) {
+        self.has_mail.store(true, Ordering::Relaxed);
     }
 }
 
 /// The cores that something was put into a ring for, in this turn.
 #[derive(Debug, Default)]
-pub struct Calls([u64; CORES_MAX / 64]);
+pub struct Calls {
+    told: Set,
+    woken: Set,
+}
+
+/// Some of the cores.
+type Set = [u64; CORES_MAX / 64];
+
+fn insert(set: &mut Set, core: usize) {
+    if let Some(word) = set.get_mut(core / 64) {
+        *word |= 1 << (core % 64);
+    }
+}
 
 impl Calls {
-    /// Something is in a ring for `core`.
+    /// Something is in a ring for `core`, which is to be awake.
     #[inline]
     pub fn add(&mut self, core: usize) {
-        if let Some(word) = self.0.get_mut(core / 64) {
-            *word |= 1 << (core % 64);
-        }
+        insert(&mut self.told, core);
+        insert(&mut self.woken, core);
+    }
+
+    /// Something is in a ring for `core`, which may sleep over it.
+    #[inline]
+    pub fn mention(&mut self, core: usize) {
+        insert(&mut self.told, core);
     }
 
     /// Whether no core is called.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0 == [0; CORES_MAX / 64]
+        self.told == Set::default()
     }
 
-    /// Wakes those of the called who sleep; to be called after everything is in its ring. Forgets them all.
+    /// Tells all of them, and wakes those who sleep; to be called after everything is in its ring. Forgets them all.
     pub fn answer(&mut self, beds: &[Bed], mut wake: impl FnMut(usize)) {
         barrier::store_load();
-        for (index, word) in self.0.iter_mut().enumerate() {
-            while *word != 0 {
-                let core = index * 64 + word.trailing_zeros() as usize;
-                *word &= *word - 1;
-                if beds.get(core).is_some_and(Bed::is_taken) {
+        let Self { told, woken } = mem::take(self);
+        for (index, (mut told, woken)) in told.into_iter().zip(woken).enumerate() {
+            while told != 0 {
+                let bit = told.trailing_zeros();
+                told &= told - 1;
+                let core = index * 64 + bit as usize;
+                let Some(bed) = beds.get(core) else { continue };
+                bed.tell_mail();
+                if woken >> bit & 1 != 0 && bed.is_taken() {
                     wake(core);
                 }
             }
@@ -120,15 +173,17 @@ mod model {
             }
             let mut got = 0;
             while got < senders {
-                let before = got;
-                got += rings.iter_mut().filter_map(weir_packet::handoff::Receiver::receive).count();
-                if got > before {
+                if beds[0].has_mail() {
+                    beds[0].open_mail();
+                    got += rings.iter_mut().filter_map(weir_packet::handoff::Receiver::receive).count();
                     continue;
                 }
                 beds[0].lie_down();
                 if rings.iter().all(weir_packet::handoff::Receiver::is_empty) {
                     // A lost wake-up is a deadlock, which loom reports.
                     interrupt.wait();
+                } else {
+                    beds[0].tell_mail();
                 }
                 beds[0].get_up();
             }
@@ -145,6 +200,35 @@ mod model {
     fn two_senders_may_call_at_once() {
         sends(2, Some(3));
     }
+
+    /// Nobody is woken, so the flag alone leads to the messages: also to one that is sent while the other is looked for.
+    #[test]
+    fn what_is_only_mentioned_is_found_by_a_core_that_looks() {
+        loom::model(|| {
+            let beds = Arc::new([Bed::default()]);
+            let (mut sender, mut receiver) = ring(2);
+            let theirs = Arc::clone(&beds);
+            let other = thread::spawn(move || {
+                for _ in 0..2 {
+                    let mut calls = Calls::default();
+                    sender.send(7).expect("room");
+                    calls.mention(0);
+                    calls.answer(&*theirs, |_| unreachable!("it is only mentioned"));
+                }
+            });
+            let mut got = 0;
+            let mut look = || {
+                if beds[0].has_mail() {
+                    beds[0].open_mail();
+                    got += core::iter::from_fn(|| receiver.receive()).count();
+                }
+            };
+            look();
+            other.join().expect("no panic");
+            look();
+            assert_eq!(got, 2);
+        });
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -152,14 +236,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_called_who_sleep_are_woken_and_each_once() {
+    fn who_is_called_is_told_until_it_opens_its_mail_and_woken_if_it_sleeps() {
         let beds: [Bed; 200] = [(); 200].map(|()| Bed::default());
         let mut calls = Calls::default();
         [3, 64, 64, 199, 5, 1000].into_iter().for_each(|core| calls.add(core));
+        [4, 7].into_iter().for_each(|core| calls.mention(core));
         [3, 4, 64, 199].into_iter().for_each(|core: usize| beds[core].lie_down());
         let mut woken = alloc::vec::Vec::new();
         calls.answer(&beds, |core| woken.push(core));
         assert_eq!(woken, [3, 64, 199]);
         assert!(calls.is_empty());
+        let told = |beds: &[Bed]| (0..200).filter(|&core| beds[core].has_mail()).collect::<alloc::vec::Vec<_>>();
+        assert_eq!(told(&beds), [3, 4, 5, 7, 64, 199]);
+        [3, 64].into_iter().for_each(|core: usize| beds[core].open_mail());
+        assert_eq!(told(&beds), [4, 5, 7, 199]);
     }
 }

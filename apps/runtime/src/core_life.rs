@@ -84,10 +84,8 @@ pub fn live(id: CoreId, seat: Seat) -> ! {
     loop {
         let now_ns = time::now_ns();
         core.was_busy_until(now_ns);
-        match core.turn(now_ns) {
-            Turn::Unfinished => {}
-            Turn::Idle if core.sleeper.should_halt(now_ns) => core.sleep(now_ns),
-            Turn::Idle | Turn::Busy => core.linger(),
+        if core.turn(now_ns) != Turn::Unfinished {
+            core.rest();
         }
         core.report_load(now_ns);
         core.publish(now_ns);

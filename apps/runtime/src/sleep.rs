@@ -20,6 +20,15 @@ pub struct Sleeper {
     idle_since_ns: Option<u64>,
 }
 
+/// A time to look out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// When it is over.
+    pub end_ns: u64,
+    /// Whether to halt then, and not to take a turn.
+    pub ends_in_halt: bool,
+}
+
 impl Sleeper {
     /// A sleeper that begins with the middle window.
     pub const fn new(policy: IdlePolicy) -> Self {
@@ -32,24 +41,14 @@ impl Sleeper {
         self.idle_since_ns = None;
     }
 
-    /// The last turn, at `now_ns`, had none: whether to halt now.
-    pub fn should_halt(&mut self, now_ns: u64) -> bool {
-        let since = *self.idle_since_ns.get_or_insert(now_ns);
-        match self.policy {
-            IdlePolicy::Poll => false,
-            IdlePolicy::Halt => true,
-            IdlePolicy::Adaptive => now_ns.saturating_sub(since) >= self.window_ns,
-        }
-    }
-
-    /// When a core that has nothing to do since its turn at `now_ns`, or since an earlier one, has to take its next turn: at
-    /// the end of the window, to halt then, and in any case soon.
-    pub fn next_look_ns(&mut self, now_ns: u64) -> u64 {
+    /// The window in which a core looks out that has nothing to do at `now_ns`, and perhaps had nothing before.
+    pub fn window(&mut self, now_ns: u64) -> Window {
         let since_ns = *self.idle_since_ns.get_or_insert(now_ns);
         match self.policy {
-            IdlePolicy::Poll => now_ns + WINDOW_NS_MAX,
-            IdlePolicy::Halt => now_ns,
-            IdlePolicy::Adaptive => (now_ns + WINDOW_NS_MAX).min(since_ns + self.window_ns),
+            // A turn now and then finds what does not show from outside.
+            IdlePolicy::Poll => Window { end_ns: now_ns + WINDOW_NS_MAX, ends_in_halt: false },
+            IdlePolicy::Halt => Window { end_ns: now_ns, ends_in_halt: true },
+            IdlePolicy::Adaptive => Window { end_ns: since_ns + self.window_ns, ends_in_halt: true },
         }
     }
 
@@ -71,21 +70,22 @@ impl Sleeper {
 mod tests {
     use super::*;
 
+    fn end_ns(sleeper: &mut Sleeper, now_ns: u64) -> u64 {
+        let window = sleeper.window(now_ns);
+        assert!(window.ends_in_halt);
+        window.end_ns
+    }
+
     #[test]
     fn the_policies_poll_halt_and_do_both() {
-        assert!(!Sleeper::new(IdlePolicy::Poll).should_halt(u64::MAX));
-        assert!(Sleeper::new(IdlePolicy::Halt).should_halt(0));
+        let poll = Sleeper::new(IdlePolicy::Poll).window(1_100);
+        assert_eq!(poll, Window { end_ns: 1_100 + WINDOW_NS_MAX, ends_in_halt: false });
+        assert_eq!(end_ns(&mut Sleeper::new(IdlePolicy::Halt), 1_100), 1_100);
         let mut adaptive = Sleeper::new(IdlePolicy::Adaptive);
-        assert!(!adaptive.should_halt(1_000));
-        assert!(adaptive.should_halt(1_000 + WINDOW_NS_START));
-        assert_eq!(adaptive.next_look_ns(1_100), 1_000 + WINDOW_NS_START);
-        assert_eq!(Sleeper::new(IdlePolicy::Poll).next_look_ns(1_100), 1_100 + WINDOW_NS_MAX);
-        assert_eq!(Sleeper::new(IdlePolicy::Halt).next_look_ns(1_100), 1_100);
+        assert_eq!(end_ns(&mut adaptive, 1_000), 1_000 + WINDOW_NS_START);
+        assert_eq!(end_ns(&mut adaptive, 1_100), 1_000 + WINDOW_NS_START, "a turn without work does not begin it anew");
         adaptive.was_busy();
-        assert_eq!(adaptive.next_look_ns(2_000), 2_000 + WINDOW_NS_START, "the window begins when the work is done");
-        assert!(!adaptive.should_halt(2_000 + WINDOW_NS_START - 1) && adaptive.should_halt(2_000 + WINDOW_NS_START));
-        adaptive.was_busy();
-        assert!(!adaptive.should_halt(1_000 + WINDOW_NS_START));
+        assert_eq!(end_ns(&mut adaptive, 2_000), 2_000 + WINDOW_NS_START, "the window begins when the work is done");
     }
 
     #[test]
@@ -94,14 +94,12 @@ mod tests {
         for _ in 0..10 {
             sleeper.has_slept(1_000);
         }
-        assert!(
-            !sleeper.should_halt(0) && !sleeper.should_halt(WINDOW_NS_MAX - 1) && sleeper.should_halt(WINDOW_NS_MAX)
-        );
+        assert_eq!(end_ns(&mut sleeper, 5), 5 + WINDOW_NS_MAX);
         for _ in 0..10 {
             sleeper.has_slept(1_000_000_000);
         }
-        assert!(sleeper.should_halt(0));
+        assert_eq!(end_ns(&mut sleeper, 6), 6);
         sleeper.has_slept(1_000);
-        assert!(!sleeper.should_halt(0));
+        assert_eq!(end_ns(&mut sleeper, 7), 7 + WINDOW_NS_MIN);
     }
 }

@@ -5,6 +5,7 @@ use weir_kernel::cores;
 use weir_socket::Sockets;
 
 use super::Core;
+use crate::bed::Bed;
 use crate::mail::{Mail, Word};
 
 /// Messages taken from each other core in one turn.
@@ -23,24 +24,60 @@ pub(super) struct Reporting {
 }
 
 impl Core {
+    /// Takes what the other cores have sent. Whether there was anything.
+    #[inline]
     pub(super) fn take_messages(&mut self) -> bool {
-        let mut any = false;
-        for from in 0..self.links.cores() {
-            for _ in 0..MESSAGES_PER_TURN {
-                let Some(message) = self.links.receive_from(from) else { break };
-                match message {
-                    Mail::Stack(message) => self.shard.handle_message(message),
-                    Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
-                    Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
-                    Mail::Word(Word::Leave) => self.leave(),
-                    Mail::Trade(trade) => self.service.apply_trade(&mut self.shard, trade),
-                    Mail::Loads(loads) => self.service.apply_loads(&self.shard, loads),
-                }
-                any = true;
-            }
-        }
+        let any = self.has_mail() && self.open_mail();
         self.service.go_on(&mut self.shard);
         any
+    }
+
+    /// Whether a ring may have something for this core.
+    #[inline]
+    pub(super) fn has_mail(&self) -> bool {
+        self.bed().is_some_and(Bed::has_mail)
+    }
+
+    /// Where the others see that this core sleeps, and tell it of mail.
+    #[inline]
+    pub(super) fn bed(&self) -> Option<&Bed> {
+        self.common.beds.get(self.id.index())
+    }
+
+    #[cold]
+    fn open_mail(&mut self) -> bool {
+        if let Some(bed) = self.bed() {
+            bed.open_mail();
+        }
+        let mut any = false;
+        for from in 0..self.links.cores() {
+            let mut left = MESSAGES_PER_TURN;
+            while left > 0
+                && let Some(message) = self.links.receive_from(from)
+            {
+                self.take_message(message);
+                left -= 1;
+            }
+            any |= left < MESSAGES_PER_TURN;
+            if left == 0
+                && let Some(bed) = self.bed()
+            {
+                // There may be more.
+                bed.tell_mail();
+            }
+        }
+        any
+    }
+
+    fn take_message(&mut self, message: Mail) {
+        match message {
+            Mail::Stack(message) => self.shard.handle_message(message),
+            Mail::Word(Word::Verdict(verdict)) => self.service.apply_verdict(verdict, self.shard.now()),
+            Mail::Word(Word::Moved(moved)) => self.service.apply_address(&mut self.shard, moved),
+            Mail::Word(Word::Leave) => self.leave(),
+            Mail::Trade(trade) => self.service.apply_trade(&mut self.shard, trade),
+            Mail::Loads(loads) => self.service.apply_loads(&self.shard, loads),
+        }
     }
 
     /// Carries messages to the rings.
@@ -93,6 +130,8 @@ impl Core {
             let is_sent = links.send(core.into(), Mail::Loads(loads)).is_ok();
             if links.queued(core.into()) >= UNREAD_MAX {
                 calls.add(core.into());
+            } else {
+                calls.mention(core.into());
             }
             is_sent
         });

@@ -1,4 +1,5 @@
-//! What a core does between two turns: it looks out for a while, then it halts.
+//! What a core does between two turns: it looks out for a while, then it halts. It takes no turn in between: that would find
+//! nothing, and cost as much as some of the work does.
 
 use weir_hal::CoreId;
 use weir_kernel::{cores, time, warn};
@@ -14,51 +15,60 @@ const NEVER_NS: u64 = u64::MAX;
 const LOOKS_PER_TIME: usize = 8;
 
 impl Core {
-    /// Polls until a frame or a message has come, or the next turn is due: far cheaper than turn after turn that find nothing.
-    pub(super) fn linger(&mut self) {
+    /// Looks out for a frame or a message until the window is over, then halts until one comes: far cheaper than turn after turn
+    /// that find nothing. Returns when the next turn is due.
+    pub(super) fn rest(&mut self) {
         if self.has_arrivals() {
             return;
         }
         let now_ns = time::now_ns();
         self.was_busy_until(now_ns);
-        let due_ns = self.deadline_ns(now_ns).min(self.sleeper.next_look_ns(now_ns));
-        while time::now_ns() < due_ns {
+        let due_ns = self.deadline_ns(now_ns);
+        let window = self.sleeper.window(now_ns);
+        if !self.looks_out_until(window.end_ns.min(due_ns)) && window.ends_in_halt && window.end_ns < due_ns {
+            self.sleep(due_ns);
+        }
+    }
+
+    /// Whether something has come before `end_ns`.
+    fn looks_out_until(&self, end_ns: u64) -> bool {
+        while time::now_ns() < end_ns {
             for _ in 0..LOOKS_PER_TIME {
                 if self.has_arrivals() {
-                    return;
+                    return true;
                 }
                 core::hint::spin_loop();
             }
         }
+        false
     }
 
     /// Whether a turn would find a frame or a message.
     #[inline]
     fn has_arrivals(&self) -> bool {
-        self.wire.has_news() || !self.links.is_idle()
+        self.wire.has_news() || self.has_mail()
     }
 
     /// Halts until a frame, a message or a deadline.
-    pub(super) fn sleep(&mut self, now_ns: u64) {
-        let deadline_ns = self.deadline_ns(now_ns);
-        if deadline_ns <= now_ns {
-            return;
-        }
+    fn sleep(&mut self, due_ns: u64) {
+        let since_ns = time::now_ns();
         if let Some(fault) = self.wire.take_fault() {
             warn!("core {}: the network device lies: {fault}", self.id);
             cores::wake(CoreId::BOOT);
         }
+        // What was sent meanwhile is not kept for as long as the halt lasts.
+        self.wire.reclaim();
         let Some(bed) = self.common.beds.get(self.id.index()) else { return };
         bed.lie_down();
-        if self.links.is_idle() && !self.wire.arm() {
+        if !self.links.is_idle() {
+            bed.tell_mail();
+        } else if !self.wire.arm() {
             self.turns.halts += 1;
-            cores::idle((deadline_ns != NEVER_NS).then_some(deadline_ns), || {
-                !self.links.is_idle() || !self.wire.is_idle()
-            });
+            cores::idle((due_ns != NEVER_NS).then_some(due_ns), || !self.wire.is_idle());
         }
         bed.get_up();
         self.wire.disarm();
-        self.sleeper.has_slept(time::now_ns().saturating_sub(now_ns));
+        self.sleeper.has_slept(time::now_ns().saturating_sub(since_ns));
     }
 
     /// When the core has to be awake at the latest.
