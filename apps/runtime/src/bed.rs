@@ -1,25 +1,24 @@
 //! How a core learns that there is mail for it, and how it is woken.
 //!
 //! The rings between the cores are many, and most of the time all are empty: so a core looks at one flag, and at the rings only
-//! when it is raised or before a halt.
+//! when it is raised.
 //!
 //! ```text
 //! sender                                             receiver
 //!   put a message into the ring                        bed.has_mail()?
-//!   full barrier                                       bed.open_mail()   flag = false
+//!   full barrier                                       bed.open_mail()   mail flag = false
 //!   calls.answer: mail flag = true                     full barrier
-//!                 is the bed taken? then wake it       look into the rings
-//!
+//!                 full barrier                         look into the rings
+//!                 is the bed taken? then wake it
 //!                                                      bed.lie_down()    taken = true
 //!                                                      full barrier
-//!                                                      look into the rings again
+//!                                                      bed.has_mail()? then do not
 //!                                                      halt
 //! ```
 //!
-//! A receiver whose look misses a message has passed its barrier before the sender passed its own: so the flag is raised after
-//! it was lowered, and the sender sees that the bed is taken.
+//! A receiver whose look misses a message has passed its barrier before the sender passed its first one: so the flag is raised
+//! after it was lowered. And one that does not see the flag before it halts is seen in its bed.
 
-use core::mem;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -76,53 +75,43 @@ impl Bed {
 
 /// The cores that something was put into a ring for, in this turn.
 #[derive(Debug, Default)]
-pub struct Calls {
-    told: Set,
-    woken: Set,
-}
-
-/// Some of the cores.
-type Set = [u64; CORES_MAX / 64];
-
-fn insert(set: &mut Set, core: usize) {
-    if let Some(word) = set.get_mut(core / 64) {
-        *word |= 1 << (core % 64);
-    }
-}
+pub struct Calls([u64; CORES_MAX / 64]);
 
 impl Calls {
-    /// Something is in a ring for `core`, which is to be awake.
+    /// Something is in a ring for `core`.
     #[inline]
     pub fn add(&mut self, core: usize) {
-        insert(&mut self.told, core);
-        insert(&mut self.woken, core);
-    }
-
-    /// Something is in a ring for `core`, which may sleep over it.
-    #[inline]
-    pub fn mention(&mut self, core: usize) {
-        insert(&mut self.told, core);
+        if let Some(word) = self.0.get_mut(core / 64) {
+            *word |= 1 << (core % 64);
+        }
     }
 
     /// Whether no core is called.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.told == Set::default()
+        self.0 == [0; CORES_MAX / 64]
     }
 
     /// Tells all of them, and wakes those who sleep; to be called after everything is in its ring. Forgets them all.
     pub fn answer(&mut self, beds: &[Bed], mut wake: impl FnMut(usize)) {
         barrier::store_load();
-        let Self { told, woken } = mem::take(self);
-        for (index, (mut told, woken)) in told.into_iter().zip(woken).enumerate() {
-            while told != 0 {
-                let bit = told.trailing_zeros();
-                told &= told - 1;
-                let core = index * 64 + bit as usize;
-                let Some(bed) = beds.get(core) else { continue };
-                bed.tell_mail();
-                if woken >> bit & 1 != 0 && bed.is_taken() {
-                    wake(core);
+        self.each(beds, |_, bed| bed.tell_mail());
+        barrier::store_load();
+        self.each(beds, |core, bed| {
+            if bed.is_taken() {
+                wake(core);
+            }
+        });
+        self.0 = Default::default();
+    }
+
+    fn each(&self, beds: &[Bed], mut visit: impl FnMut(usize, &Bed)) {
+        for (index, mut word) in self.0.into_iter().enumerate() {
+            while word != 0 {
+                let core = index * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                if let Some(bed) = beds.get(core) {
+                    visit(core, bed);
                 }
             }
         }
@@ -179,11 +168,9 @@ mod model {
                     continue;
                 }
                 beds[0].lie_down();
-                if rings.iter().all(weir_packet::handoff::Receiver::is_empty) {
+                if !beds[0].has_mail() {
                     // A lost wake-up is a deadlock, which loom reports.
                     interrupt.wait();
-                } else {
-                    beds[0].tell_mail();
                 }
                 beds[0].get_up();
             }
@@ -201,9 +188,9 @@ mod model {
         sends(2, Some(3));
     }
 
-    /// Nobody is woken, so the flag alone leads to the messages: also to one that is sent while the other is looked for.
+    /// The flag alone leads an awake core to the messages: also to one that is sent while the other is looked for.
     #[test]
-    fn what_is_only_mentioned_is_found_by_a_core_that_looks() {
+    fn a_core_that_is_awake_finds_every_message() {
         loom::model(|| {
             let beds = Arc::new([Bed::default()]);
             let (mut sender, mut receiver) = ring(2);
@@ -212,8 +199,8 @@ mod model {
                 for _ in 0..2 {
                     let mut calls = Calls::default();
                     sender.send(7).expect("room");
-                    calls.mention(0);
-                    calls.answer(&*theirs, |_| unreachable!("it is only mentioned"));
+                    calls.add(0);
+                    calls.answer(&*theirs, |_| unreachable!("it does not sleep"));
                 }
             });
             let mut got = 0;
@@ -240,15 +227,14 @@ mod tests {
         let beds: [Bed; 200] = [(); 200].map(|()| Bed::default());
         let mut calls = Calls::default();
         [3, 64, 64, 199, 5, 1000].into_iter().for_each(|core| calls.add(core));
-        [4, 7].into_iter().for_each(|core| calls.mention(core));
         [3, 4, 64, 199].into_iter().for_each(|core: usize| beds[core].lie_down());
         let mut woken = alloc::vec::Vec::new();
         calls.answer(&beds, |core| woken.push(core));
         assert_eq!(woken, [3, 64, 199]);
         assert!(calls.is_empty());
         let told = |beds: &[Bed]| (0..200).filter(|&core| beds[core].has_mail()).collect::<alloc::vec::Vec<_>>();
-        assert_eq!(told(&beds), [3, 4, 5, 7, 64, 199]);
+        assert_eq!(told(&beds), [3, 5, 64, 199]);
         [3, 64].into_iter().for_each(|core: usize| beds[core].open_mail());
-        assert_eq!(told(&beds), [4, 5, 7, 199]);
+        assert_eq!(told(&beds), [5, 199]);
     }
 }

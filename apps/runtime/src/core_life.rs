@@ -33,8 +33,11 @@ const FRAMES_PER_TURN: usize = 64;
 const EVENTS_PER_TURN: usize = 256;
 /// How long buffers may stay with the core that sends for this one before this one looks for them, in nanoseconds.
 const FETCH_PERIOD_NS: u64 = 10_000_000;
-/// How old the published counters of a busy core may become, in nanoseconds.
-const PUBLISH_PERIOD_NS: u64 = 50_000_000;
+/// How old published counters may become, in nanoseconds.
+const PUBLISH_PERIOD_NS: u64 = 200_000_000;
+/// The same while the machine waits for all cores to have nothing under way, to look at them several times in each
+/// [`leaving`](crate::leaving) look.
+const PUBLISH_PERIOD_LEAVING_NS: u64 = 50_000_000;
 
 /// Everything that belongs to one core.
 struct Core {
@@ -292,9 +295,14 @@ impl Core {
     /// Publishes the counters if there is news and the last time is long enough ago.
     #[inline]
     fn publish(&mut self, now_ns: u64) {
-        if self.is_news && now_ns >= self.published_ns + PUBLISH_PERIOD_NS {
+        if self.is_news && now_ns >= self.publish_due_ns() {
             self.publish_now(now_ns);
         }
+    }
+
+    #[inline]
+    fn publish_due_ns(&self) -> u64 {
+        self.published_ns + if self.is_leaving { PUBLISH_PERIOD_LEAVING_NS } else { PUBLISH_PERIOD_NS }
     }
 
     #[cold]

@@ -91,7 +91,13 @@ pub fn open_network(found: &Devices, cores: usize) -> Result<NetDevice, NetworkE
     {
         LINE.call_once(|| line);
     }
-    let opened = transport.and_then(|transport| NetDevice::open(transport, &Machine, options, &mut interrupt));
+    let opened = transport.and_then(|transport| {
+        if has_messages_for_all(&transport, cores) {
+            NetDevice::open(transport, &Machine, options, &mut wake)
+        } else {
+            NetDevice::open(transport, &Machine, options, &mut interrupt)
+        }
+    });
     let device = opened.map_err(NetworkError::Device)?;
     if device.report.vectors < device.report.pairs {
         PAIRS.store(device.report.pairs, Ordering::Relaxed);
@@ -100,7 +106,18 @@ pub fn open_network(found: &Devices, cores: usize) -> Result<NetDevice, NetworkE
     Ok(device)
 }
 
+/// Whether each core gets a message of its own, so that nothing but the end of its halt is to be done.
+fn has_messages_for_all(transport: &AnyTransport, cores: usize) -> bool {
+    let has_vectors = matches!(transport, AnyTransport::Pci(_)) && usize::from(transport.vectors()) >= cores;
+    has_vectors && (0..cores).all(|core| wake(core).is_some())
+}
+
 /// The message that ends the halt of the core that owns pair `pair`.
+fn wake(pair: usize) -> Option<MsiMessage> {
+    interrupts::wake_message(CoreId(u16::try_from(pair).ok()?)).ok()
+}
+
+/// The same, by way of [`pass_on`].
 fn interrupt(pair: usize) -> Option<MsiMessage> {
     let core = CoreId(u16::try_from(pair).ok()?);
     interrupts::allocate(core, pass_on, pair).ok()

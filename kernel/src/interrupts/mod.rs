@@ -6,7 +6,7 @@
 
 use weir_hal::{CoreId, MsiMessage};
 
-use crate::cores;
+use crate::cores::{self, Area};
 
 pub mod apic;
 pub(crate) mod entry;
@@ -40,11 +40,25 @@ pub enum InterruptError {
 /// Reserves a vector on `core` and returns the message that raises it. `handler` runs there, on the interrupt stack, while
 /// the core idles; see [`Handler`] for what it may do.
 pub fn allocate(core: CoreId, handler: Handler, argument: usize) -> Result<MsiMessage, InterruptError> {
-    let area = cores::area_of(core).ok_or(InterruptError::NoSuchCore)?;
-    let address =
-        apic::msi_address(area.apic_id, apic::has_extended_destinations()).ok_or(InterruptError::Unreachable)?;
+    let (area, address) = reach(core)?;
     let vector = area.handlers.add(handler, argument).ok_or(InterruptError::NoFreeVector)?;
     Ok(MsiMessage { address, data: u32::from(vector.0) })
+}
+
+/// The message that ends a halt of `core` and does nothing else, for any number of devices: far cheaper than a handler.
+///
+/// # Errors
+/// As [`allocate`], but that vectors do not run out.
+pub fn wake_message(core: CoreId) -> Result<MsiMessage, InterruptError> {
+    let (_, address) = reach(core)?;
+    Ok(MsiMessage { address, data: u32::from(WAKE_VECTOR) })
+}
+
+/// A core, and the address of messages to it.
+fn reach(core: CoreId) -> Result<(&'static Area, u64), InterruptError> {
+    let area = cores::area_of(core).ok_or(InterruptError::NoSuchCore)?;
+    let address = apic::msi_address(area.apic_id, apic::has_extended_destinations());
+    Ok((area, address.ok_or(InterruptError::Unreachable)?))
 }
 
 /// Raises the interrupt of `message` on the running core, as the device would; for tests.

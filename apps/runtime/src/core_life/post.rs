@@ -113,6 +113,12 @@ impl Core {
         if self.reporting.is_due && now_ns >= self.reporting.last_ns + REPORT_PERIOD_NS {
             self.reporting = Reporting { is_due: false, last_ns: now_ns };
             self.service.report_loads();
+            if self.service.reports_loads()
+                && let Some(bed) = self.bed()
+            {
+                // What the others have told is taken at once, and no message of it by itself.
+                bed.tell_mail();
+            }
         }
     }
 
@@ -122,7 +128,7 @@ impl Core {
         is_due.then_some(self.reporting.last_ns + REPORT_PERIOD_NS)
     }
 
-    /// Whoever sleeps learns the others' load when it has something to do again, or when too much of it is in its ring.
+    /// Whoever is told looks for it when it tells its own load, or when too much of it is in its ring.
     #[cold]
     fn tell_loads(&mut self) {
         let Self { service, links, calls, .. } = self;
@@ -130,8 +136,6 @@ impl Core {
             let is_sent = links.send(core.into(), Mail::Loads(loads)).is_ok();
             if links.queued(core.into()) >= UNREAD_MAX {
                 calls.add(core.into());
-            } else {
-                calls.mention(core.into());
             }
             is_sent
         });

@@ -5,7 +5,7 @@ use weir_hal::CoreId;
 use weir_kernel::{cores, time, warn};
 use weir_socket::Instant;
 
-use super::{Core, FETCH_PERIOD_NS, PUBLISH_PERIOD_NS};
+use super::{Core, FETCH_PERIOD_NS};
 use crate::control::Control;
 
 /// No deadline.
@@ -60,9 +60,7 @@ impl Core {
         self.wire.reclaim();
         let Some(bed) = self.common.beds.get(self.id.index()) else { return };
         bed.lie_down();
-        if !self.links.is_idle() {
-            bed.tell_mail();
-        } else if !self.wire.arm() {
+        if !bed.has_mail() && !self.wire.arm() {
             self.turns.halts += 1;
             cores::idle((due_ns != NEVER_NS).then_some(due_ns), || !self.wire.is_idle());
         }
@@ -75,7 +73,7 @@ impl Core {
     fn deadline_ns(&self, now_ns: u64) -> u64 {
         let mut due_ns = self.shard.next_deadline().map_or(NEVER_NS, Instant::as_nanos);
         if self.is_news {
-            due_ns = due_ns.min(self.published_ns + PUBLISH_PERIOD_NS);
+            due_ns = due_ns.min(self.publish_due_ns());
         }
         if let Some(report_ns) = self.report_due_ns() {
             due_ns = due_ns.min(report_ns);
