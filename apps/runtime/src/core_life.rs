@@ -1,6 +1,7 @@
 //! A core's life: turn after turn, and sleep in between.
 
 mod post;
+mod publish;
 mod rest;
 mod watch;
 
@@ -9,7 +10,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_config::Addressing;
 use weir_hal::CoreId;
-use weir_kernel::{console, error, memory, time};
+use weir_kernel::{console, error, time};
 use weir_packet::frame::{Receive, Transmit};
 use weir_proxy::{Service, Setup};
 use weir_socket::{Instant, Sockets};
@@ -19,13 +20,14 @@ use crate::bed::Calls;
 use crate::control::Control;
 use crate::mail::{Mail, News, Word};
 use crate::mesh::Links;
-use crate::metrics::{self, Figures};
+use crate::metrics::Figures;
 use crate::names::Names;
 use crate::seat::{Common, Seat};
 use crate::sleep::Sleeper;
 use crate::syslog::{self, Syslog};
 use crate::wire::Wire;
 use post::Reporting;
+use publish::Schedule;
 
 /// Frames taken from the device in one turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -33,11 +35,6 @@ const FRAMES_PER_TURN: usize = 64;
 const EVENTS_PER_TURN: usize = 256;
 /// How long buffers may stay with the core that sends for this one before this one looks for them, in nanoseconds.
 const FETCH_PERIOD_NS: u64 = 10_000_000;
-/// How old published counters may become, in nanoseconds.
-const PUBLISH_PERIOD_NS: u64 = 200_000_000;
-/// The same while the machine waits for all cores to have nothing under way, to look at them several times in each
-/// [`leaving`](crate::leaving) look.
-const PUBLISH_PERIOD_LEAVING_NS: u64 = 50_000_000;
 
 /// Everything that belongs to one core.
 struct Core {
@@ -54,9 +51,7 @@ struct Core {
     /// On the control core: names of servers, if there are any.
     names: Option<Names>,
     common: Arc<Common>,
-    /// When the counters were last published, and whether anything happened since.
-    published_ns: u64,
-    is_news: bool,
+    publishing: Schedule,
     reporting: Reporting,
     /// The machine is about to go off.
     is_leaving: bool,
@@ -142,7 +137,7 @@ impl Core {
         let names = control.as_ref().and_then(|_| Names::new(&common.config));
         let sleeper = Sleeper::new(common.config.tuning.idle);
         let syslog = Syslog::new(common.config.log.syslog, id.index(), unix_ns_at_origin);
-        let (calls, published_ns, turns) = (Calls::default(), 0, Turns::default());
+        let (calls, turns) = (Calls::default(), Turns::default());
         let news = News::default();
         Self {
             id,
@@ -157,8 +152,7 @@ impl Core {
             control,
             names,
             common,
-            published_ns,
-            is_news: true,
+            publishing: Schedule::new(),
             reporting: Reporting::default(),
             is_leaving: false,
             turns,
@@ -182,7 +176,7 @@ impl Core {
         } else {
             self.turns.busy += 1;
             self.busy_since_ns = Some(now_ns);
-            self.is_news = true;
+            self.publishing.news(now_ns);
             self.reporting.is_due = true;
             self.sleeper.was_busy();
         }
@@ -273,7 +267,7 @@ impl Core {
     #[cold]
     fn leave(&mut self) {
         self.is_leaving = true;
-        self.is_news = true;
+        self.has_news();
         self.service.leave(&mut self.shard);
     }
 
@@ -289,39 +283,6 @@ impl Core {
             if access.is_on_console() {
                 console::print(format_args!("weir: access {}", str::from_utf8(line).unwrap_or_default()));
             }
-        });
-    }
-
-    /// Publishes the counters if there is news and the last time is long enough ago.
-    #[inline]
-    fn publish(&mut self, now_ns: u64) {
-        if self.is_news && now_ns >= self.publish_due_ns() {
-            self.publish_now(now_ns);
-        }
-    }
-
-    #[inline]
-    fn publish_due_ns(&self) -> u64 {
-        self.published_ns + if self.is_leaving { PUBLISH_PERIOD_LEAVING_NS } else { PUBLISH_PERIOD_NS }
-    }
-
-    #[cold]
-    fn publish_now(&mut self, now_ns: u64) {
-        // Who leaves has something to look after even if nothing happens.
-        self.is_news = self.is_leaving;
-        self.published_ns = now_ns;
-        if self.is_leaving {
-            self.service.leave(&mut self.shard);
-        }
-        let heap = memory::heap::usage(self.id);
-        self.common.board.publish(self.id.index(), |to| {
-            metrics::service(to, self.service.counters());
-            metrics::stack(to, &self.shard);
-            metrics::device(to, &self.wire);
-            metrics::log(to, &self.syslog, self.service.lost_log_lines());
-            metrics::names(to, self.names.as_ref());
-            metrics::core(to, &self.turns, self.links.full(), heap);
-            to.counter("weir_load_reports_total", self.service.told_loads());
         });
     }
 }

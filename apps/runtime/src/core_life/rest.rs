@@ -72,9 +72,7 @@ impl Core {
     /// When the core has to be awake at the latest.
     fn deadline_ns(&self, now_ns: u64) -> u64 {
         let mut due_ns = self.shard.next_deadline().map_or(NEVER_NS, Instant::as_nanos);
-        if self.is_news {
-            due_ns = due_ns.min(self.publish_due_ns());
-        }
+        due_ns = due_ns.min(self.publishing.next_look_ns());
         if let Some(report_ns) = self.report_due_ns() {
             due_ns = due_ns.min(report_ns);
         }

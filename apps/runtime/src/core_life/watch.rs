@@ -20,7 +20,7 @@ impl Core {
             self.service.check_servers(&mut self.shard);
         }
         while let Some(verdict) = self.service.poll_verdict() {
-            self.is_news = true;
+            self.has_news();
             self.say(verdict);
             self.news.add(Word::Verdict(verdict));
         }
@@ -44,7 +44,7 @@ impl Core {
     #[cold]
     fn take_changes(&mut self) {
         while let Some(change) = self.names.as_mut().and_then(|names| names.poll_change()) {
-            self.is_news = true;
+            self.has_news();
             match change {
                 Change::Moved(moved) => {
                     self.service.apply_address(&mut self.shard, moved);
