@@ -1,6 +1,6 @@
 //! Where cores publish their counters, and where `/metrics` reads them.
 //!
-//! Each core copies its values to its own lines of the board with plain stores: when it is about to halt, and now and then
+//! Each core copies its values to its own lines of the board with plain stores: when it has become quiet, and now and then
 //! while it is busy. No line has two writers, nobody is asked, nobody waits (`docs/decisions/counters.md`).
 
 use alloc::boxed::Box;
