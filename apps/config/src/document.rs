@@ -14,12 +14,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{ErrorKind, Fault};
 use crate::model::{Prefix, Rate};
-use crate::units;
+use crate::{NAME_BYTES_MAX, units};
 
 type Result<T> = core::result::Result<T, Fault>;
-
-/// Longest name of a listener, pool or server, in bytes.
-const NAME_BYTES_MAX: usize = 63;
 
 /// One table.
 pub(crate) struct Section<'d> {

@@ -36,6 +36,9 @@ pub const DEMO: &str = include_str!("../demo.toml");
 /// Longest configuration text that is read, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest name of a listener, a pool or a server, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+
 /// Most listeners, and most pools, of one configuration.
 pub const SECTIONS_MAX: usize = 1024;
 

@@ -59,6 +59,7 @@ mod tests;
 
 pub use counters::{Counters, Kind, Sample};
 pub use health::{Moved, Verdict};
+pub use log::LOG_LINE_LEN_MAX;
 pub use metrics::MetricsSource;
 pub use service::{CONNECTION_BYTES, Service, Setup, StartError};
 pub use upstream::{Loads, Offer, Trade};

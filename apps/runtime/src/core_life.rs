@@ -104,6 +104,10 @@ enum Turn {
 /// The plan leaves room for the service's tables.
 const _: () = assert!(weir_proxy::CONNECTION_BYTES <= weir_plan::CONNECTION_BYTES);
 
+/// What a line of the access log begins with on the console.
+const ACCESS: &str = "weir: access ";
+const _: () = assert!(ACCESS.len() + weir_proxy::LOG_LINE_LEN_MAX <= console::RECORD_BYTES_MAX);
+
 impl Core {
     fn new(id: CoreId, seat: Seat) -> Self {
         let Seat { wire, links, pool_memory, seed, control, common } = seat;
@@ -281,7 +285,7 @@ impl Core {
                 syslog.send(shard, syslog::INFO, line);
             }
             if access.is_on_console() {
-                console::print(format_args!("weir: access {}", str::from_utf8(line).unwrap_or_default()));
+                console::print_record(format_args!("{ACCESS}{}", str::from_utf8(line).unwrap_or_default()));
             }
         });
     }

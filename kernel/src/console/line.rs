@@ -2,22 +2,32 @@
 
 use core::fmt;
 
-/// The longest line, without its line feed. What exceeds it is cut and marked.
+/// The longest usual line, without its line feed. What exceeds it is cut and marked.
 pub const LINE_BYTES_MAX: usize = 510;
+
+/// The longest record, which is of no use when it is cut.
+pub const RECORD_BYTES_MAX: usize = 3 * (LINE_BYTES_MAX + 1) - 1;
+
 const CUT_MARK: &[u8] = b"...";
 
 /// Collects formatted text; never fails, cuts instead. Control characters become `?`, so that no foreign text can
-/// start a line of its own or steer a terminal.
-pub struct Line {
-    bytes: [u8; LINE_BYTES_MAX + 1],
+/// start a line of its own or steer a terminal. `ROOM` has the line feed in it.
+pub struct Line<const ROOM: usize> {
+    bytes: [u8; ROOM],
     len: usize,
     cut: bool,
 }
 
-impl Line {
+/// A line like most.
+pub type UsualLine = Line<{ LINE_BYTES_MAX + 1 }>;
+
+/// A line that is a record.
+pub type RecordLine = Line<{ RECORD_BYTES_MAX + 1 }>;
+
+impl<const ROOM: usize> Line<ROOM> {
     /// An empty line.
-    pub const fn new() -> Line {
-        Line { bytes: [0; LINE_BYTES_MAX + 1], len: 0, cut: false }
+    pub const fn new() -> Self {
+        Line { bytes: [0; ROOM], len: 0, cut: false }
     }
 
     /// The bytes to send, line feed included.
@@ -31,10 +41,10 @@ impl Line {
     }
 }
 
-impl fmt::Write for Line {
+impl<const ROOM: usize> fmt::Write for Line<ROOM> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            if self.len == LINE_BYTES_MAX {
+            if self.len + 1 == ROOM {
                 self.cut = true;
                 return Ok(());
             }
@@ -45,7 +55,7 @@ impl fmt::Write for Line {
     }
 }
 
-impl Default for Line {
+impl<const ROOM: usize> Default for Line<ROOM> {
     fn default() -> Self {
         Self::new()
     }
@@ -60,14 +70,14 @@ mod tests {
 
     #[test]
     fn a_line_ends_with_one_line_feed() {
-        let mut line = Line::new();
+        let mut line = UsualLine::new();
         write!(line, "weir: {} cores", 2).unwrap();
         assert_eq!(line.finish(), b"weir: 2 cores\n");
     }
 
     #[test]
     fn a_long_line_is_cut_and_marked() {
-        let mut line = Line::new();
+        let mut line = UsualLine::new();
         line.write_str(&String::from_iter(std::iter::repeat_n('x', LINE_BYTES_MAX))).unwrap();
         assert!(!line.finish().ends_with(b"...\n"), "exactly full is not cut");
         line.write_str("y").unwrap();
@@ -77,8 +87,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_the_room_of_three_lines() {
+        let mut line = RecordLine::new();
+        line.write_str(&String::from_iter(std::iter::repeat_n('x', RECORD_BYTES_MAX))).unwrap();
+        assert_eq!(line.finish().len(), 3 * UsualLine::new().bytes.len());
+        assert!(!line.finish().ends_with(b"...\n"));
+    }
+
+    #[test]
     fn foreign_text_cannot_start_a_line_of_its_own() {
-        let mut line = Line::new();
+        let mut line = UsualLine::new();
         line.write_str("weir: host \"a\nweir: ready\x1b[2J\"").unwrap();
         assert_eq!(line.finish(), b"weir: host \"a?weir: ready?[2J\"\n");
     }

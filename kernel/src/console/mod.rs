@@ -14,7 +14,7 @@ mod line;
 pub mod rate;
 mod serial;
 
-pub use line::{LINE_BYTES_MAX, Line};
+pub use line::{LINE_BYTES_MAX, Line, RECORD_BYTES_MAX, RecordLine, UsualLine};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,25 +89,36 @@ pub fn log(level: Level, text: fmt::Arguments<'_>) {
 #[cold]
 #[inline(never)]
 pub fn print(text: fmt::Arguments<'_>) {
-    let mut line = Line::new();
+    print_as(UsualLine::new(), text);
+}
+
+/// Prints one raw line that is of use as a whole only, of up to [`RECORD_BYTES_MAX`].
+#[cold]
+#[inline(never)]
+pub fn print_record(text: fmt::Arguments<'_>) {
+    print_as(RecordLine::new(), text);
+}
+
+fn print_as<const ROOM: usize>(mut line: Line<ROOM>, text: fmt::Arguments<'_>) {
     // Formatting into a `Line` cuts instead of failing.
     let _ = line.write_fmt(text);
+    let line = line.finish();
     let mut limit = LIMIT.lock();
-    match limit.admit(crate::time::now_ns()) {
+    match limit.admit(crate::time::now_ns(), line.len().div_ceil(LINE_BYTES_MAX + 1) as u64) {
         Verdict::Drop => {}
-        Verdict::Print { dropped_before: 0 } => serial::send(line.finish()),
+        Verdict::Print { dropped_before: 0 } => serial::send(line),
         Verdict::Print { dropped_before } => {
-            let mut note = Line::new();
+            let mut note = UsualLine::new();
             let _ = write!(note, "weir: warning: console: {dropped_before} lines dropped");
             serial::send(note.finish());
-            serial::send(line.finish());
+            serial::send(line);
         }
     }
 }
 
 /// Prints one line without asking for lock or rate: for the report of a panic, when nothing else may be trusted.
 pub(crate) fn panic_line(text: fmt::Arguments<'_>) {
-    let mut line = Line::new();
+    let mut line = UsualLine::new();
     let _ = line.write_fmt(text);
     serial::send(line.finish());
 }

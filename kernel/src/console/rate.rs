@@ -37,19 +37,19 @@ impl RateLimit {
         RateLimit { tokens: BURST_LINES, refilled_at_ns: 0, dropped: 0, dropped_total: 0 }
     }
 
-    /// Asks for one line at `now_ns`.
-    pub fn admit(&mut self, now_ns: u64) -> Verdict {
+    /// Asks at `now_ns` for one line, which is as long as `lines` usual ones.
+    pub fn admit(&mut self, now_ns: u64, lines: u64) -> Verdict {
         let earned = now_ns.saturating_sub(self.refilled_at_ns) / NS_PER_LINE;
         if earned > 0 {
             self.tokens = self.tokens.saturating_add(earned).min(BURST_LINES);
             self.refilled_at_ns += earned * NS_PER_LINE;
         }
-        if self.tokens == 0 {
+        let Some(left) = self.tokens.checked_sub(lines) else {
             self.dropped += 1;
             self.dropped_total += 1;
             return Verdict::Drop;
-        }
-        self.tokens -= 1;
+        };
+        self.tokens = left;
         Verdict::Print { dropped_before: core::mem::take(&mut self.dropped) }
     }
 
@@ -72,7 +72,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn printed(limit: &mut RateLimit, now_ns: u64, lines: u64) -> u64 {
-        (0..lines).filter(|_| limit.admit(now_ns) != Verdict::Drop).count() as u64
+        (0..lines).filter(|_| limit.admit(now_ns, 1) != Verdict::Drop).count() as u64
     }
 
     #[test]
@@ -86,8 +86,8 @@ mod tests {
     fn the_first_line_after_a_flood_reports_the_loss() {
         let mut limit = RateLimit::new();
         printed(&mut limit, 0, BURST_LINES + 7);
-        assert_eq!(limit.admit(SECOND), Verdict::Print { dropped_before: 7 });
-        assert_eq!(limit.admit(SECOND), Verdict::Print { dropped_before: 0 });
+        assert_eq!(limit.admit(SECOND, 1), Verdict::Print { dropped_before: 7 });
+        assert_eq!(limit.admit(SECOND, 1), Verdict::Print { dropped_before: 0 });
     }
 
     #[test]
@@ -98,9 +98,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_counts_for_several() {
+        let mut limit = RateLimit::new();
+        printed(&mut limit, 0, BURST_LINES - 5);
+        assert_ne!(limit.admit(0, 3), Verdict::Drop);
+        assert_eq!(limit.admit(0, 3), Verdict::Drop, "two are left");
+        assert_eq!(printed(&mut limit, 0, 3), 2);
+        assert_eq!(limit.dropped_total(), 2);
+    }
+
+    #[test]
     fn a_clock_that_steps_back_refills_nothing() {
         let mut limit = RateLimit::new();
         printed(&mut limit, 10 * SECOND, BURST_LINES);
-        assert_eq!(limit.admit(SECOND), Verdict::Drop);
+        assert_eq!(limit.admit(SECOND, 1), Verdict::Drop);
     }
 }

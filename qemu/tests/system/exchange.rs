@@ -15,6 +15,7 @@ use crate::{Tested, Tests, ensure, http};
 pub const TESTS: Tests = &[
     ("exchange::clients_may_say_much_at_once_and_wait", || with_guest(clients)),
     ("exchange::servers_may_stop_anywhere", || with_guest(servers)),
+    ("exchange::a_long_request_has_a_whole_line", a_long_request_has_a_whole_line),
 ];
 
 /// Requests in one write.
@@ -40,6 +41,16 @@ fn with_guest(test: fn(&Tap) -> Tested) -> Tested {
     let (mut guest, tap): (Guest, Tap) = boot_two(config)?;
     backend::start(SocketAddrV4::new(tap.host(), PORTS[0]), serve)?;
     test(&tap).map_err(|error| guest.report(&format!("{error}\n{}", metrics::incidents(tap.at(9000)))))?;
+    guest.still_runs()
+}
+
+/// On the console, where other lines are shorter: who sends a long target does not hide what became of it.
+fn a_long_request_has_a_whole_line() -> Tested {
+    let (mut guest, tap) = boot_two(|tap| format!("[log]\naccess = \"console\"\n\n{}", config(tap)))?;
+    http::get(tap.at(80), &format!("/{}", "a".repeat(4_000)))?;
+    let line = guest.wait_for(&["weir: access {"], COUNT_LIMIT)?;
+    let (_, end) = line.rsplit_once(",\"status\":502,").unwrap_or_default();
+    ensure(end.ends_with(",\"end\":\"SC\"}"), || format!("not a whole line: {line}"))?;
     guest.still_runs()
 }
 

@@ -8,15 +8,15 @@ use weir_socket::Instant;
 
 use crate::text;
 
-/// What is kept of a request's target, in bytes.
-const TARGET_LEN_MAX: usize = 512;
-const METHOD_LEN_MAX: usize = 32;
+/// What a line has of a request's target, as it is written there, in bytes.
+pub(super) const TARGET_LEN_MAX: usize = 512;
+pub(super) const METHOD_LEN_MAX: usize = 32;
 
 /// What a usual request takes of a line at most, in bytes: room that is there for the next one too.
 const REQUEST_LEN: usize = 256;
 
-/// What any request takes at most: names, and a target of which each byte is escaped.
-const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_BYTES_MAX + 2 * TARGET_LEN_MAX;
+/// What any request takes at most, with names.
+const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_BYTES_MAX + TARGET_LEN_MAX;
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,8 +235,13 @@ fn member<const N: usize>(text: &mut HeadWriter<'_>, name: &[u8; N], value: &[u8
 #[inline(always)]
 fn escaped(text: &mut HeadWriter<'_>, target: &[u8]) {
     text.bytes(b",\"target\":\"");
+    let end = text.len() + TARGET_LEN_MAX;
     for &byte in target {
-        if matches!(byte, b'"' | b'\\') {
+        let is_escaped = matches!(byte, b'"' | b'\\');
+        if text.len() + usize::from(is_escaped) >= end {
+            break;
+        }
+        if is_escaped {
             text.bytes(b"\\");
         }
         text.bytes(&[byte]);

@@ -24,13 +24,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use weir_config::Config;
-use weir_http1::HeadWriter;
+use weir_config::{Config, NAME_BYTES_MAX};
+use weir_http1::{HOST_BYTES_MAX, HeadWriter};
 use weir_socket::Instant;
 
+use entry::{METHOD_LEN_MAX, TARGET_LEN_MAX};
 use opening::Opening;
 
 pub(crate) use entry::{Ender, Entry, Phase};
+
+/// The longest line, in bytes: a whole one fits where lines go.
+pub const LOG_LINE_LEN_MAX: usize = {
+    const WITHOUT_VALUES: &str = "{\"time\":\"2026-11-25T09:00:00.123Z\",\"listener\":\"\",\"client\":\"\",\"method\":\"\",\"host\":\"\",\
+        \"target\":\"\",\"status\":200,\"bytes\":,\"pool\":\"\",\"server\":\"\",\"queue_us\":,\"connect_us\":,\"response_us\":,\
+        \"active_us\":,\"total_us\":,\"retries\":255,\"end\":\"--\"}";
+    const CLIENT_LEN_MAX: usize = 8 * 4 + 7 + "[]:65535".len();
+    const NUMBER_LEN_MAX: usize = 20;
+    let request = METHOD_LEN_MAX + HOST_BYTES_MAX + TARGET_LEN_MAX;
+    WITHOUT_VALUES.len() + 3 * NAME_BYTES_MAX + CLIENT_LEN_MAX + request + 6 * NUMBER_LEN_MAX
+};
 
 /// Bytes of lines that wait to be taken.
 const BUFFER_LEN: usize = 64 * 1024;

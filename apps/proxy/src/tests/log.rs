@@ -182,6 +182,29 @@ fn a_tunnel_is_one_line_when_it_ends() {
 }
 
 #[test]
+fn a_line_fits_where_it_goes_and_is_whole() {
+    let name = "n".repeat(63);
+    let mut world = World::with(&config("").replace("\"web\"", &format!("\"{name}\"")), 16);
+    let (method, host) = ("M".repeat(99), "a".repeat(261));
+    for byte in ["\\", "\"", "a"] {
+        let target = byte.repeat(4_000);
+        let client = world.client(WEB, format!("{method} /hello?{target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        world.got(client);
+        world.end(client);
+        let line = world.line();
+        assert!(line.len() <= crate::LOG_LINE_LEN_MAX, "{} bytes", line.len());
+        has(&line, &[&name, &host, "\"status\":501,", "\"end\":\"PR\"}"]);
+        let (_, target) = line.split_once("\"target\":\"/hello?").expect("a target");
+        let (target, _) = target.split_once("\",\"status\"").expect("its end");
+        assert!(
+            target.len() > 500 && target.replace(&format!("\\{byte}"), byte).bytes().all(|b| byte.as_bytes() == [b])
+        );
+        assert!(byte == "a" || target.len() % 2 == 0, "no half of an escaped byte: {target}");
+    }
+    world.finish();
+}
+
+#[test]
 fn lines_that_find_no_room_are_lost_and_counted() {
     let mut world = World::with(&config(""), 16);
     let client = world.open(WEB);
