@@ -309,6 +309,16 @@ fn addresses() {
     ] {
         fails(ErrorKind::InvalidAddress, marked, message);
     }
+    for (network, server, message) in [
+        ("", "255.255.255.255", "no server can be reached"),
+        ("address = \"192.0.2.10/24\"", "192.0.2.255", "no server can be reached"),
+        ("address = \"192.0.2.10/24\"", "192.0.3.1", "outside of 192.0.2.10/24, and there is no gateway"),
+    ] {
+        let marked = format!(
+            "[network]\n{network}\n{WEB}{PAGE}[[pool]]\nname = \"p\"\n[[pool.server]]\nname = \"a\"\naddress = ¶\"{server}:80\"\n"
+        );
+        fails(ErrorKind::InvalidAddress, &marked, message);
+    }
     let foreign = "[network]\naddress = \"192.0.2.10/24\"\n[[listener]]\nname = \"w\"\nbind = ¶\"192.0.2.11:80\"\n";
     fails(ErrorKind::InvalidAddress, &format!("{foreign}{PAGE}"), "not an address of this image");
     let foreign = foreign.replace("192.0.2.10/24", "fd00::1/64").replace("192.0.2.11", "[fd00::2]");

@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
 
 use super::Result;
+use super::network::Family;
 use crate::error::{ErrorKind, Fault};
 use crate::model::{Addressing, Config};
 
@@ -42,6 +43,7 @@ pub(super) fn check(config: &Config, places: &Places) -> Result<()> {
     check_names(config, places)?;
     super::source::check(config, places)?;
     check_local_servers(config, places, &bound)?;
+    check_remote_servers(config, places)?;
     check_loops(config, places, &bound)
 }
 
@@ -147,6 +149,27 @@ fn check_local_servers(config: &Config, places: &Places, bound: &Bound<'_>) -> R
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// With a given IPv4 address, servers are machines of its subnet, or behind its gateway. (IPv6 routers tell of themselves.)
+fn check_remote_servers(config: &Config, places: &Places) -> Result<()> {
+    let Addressing::Static { address, prefix_len, gateway } = config.network.ipv4 else { return Ok(()) };
+    let servers = config.pools.iter().zip(&places.servers).flat_map(|(pool, spans)| pool.servers.iter().zip(spans));
+    for (server, span) in servers {
+        let Some(IpAddr::V4(ip)) = server.address.ip().map(|address| address.ip()) else { continue };
+        let (message, help) = match address.shares_subnet(prefix_len, ip) {
+            _ if ip.is_loopback() => continue,
+            true if ip.is_host(prefix_len) => continue,
+            true => (format!("no server can be reached at {}", server.address), "give the address of one machine"),
+            false if gateway.is_some() => continue,
+            false => (
+                format!("{} is outside of {address}/{prefix_len}, and there is no gateway", server.address),
+                "add `gateway` to [network], or correct the prefix length",
+            ),
+        };
+        return Err(Fault::new(span.clone(), ErrorKind::InvalidAddress, message, help));
     }
     Ok(())
 }

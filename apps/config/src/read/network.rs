@@ -108,7 +108,7 @@ fn families<'i, 'd, T>(
 }
 
 /// What the two families have their own rules for.
-trait Family: Copy + PartialEq + Display {
+pub(super) trait Family: Copy + PartialEq + Display {
     const NAME: &'static str;
     const EXAMPLE: &'static str;
     /// What brings address and gateway when none is given.

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Range;
 
 use super::{Names, Result};
@@ -147,7 +148,8 @@ fn server(mut section: Section<'_>, names: &mut Names) -> Result<(Server, Range<
     names.insert(name, name_item.span());
     let address_item = section.require("address", "\"10.0.0.11:8080\"")?;
     let address = super::dns::address(&address_item, "10.0.0.11:8080")?;
-    if address.ip().is_some_and(|ip| ip.ip().is_unspecified() || ip.ip().is_multicast()) {
+    let is_none = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.ip().is_some_and(|address| is_none(address.ip())) {
         let message = format!("no server can be reached at {address}");
         return Err(address_item.fault(ErrorKind::InvalidAddress, message, "give the address of one machine"));
     }
