@@ -87,12 +87,18 @@ impl Engine {
 
     /// Any segment, step by step.
     #[inline(never)]
-    fn handle_any(&mut self, origin: &Origin, packet: Packet, may_stray: bool) -> Result<(), Packet> {
+    fn handle_any(&mut self, origin: &Origin, mut packet: Packet, may_stray: bool) -> Result<(), Packet> {
         let target = self.find(&origin.tuple, origin.hash);
         if may_stray && target.is_none() && !opens_flow(&packet) {
             return Err(packet);
         }
         self.shared.count(Counter::SegmentsIn);
+        if let Some(Target::Flow(index)) = target
+            && self.is_last(index, origin, &mut packet)
+        {
+            self.end(index, CloseReason::Finished);
+            return Ok(());
+        }
         let mut segment = Segment::new(origin);
         if let Err(error) = segment.parse(origin, packet) {
             self.count_dropped(error);
@@ -108,6 +114,14 @@ impl Engine {
             None => self.segment_for_nobody(origin, &mut segment, None),
         }
         Ok(())
+    }
+
+    /// See [`Open::is_ended_by`].
+    #[inline(always)]
+    fn is_last(&self, index: u32, origin: &Origin, packet: &mut Packet) -> bool {
+        let slot = &self.flows[index];
+        matches!(&slot.state, State::Open(open) if open.is_ended_by(packet, &self.shared))
+            && (origin.checksum != ChecksumStatus::Unverified || is_intact(slot.common.address_sum, packet))
     }
 
     #[cold]

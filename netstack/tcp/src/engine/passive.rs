@@ -118,7 +118,9 @@ impl Engine {
         };
         let flow = &mut self.flows[slot];
         flow.common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
-        flow.state = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
+        let open = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
+        // What was there is vacant, of which nothing is to be dropped.
+        core::mem::forget(core::mem::replace(&mut flow.state, open));
         if let State::Open(open) = &mut flow.state {
             open.arm_idle(&mut flow.common, &self.shared);
             open.review(&self.shared);

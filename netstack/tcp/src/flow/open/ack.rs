@@ -74,6 +74,12 @@ impl Open {
         is_calm & (self.sent.sacked_bytes() | self.recovery.dup_acks() == 0)
     }
 
+    /// Whether progress of `una` means something else than that of what was sent; or short cuts are not to be taken.
+    #[inline(always)]
+    pub(super) fn has_duties(&self, shared: &Shared) -> bool {
+        (self.tail_probe != TailProbe::None) | (self.snd.search != NONE) | !shared.config.short_cuts
+    }
+
     /// The usual case: `una` advances, and what was sent is in good order.
     #[inline(never)]
     pub(super) fn advance_una(
@@ -95,9 +101,7 @@ impl Open {
         let has_news = !segment.options.sack.is_empty() || segment.flags.has(Flags::ECE);
         if segment.ack > self.snd.una && !has_news && self.sends_in_good_order() {
             self.update_window(segment.seq, segment.ack, segment.window);
-            let has_duties =
-                (self.tail_probe != TailProbe::None) | (self.snd.search != NONE) | !shared.config.short_cuts;
-            if has_duties || !self.settle_answer(segment.ack, common, shared) {
+            if self.has_duties(shared) || !self.settle_answer(segment.ack, common, shared) {
                 self.advance_una(segment.ack, segment.options.timestamp, common, shared);
             }
             return;

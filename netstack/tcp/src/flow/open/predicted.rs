@@ -8,7 +8,7 @@
 use weir_packet::Packet;
 
 use super::ack::Delivered;
-use super::{Common, NOT_EXPECTED, Open, Outcome, TailProbe};
+use super::{Common, Fin, NOT_EXPECTED, Open, Outcome, TailProbe};
 use crate::counters::FlowState;
 use crate::flow::rtt::Backoff;
 use crate::options::{TIMESTAMP_BYTES, Timestamp};
@@ -27,8 +27,7 @@ impl Open {
     pub fn review(&mut self, shared: &Shared) {
         let is_in_good_order = self.is_in_good_order() && shared.config.short_cuts;
         let is_path_known = self.snd.path_mtu != 0;
-        let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
-        let word = (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16;
+        let word = self.plain_word();
         let answer_max = self.snd.mss().min(self.congestion.cwnd) as u16;
         self.expected = if is_in_good_order { word } else { NOT_EXPECTED };
         self.answer_max = if is_in_good_order && is_path_known { answer_max } else { 0 };
@@ -49,16 +48,44 @@ impl Open {
             && !self.ecn.reduced
     }
 
+    /// [`Self::expected`] on a flow in good order.
+    #[inline(always)]
+    fn plain_word(&self) -> u32 {
+        let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
+        (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16
+    }
+
     /// What a segment says, if it is the one that is expected: on a flow in good order, the next bytes or an acknowledgement of
     /// what is on its way, and a timestamp that goes forward.
     #[inline(always)]
     pub fn predicts(&self, packet: &Packet) -> Option<Plain> {
+        let plain = self.read_plain(packet, self.expected)?;
+        debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
+        Some(plain)
+    }
+
+    /// Whether a segment acknowledges our FIN in LAST-ACK, and that is all that it says and all that remains to be done: the flow
+    /// is gone then, so that nothing of what else an acknowledgement changes matters any more.
+    #[inline(always)]
+    pub fn is_ended_by(&self, packet: &Packet, shared: &Shared) -> bool {
+        self.state == FlowState::LastAck
+            && self.fin == Fin::Sent
+            && !self.refused
+            && self.sends_in_good_order()
+            && !self.has_duties(shared)
+            && self
+                .read_plain(packet, self.plain_word())
+                .is_some_and(|plain| plain.ack == self.snd.nxt && plain.len == 0 && !plain.fin)
+    }
+
+    /// The next segment's header, if its word is as `expected`.
+    #[inline(always)]
+    fn read_plain(&self, packet: &Packet, expected: u32) -> Option<Plain> {
         let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
         let flags_word = word(fixed, 12);
-        if flags_word & EXPECTED_MASK != self.expected {
+        if flags_word & EXPECTED_MASK != expected {
             return None;
         }
-        debug_assert!(self.is_in_good_order(), "whatever changes that is followed by a review");
         let mut header_len = HEADER_BYTES;
         let mut timestamp = None;
         if self.negotiated.timestamps {
