@@ -3,11 +3,13 @@
 //! An entry holds what the handshake settles, and nothing else. All entries that wait for their n-th retransmission wait
 //! equally long, so each such group is a queue in the order of time: the timers cost nothing but looking at its head.
 
+use weir_packet::Packet;
 use weir_socket::{Instant, ListenerId};
 
 use crate::flow::handshake::Handshake;
 use crate::link::NextHop;
-use crate::segment::Origin;
+use crate::segment::{Origin, Plain};
+use crate::seq::SeqNumber;
 use crate::slab::{NONE, Slab};
 use crate::time::{NEVER, Nanoseconds, SECOND_NS};
 use crate::tuple::Tuple;
@@ -49,6 +51,17 @@ impl HalfOpen {
     pub fn new(origin: &Origin, listener: ListenerId, handshake: Handshake, sent_at: Instant) -> Self {
         let &Origin { tuple, hash, next_hop, .. } = origin;
         Self { tuple, hash, next_hop, listener, handshake, sent_at, ..Self::default() }
+    }
+
+    /// The window of the segment that completes the handshake, if this is it: what is expected next, and all that it says is that
+    /// our SYN arrived.
+    #[inline(always)]
+    pub fn completed_by(&self, packet: &Packet) -> Option<u16> {
+        let Handshake { iss, irs, ts_recent, negotiated, .. } = self.handshake;
+        let plain = Plain::read(packet, Plain::word(negotiated.timestamps), negotiated.timestamps)?;
+        let is_old = plain.timestamp.is_some_and(|timestamp| SeqNumber(timestamp.value) < SeqNumber(ts_recent));
+        let is_bare = plain.len == 0 && !plain.fin;
+        (plain.seq == irs + 1 && plain.ack == iss + 1 && is_bare && !is_old).then_some(plain.window)
     }
 }
 

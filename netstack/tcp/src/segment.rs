@@ -5,7 +5,7 @@ use weir_packet::frame::ChecksumStatus;
 
 use crate::checksum::Checksum;
 use crate::link::{Ecn, NextHop};
-use crate::options::{Options, Timestamp};
+use crate::options::{Options, TIMESTAMP_BYTES, Timestamp};
 use crate::seq::SeqNumber;
 use crate::tuple::Tuple;
 
@@ -59,6 +59,45 @@ pub(crate) struct Plain {
     pub timestamp: Option<Timestamp>,
 }
 
+/// What of a header's word is to be as expected: length, and all flags but PSH and FIN. Not the window.
+const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.with(Flags::FIN).0 as u32) << 16;
+
+impl Plain {
+    /// The word of such a header that has its length and its flags, without PSH, FIN and window.
+    #[inline(always)]
+    pub fn word(timestamps: bool) -> u32 {
+        let header_len = HEADER_BYTES + if timestamps { TIMESTAMP_BYTES } else { 0 };
+        (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16
+    }
+
+    /// Reads a header whose word is as `expected`, which is [`Self::word`] or what no header has.
+    #[inline(always)]
+    pub fn read(packet: &Packet, expected: u32, timestamps: bool) -> Option<Self> {
+        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
+        let flags_word = word(fixed, 12);
+        if flags_word & EXPECTED_MASK != expected {
+            return None;
+        }
+        let mut header_len = HEADER_BYTES;
+        let mut timestamp = None;
+        if timestamps {
+            header_len += TIMESTAMP_BYTES;
+            let option = packet.get(HEADER_BYTES..)?.first_chunk()?;
+            timestamp = Some(Timestamp::parse(option)?);
+        }
+        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
+        Some(Self {
+            seq: SeqNumber(word(fixed, 4)),
+            ack: SeqNumber(word(fixed, 8)),
+            window: flags_word as u16,
+            header_len: header_len as u8,
+            len: frame_len as u32 - header_len as u32,
+            fin: flags_word & u32::from(Flags::FIN.0) << 16 != 0,
+            timestamp,
+        })
+    }
+}
+
 /// The big-endian word at `at`.
 #[inline(always)]
 pub(crate) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
@@ -74,6 +113,14 @@ pub(crate) struct Origin {
     pub next_hop: NextHop,
     pub ecn: Ecn,
     pub checksum: ChecksumStatus,
+}
+
+impl Origin {
+    /// Whether the checksum is right, as somebody has said or as it turns out.
+    #[inline(always)]
+    pub fn is_verified(&self, packet: &mut Packet) -> bool {
+        self.checksum != ChecksumStatus::Unverified || is_intact(self.tuple.address_sum(), packet)
+    }
 }
 
 /// A segment. The payload follows in the packet, headers taken off.
@@ -133,7 +180,7 @@ impl Segment {
         self.window = u16::from_be_bytes([fixed[14], fixed[15]]);
         let options = packet.get(HEADER_BYTES..header_len).ok_or(SegmentError::Truncated)?;
         self.options.read(options).ok_or(SegmentError::Option)?;
-        if origin.checksum == ChecksumStatus::Unverified && !is_intact(origin.tuple.address_sum(), &mut packet) {
+        if !origin.is_verified(&mut packet) {
             return Err(SegmentError::Checksum);
         }
         let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };

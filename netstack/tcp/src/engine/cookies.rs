@@ -65,6 +65,6 @@ impl Engine {
     ) {
         self.shared.count(Counter::SynCookiesReceived);
         let mut half_open = HalfOpen::new(origin, listener, handshake, self.shared.now);
-        self.establish_passive(None, &mut half_open, segment);
+        self.establish_with(None, &mut half_open, segment);
     }
 }

@@ -93,10 +93,12 @@ impl Engine {
             return Err(packet);
         }
         self.shared.count(Counter::SegmentsIn);
-        if let Some(Target::Flow(index)) = target
-            && self.is_last(index, origin, &mut packet)
-        {
-            self.end(index, CloseReason::Finished);
+        let is_taken = match target {
+            Some(Target::Flow(index)) => self.ends(index, origin, &mut packet),
+            Some(Target::HalfOpen(index)) => self.completes(index, origin, &mut packet),
+            _ => false,
+        };
+        if is_taken {
             return Ok(());
         }
         let mut segment = Segment::new(origin);
@@ -116,12 +118,15 @@ impl Engine {
         Ok(())
     }
 
-    /// See [`Open::is_ended_by`].
+    /// Whether a segment was the usual one that ends a flow (see [`Open::is_ended_by`]), and has been taken.
     #[inline(always)]
-    fn is_last(&self, index: u32, origin: &Origin, packet: &mut Packet) -> bool {
-        let slot = &self.flows[index];
-        matches!(&slot.state, State::Open(open) if open.is_ended_by(packet, &self.shared))
-            && (origin.checksum != ChecksumStatus::Unverified || is_intact(slot.common.address_sum, packet))
+    fn ends(&mut self, index: u32, origin: &Origin, packet: &mut Packet) -> bool {
+        let is_last = matches!(&self.flows[index].state, State::Open(open) if open.is_ended_by(packet, &self.shared));
+        let is_taken = is_last && origin.is_verified(packet);
+        if is_taken {
+            self.end(index, CloseReason::Finished);
+        }
+        is_taken
     }
 
     #[cold]

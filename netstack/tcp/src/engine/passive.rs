@@ -1,5 +1,6 @@
 //! The passive open: what arrives in LISTEN and SYN-RECEIVED (RFC 9293, 3.10.7.2 and 3.10.7.4), and for nobody (3.10.7.1).
 
+use weir_packet::Packet;
 use weir_socket::ListenerId;
 
 use super::Engine;
@@ -68,7 +69,7 @@ impl Engine {
             return self.shared.count(Counter::NoAck);
         }
         if segment.ack == handshake.iss + 1 {
-            return self.establish_passive(Some(index), &mut half_open, segment);
+            return self.establish_with(Some(index), &mut half_open, segment);
         }
         if self.completes_by_cookie(index, origin, segment) {
             return;
@@ -80,22 +81,49 @@ impl Engine {
         self.reset_stray(Reply::reset(tuple, segment));
     }
 
-    /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on.
-    pub(super) fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
+    /// Whether a segment was the usual one that completes a handshake (see [`HalfOpen::completed_by`]), and has been taken.
+    #[inline(always)]
+    pub(super) fn completes(&mut self, index: u32, origin: &Origin, packet: &mut Packet) -> bool {
+        let half_open = self.half_open.get_mut(index);
+        let Some(window) = half_open.completed_by(packet).filter(|_| self.shared.config.short_cuts) else {
+            return false;
+        };
+        if !origin.is_verified(packet) {
+            return false;
+        }
+        half_open.next_hop = origin.next_hop;
+        let mut half_open = *half_open;
+        self.establish_passive(Some(index), &mut half_open, window);
+        true
+    }
+
+    /// A segment completes a handshake, and may say more.
+    pub(super) fn establish_with(&mut self, index: Option<u32>, half_open: &mut HalfOpen, segment: &mut Segment) {
+        let slot = self.establish_passive(index, half_open, segment.window);
+        if let Some(slot) = slot.filter(|_| segment.len > 0 || segment.flags.has(Flags::FIN)) {
+            self.segment_for_flow(slot, segment);
+        }
+    }
+
+    /// A peer's open succeeded, if there is room for the flow; if not, the ACK is dropped, and the handshake goes on. `window` is
+    /// that of the ACK. Answers the flow's slot.
+    fn establish_passive(&mut self, index: Option<u32>, half_open: &mut HalfOpen, window: u16) -> Option<u32> {
         let accept_queue_max = self.shared.config.accept_queue_max;
         let Some(listener) = self.listeners.get_mut(half_open.listener) else {
             if let Some(index) = index {
                 self.forget_half_open(index);
             }
-            return self.reset_stray(Reply::reset(half_open.tuple, segment));
+            let seq = half_open.handshake.iss + 1;
+            self.reset_stray(Reply::new(half_open.tuple, half_open.next_hop, Flags::RST, seq, SeqNumber(0)));
+            return None;
         };
         if self.shared.pressure >= Pressure::Exhausted {
-            return self.shared.count(Counter::FlowsRefused);
+            return self.refuse_open(Counter::FlowsRefused);
         }
         if listener.queue.len() >= accept_queue_max {
-            return self.shared.count(Counter::ListenOverflows);
+            return self.refuse_open(Counter::ListenOverflows);
         }
-        let Some(slot) = self.allocate_slot() else { return self.shared.count(Counter::FlowTableFull) };
+        let Some(slot) = self.allocate_slot() else { return self.refuse_open(Counter::FlowTableFull) };
         match index {
             Some(index) => {
                 self.half_open.remove(index);
@@ -104,11 +132,11 @@ impl Engine {
             None => {
                 if !self.demux.insert(half_open.hash, Target::Flow(slot)) {
                     self.flows.release(slot);
-                    return self.shared.count(Counter::FlowTableFull);
+                    return self.refuse_open(Counter::FlowTableFull);
                 }
             }
         }
-        half_open.handshake.complete(segment);
+        half_open.handshake.complete(window);
         let is_measured = index.is_some() && half_open.retries == 0;
         let opened = Opened {
             round_trip_ns: is_measured.then(|| self.shared.now.since_ns(half_open.sent_at)),
@@ -117,7 +145,7 @@ impl Engine {
             refused: false,
         };
         let flow = &mut self.flows[slot];
-        flow.common = Common::new(half_open.tuple, half_open.hash, segment.next_hop);
+        flow.common = Common::new(half_open.tuple, half_open.hash, half_open.next_hop);
         let open = State::Open(Open::new(&half_open.handshake, opened, &mut self.shared));
         // What was there is vacant, of which nothing is to be dropped.
         core::mem::forget(core::mem::replace(&mut flow.state, open));
@@ -128,9 +156,13 @@ impl Engine {
         self.shared.count(Counter::PassiveOpens);
         self.queue_for_accept(half_open.listener, slot);
         self.settle(slot);
-        if segment.len > 0 || segment.flags.has(Flags::FIN) {
-            self.segment_for_flow(slot, segment);
-        }
+        Some(slot)
+    }
+
+    #[cold]
+    fn refuse_open(&mut self, reason: Counter) -> Option<u32> {
+        self.shared.count(reason);
+        None
     }
 
     fn queue_for_accept(&mut self, id: ListenerId, slot: u32) {

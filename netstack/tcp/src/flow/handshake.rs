@@ -55,9 +55,9 @@ impl Handshake {
         }
     }
 
-    /// The segment that completes the handshake: its window is scaled, unlike a SYN's.
-    pub fn complete(&mut self, segment: &Segment) {
-        self.peer_window = u32::from(segment.window) << self.peer_scale.unwrap_or(0);
+    /// The window of the segment that completes the handshake is scaled, unlike a SYN's.
+    pub fn complete(&mut self, window: u16) {
+        self.peer_window = u32::from(window) << self.peer_scale.unwrap_or(0);
     }
 
     /// The options of our SYN-ACK: what the peer offered.

@@ -187,7 +187,7 @@ impl Opening {
             shared.count(Counter::UnacceptableAck);
             return Arrival::Reset(segment.ack);
         }
-        handshake.complete(segment);
+        handshake.complete(segment.window);
         Arrival::Established(handshake)
     }
 

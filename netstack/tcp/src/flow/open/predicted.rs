@@ -11,15 +11,11 @@ use super::ack::Delivered;
 use super::{Common, Fin, NOT_EXPECTED, Open, Outcome, TailProbe};
 use crate::counters::FlowState;
 use crate::flow::rtt::Backoff;
-use crate::options::{TIMESTAMP_BYTES, Timestamp};
-use crate::segment::{Flags, HEADER_BYTES, Plain, word};
+use crate::segment::Plain;
 use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::slab::NONE;
 use crate::time::{LongStamp, NEVER, Nanoseconds, Span, Stamp};
-
-/// What of [`Open::expected`] a header has to have: length, and all flags but PSH and FIN. Not the window.
-const EXPECTED_MASK: u32 = 0xff00_0000 | (!Flags::PSH.with(Flags::FIN).0 as u32) << 16;
 
 impl Open {
     /// Looks whether everything is in good order. Called after everything that may change that, the expected segment and the
@@ -27,7 +23,7 @@ impl Open {
     pub fn review(&mut self, shared: &Shared) {
         let is_in_good_order = self.is_in_good_order() && shared.config.short_cuts;
         let is_path_known = self.snd.path_mtu != 0;
-        let word = self.plain_word();
+        let word = Plain::word(self.negotiated.timestamps);
         let answer_max = self.snd.mss().min(self.congestion.cwnd) as u16;
         self.expected = if is_in_good_order { word } else { NOT_EXPECTED };
         self.answer_max = if is_in_good_order && is_path_known { answer_max } else { 0 };
@@ -46,13 +42,6 @@ impl Open {
             && self.snd.search == NONE
             && !self.ecn.echo
             && !self.ecn.reduced
-    }
-
-    /// [`Self::expected`] on a flow in good order.
-    #[inline(always)]
-    fn plain_word(&self) -> u32 {
-        let header_len = HEADER_BYTES + if self.negotiated.timestamps { TIMESTAMP_BYTES } else { 0 };
-        (header_len as u32 / 4) << 28 | u32::from(Flags::ACK.0) << 16
     }
 
     /// What a segment says, if it is the one that is expected: on a flow in good order, the next bytes or an acknowledgement of
@@ -74,43 +63,21 @@ impl Open {
             && self.sends_in_good_order()
             && !self.has_duties(shared)
             && self
-                .read_plain(packet, self.plain_word())
+                .read_plain(packet, Plain::word(self.negotiated.timestamps))
                 .is_some_and(|plain| plain.ack == self.snd.nxt && plain.len == 0 && !plain.fin)
     }
 
     /// The next segment's header, if its word is as `expected`.
     #[inline(always)]
     fn read_plain(&self, packet: &Packet, expected: u32) -> Option<Plain> {
-        let fixed: &[u8; HEADER_BYTES] = packet.first_chunk()?;
-        let flags_word = word(fixed, 12);
-        if flags_word & EXPECTED_MASK != expected {
-            return None;
-        }
-        let mut header_len = HEADER_BYTES;
-        let mut timestamp = None;
-        if self.negotiated.timestamps {
-            header_len += TIMESTAMP_BYTES;
-            let option = packet.get(HEADER_BYTES..)?.first_chunk()?;
-            timestamp = Some(Timestamp::parse(option)?);
-        }
-        let frame_len = if packet.is_chain() { packet.frame_len() } else { packet.len() };
-        let (seq, ack) = (SeqNumber(word(fixed, 4)), SeqNumber(word(fixed, 8)));
-        let (len, window) = (frame_len as u32 - header_len as u32, flags_word as u16);
-        let fin = flags_word & u32::from(Flags::FIN.0) << 16 != 0;
+        let plain = Plain::read(packet, expected, self.negotiated.timestamps)?;
+        let Plain { seq, ack, len, fin, timestamp, .. } = plain;
         let is_forward = timestamp.is_none_or(|timestamp| timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31);
         let is_next = seq == self.rcv.nxt && len <= self.rcv.edge - self.rcv.nxt;
         let is_expected = is_next && is_forward && ack - self.snd.una <= self.snd.nxt - self.snd.una;
         // Without progress, a segment without payload may be a duplicate acknowledgement or a window update.
         let is_news = ack != self.snd.una || len > 0 || fin;
-        (is_expected && is_news).then_some(Plain {
-            seq,
-            ack,
-            window,
-            header_len: header_len as u8,
-            len,
-            fin,
-            timestamp,
-        })
+        (is_expected && is_news).then_some(plain)
     }
 
     /// What remains of the steps for such a segment; `payload` is what follows its header.
