@@ -47,6 +47,52 @@ fn s3_6_the_peer_closes_first() {
     assert_eq!(d.engine.gauges().time_wait, 0);
 }
 
+/// 3.10.7.4, fifth step: the acknowledgement of our FIN, whole and of this connection, and nothing that looks like it.
+#[test]
+fn s3_6_only_the_acknowledgement_of_our_fin_ends_last_ack() {
+    let mut d = Dialogue::established();
+    d.peer("F. 1:1(0) ack 1 <ts 102 0>");
+    d.expect(". 1:1(0) ack 2");
+    d.write(100);
+    d.close();
+    d.drain();
+    d.expect_state(FlowState::LastAck);
+    d.peer(". 2:2(0) ack 101 <ts 103 0>");
+    d.expect_state(FlowState::LastAck);
+    for (segment, reason) in [
+        (". 2:2(0) ack 102 <ts 99 0>", Counter::PawsRejected),
+        (". 2:2(0) ack 103 <ts 103 0>", Counter::UnacceptableAck),
+        (". 1:1(0) ack 102 <ts 103 0>", Counter::OldData),
+    ] {
+        d.peer(segment);
+        assert_eq!(d.count(reason), 1, "{segment}");
+        d.expect_state(FlowState::LastAck);
+    }
+    d.peer_changed(". 2:2(0) ack 102 <ts 104 0>", |bytes| bytes[16] ^= 1);
+    assert_eq!(d.count(Counter::DropChecksum), 1);
+    d.expect_state(FlowState::LastAck);
+    d.drain();
+    d.peer(". 2:2(0) ack 102 <ts 104 0>");
+    d.expect_nothing();
+    d.expect_all_gone();
+}
+
+#[test]
+fn s3_6_a_flow_that_ended_stays_the_applications_until_it_closes() {
+    let mut d = Dialogue::established();
+    d.peer("F. 1:1(0) ack 1 <ts 102 0>");
+    d.expect(". 1:1(0) ack 2");
+    d.shutdown();
+    d.expect("F. 1:1(0) ack 2");
+    d.peer(". 2:2(0) ack 2 <ts 103 0>");
+    d.expect_state(FlowState::Ended);
+    let sent = d.engine.send(d.flow(), Chunk::from_static(b"x"));
+    assert!(matches!(sent, Err(SendError::Closed(CloseReason::Finished))), "{sent:?}");
+    assert!(d.is_at_end());
+    d.close();
+    d.expect_all_gone();
+}
+
 #[test]
 fn s3_6_figure_13_both_close_at_once() {
     let mut d = Dialogue::established();

@@ -226,6 +226,28 @@ fn s3_10_7_4_data_with_the_last_ack_are_not_lost() {
     d.expect(". 1:1(0) ack 102");
 }
 
+/// The ACK that completes a handshake acknowledges our SYN and follows on the peer's, whole and of this connection.
+#[test]
+fn s3_10_7_4_only_the_acknowledgement_of_our_syn_opens() {
+    let mut d = Dialogue::new();
+    d.listen();
+    d.peer("S 0:0(0) win 65535 <mss 1400,ts 100 0>");
+    d.expect("S. 0:0(0) ack 1");
+    d.peer(". 1:1(0) ack 1 <ts 99 0>");
+    assert_eq!(d.count(Counter::PawsRejected), 1);
+    d.drain();
+    d.peer(". 0:0(0) ack 1 <ts 101 0>");
+    assert_eq!(d.count(Counter::OldData), 1);
+    d.drain();
+    d.peer_changed(". 1:1(0) ack 1 <ts 101 0>", |bytes| bytes[16] ^= 1);
+    assert_eq!(d.count(Counter::DropChecksum), 1);
+    d.peer(". 1:1(0) ack 2 <ts 101 0>");
+    d.expect("R 2:2(0)");
+    assert_eq!((d.is_acceptable(), d.engine.gauges().half_open), (false, 1));
+    d.peer(". 1:1(0) ack 1 <ts 101 0>");
+    assert_eq!((d.is_acceptable(), d.engine.gauges().half_open), (true, 0));
+}
+
 #[test]
 fn s3_7_1_a_peer_without_mss_option_gets_536_bytes() {
     let mut d = Dialogue::new().accepted("");
