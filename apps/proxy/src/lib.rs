@@ -62,4 +62,5 @@ pub use health::{Moved, Verdict};
 pub use log::LOG_LINE_LEN_MAX;
 pub use metrics::MetricsSource;
 pub use service::{CONNECTION_BYTES, Service, Setup, StartError};
+pub use token::NOBODY;
 pub use upstream::{Loads, Offer, Trade};

@@ -24,6 +24,9 @@ const FRONT: u64 = 1;
 const BACK: u64 = 2;
 const CHECK: u64 = 3;
 
+/// The token of flows that are none of the service's: it leaves them alone.
+pub const NOBODY: Token = Token(0);
+
 impl Owner {
     #[inline]
     pub(crate) fn token(self) -> Token {

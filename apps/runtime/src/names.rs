@@ -14,9 +14,11 @@ use core::time::Duration;
 use weir_config::{Address, Config};
 use weir_kernel::entropy;
 use weir_packet::Packet;
-use weir_proxy::Moved;
-use weir_resolver::{Counters, Datagrams, Event, Name, Network, QUESTIONS_MAX, Resolver, States, TtlBounds};
-use weir_socket::{Instant, Sockets};
+use weir_proxy::{Moved, NOBODY};
+use weir_resolver::{
+    Counters, Datagrams, Event, Name, Network, QUESTIONS_MAX, Resolver, STREAM_BYTES_MAX, States, Streams, TtlBounds,
+};
+use weir_socket::{FlowId, Instant, Received, Sockets};
 use weir_stack::{DATAGRAM_PORTS_MAX, Shard};
 
 /// Between two looks at what the network is like.
@@ -104,20 +106,23 @@ impl Names {
         self.resolver.next_deadline().map_or(self.look_at, |at| at.min(self.look_at))
     }
 
-    /// Goes on with questions, and begins those that are due.
-    pub fn poll(&mut self, shard: &mut Shard) {
+    /// Goes on with questions, and begins those that are due. Whether a connection has something to send.
+    pub fn poll(&mut self, shard: &mut Shard) -> bool {
         let now = shard.now();
         if self.look_at <= now {
             self.look_at = now + LOOK_PERIOD;
             self.look(shard);
         }
-        self.resolver.poll(now, &mut Port(shard));
+        let mut port = Port { shard, has_spoken: false };
+        self.resolver.poll(now, &mut port);
+        let has_spoken = port.has_spoken;
         while let Some(event) = self.resolver.poll_event() {
             match event {
                 Event::Resolved { name, addresses } => self.resolved(name, &addresses),
                 Event::Failed { name, failure, is_kept } => self.failed(name, &failure, is_kept),
             }
         }
+        has_spoken
     }
 
     /// The next change.
@@ -210,7 +215,11 @@ fn place(targets: &mut [Target], addresses: &[IpAddr]) -> Vec<usize> {
 }
 
 /// A shard as the resolver sees it.
-struct Port<'s>(&'s mut Shard);
+struct Port<'s> {
+    shard: &'s mut Shard,
+    /// A connection was opened or closed.
+    has_spoken: bool,
+}
 
 impl Datagrams for Port<'_> {
     type Payload = Packet;
@@ -220,19 +229,52 @@ impl Datagrams for Port<'_> {
     }
 
     fn bind(&mut self) -> Option<u16> {
-        self.0.bind_datagrams(random()?)
+        self.shard.bind_datagrams(random()?)
     }
 
     fn unbind(&mut self, port: u16) {
-        self.0.unbind_datagrams(port);
+        self.shard.unbind_datagrams(port);
     }
 
     fn send(&mut self, port: u16, to: SocketAddr, bytes: &[u8]) -> bool {
-        self.0.send_datagram(port, to, bytes).is_ok()
+        self.shard.send_datagram(port, to, bytes).is_ok()
     }
 
     fn receive(&mut self, port: u16) -> Option<(SocketAddr, Packet)> {
-        self.0.receive_datagram(port).map(|datagram| (datagram.source, datagram.payload))
+        self.shard.receive_datagram(port).map(|datagram| (datagram.source, datagram.payload))
+    }
+}
+
+/// What happens on these connections nobody is told: they are looked at as long as one is waited for.
+impl Streams for Port<'_> {
+    fn open(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<FlowId> {
+        let mut packet = self.shard.allocate()?;
+        packet.extend_from_slice(bytes).ok()?;
+        let flow = self.shard.connect(to, NOBODY).ok()?;
+        self.has_spoken = true;
+        if self.shard.send(flow, packet.freeze()).is_err() {
+            self.shard.abort(flow);
+            return None;
+        }
+        Some(flow)
+    }
+
+    fn read(&mut self, stream: FlowId, to: &mut Vec<u8>) -> bool {
+        loop {
+            match self.shard.receive(stream) {
+                Received::Data(chunk) => {
+                    let room = STREAM_BYTES_MAX.saturating_sub(to.len());
+                    to.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
+                }
+                Received::Nothing => return true,
+                Received::End | Received::Closed(_) => return false,
+            }
+        }
+    }
+
+    fn close(&mut self, stream: FlowId) {
+        self.shard.close(stream);
+        self.has_spoken = true;
     }
 }
 

@@ -5,6 +5,8 @@
 pub enum Happening {
     /// A question was sent.
     Asked,
+    /// A question was sent over TCP: its answer did not fit into a datagram.
+    AskedTcp,
     /// A question could not be sent: no route, or the server's neighbour did not answer.
     NotSent,
     /// There was no port for a question.
@@ -19,7 +21,7 @@ pub enum Happening {
     Unusable,
     /// The server failed or refused.
     Refused,
-    /// The answer did not fit into a datagram, and no address came.
+    /// The answer did not fit into a datagram.
     Truncated,
     /// An answer to our question that makes no sense.
     Malformed,
@@ -30,8 +32,9 @@ pub enum Happening {
 }
 
 /// All of them, with their names in metrics.
-const NAMES: [(Happening, &str); 12] = [
+const NAMES: [(Happening, &str); 13] = [
     (Happening::Asked, "asked"),
+    (Happening::AskedTcp, "asked_tcp"),
     (Happening::NotSent, "not_sent"),
     (Happening::NoPort, "no_port"),
     (Happening::Answered, "answered"),

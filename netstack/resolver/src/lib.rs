@@ -6,7 +6,8 @@
 //!   Resolver::poll_event -> what has changed
 //! ```
 //!
-//! It touches no socket and no clock: time is told, and datagrams go through [`Datagrams`]. It is not a cache for others and
+//! It touches no socket and no clock: time is told, datagrams go through [`Datagrams`], and what is too long for one through
+//! [`Streams`]. It is not a cache for others and
 //! follows no referrals; the servers that it asks do that. Each attempt has a port and an identifier of its own that nobody
 //! can guess (RFC 5452), and an answer counts only from the server that was asked, with the question that it was asked.
 //!
@@ -21,6 +22,7 @@ mod counters;
 mod message;
 mod name;
 mod resolver;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -28,9 +30,13 @@ mod tests;
 pub use counters::{Counters, Happening};
 pub use name::Name;
 pub use resolver::{Event, Failure, Network, QUESTIONS_MAX, Resolver, States, TtlBounds};
+pub use stream::STREAM_BYTES_MAX;
 
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Deref;
+
+use weir_socket::FlowId;
 
 /// The datagrams that a resolver needs.
 pub trait Datagrams {
@@ -51,4 +57,17 @@ pub trait Datagrams {
 
     /// The next datagram at a bound port, and who sent it.
     fn receive(&mut self, port: u16) -> Option<(SocketAddr, Self::Payload)>;
+}
+
+/// The connections that a resolver needs.
+pub trait Streams {
+    /// Opens a connection on which `bytes` are said as soon as it is there. None: there is no way.
+    fn open(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<FlowId>;
+
+    /// Adds what has come to `to`, which never gets longer than the longest message with its length. False: nothing more will
+    /// come.
+    fn read(&mut self, stream: FlowId, to: &mut Vec<u8>) -> bool;
+
+    /// Gives the connection back.
+    fn close(&mut self, stream: FlowId);
 }

@@ -71,6 +71,11 @@ pub(crate) fn read(bytes: &[u8], id: u16, name: &Name, family: Family) -> Answer
     records.addresses(name, family, is_truncated)
 }
 
+/// Whether more was to be said than a datagram holds (RFC 1035 4.1.1).
+pub(crate) fn is_truncated(bytes: &[u8]) -> bool {
+    DnsPacket::new_checked(bytes).is_ok_and(|packet| packet.flags().contains(DnsFlags::TRUNCATED))
+}
+
 /// The bytes behind the question, if it is ours and the message answers it (RFC 5452 9.1).
 fn after_question<'p>(packet: &'p DnsPacket<&[u8]>, id: u16, name: &Name, family: Family) -> Option<&'p [u8]> {
     let is_answer = packet.transaction_id() == id

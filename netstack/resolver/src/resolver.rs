@@ -9,10 +9,11 @@ use core::time::Duration;
 
 use weir_socket::Instant;
 
-use crate::Datagrams;
 use crate::counters::{Counters, Happening};
 use crate::message::{self, Answer, Family};
 use crate::name::Name;
+use crate::stream::{Found, Stream, otherwise};
+use crate::{Datagrams, Streams};
 
 /// Questions under way at the same time; each has a port.
 pub const QUESTIONS_MAX: usize = 8;
@@ -119,21 +120,21 @@ pub struct States {
 /// [`next_deadline`](Self::next_deadline) says so, and whenever datagrams may have arrived while it
 /// [`is_waiting`](Self::is_waiting); then [`poll_event`](Self::poll_event) until there is none.
 pub struct Resolver {
-    names: Box<[Entry]>,
+    pub(crate) names: Box<[Entry]>,
     ttl: TtlBounds,
     network: Network,
     /// The server that answered last, or is next after one that did not.
     first_server: usize,
-    questions: Vec<Question>,
+    pub(crate) questions: Vec<Question>,
     /// When the next name is due that is not being asked for.
     next_due: Instant,
     events: VecDeque<Event>,
-    counters: Counters,
+    pub(crate) counters: Counters,
 }
 
 /// One name.
-struct Entry {
-    name: Name,
+pub(crate) struct Entry {
+    pub(crate) name: Name,
     addresses: Vec<IpAddr>,
     failure: Option<Failure>,
     /// Failures in a row.
@@ -143,22 +144,39 @@ struct Entry {
 }
 
 /// A question under way.
-struct Question {
-    name: usize,
-    family: Family,
+pub(crate) struct Question {
+    pub(crate) name: usize,
+    pub(crate) family: Family,
     first_server: usize,
     attempt: usize,
-    server: SocketAddr,
+    pub(crate) server: SocketAddr,
     port: u16,
-    id: u16,
-    deadline: Instant,
+    pub(crate) id: u16,
+    pub(crate) deadline: Instant,
+    /// The connection, if the answer was too long for a datagram.
+    pub(crate) stream: Option<Stream>,
+}
+
+impl Question {
+    /// Gives back what it asked through.
+    pub(crate) fn leave(&mut self, net: &mut (impl Datagrams + Streams)) {
+        if self.port != 0 {
+            net.unbind(self.port);
+        }
+        self.port = 0;
+        if let Some(stream) = self.stream.take() {
+            net.close(stream.flow);
+        }
+    }
 }
 
 /// What is left to do about a question.
-enum Next {
+pub(crate) enum Next {
     Wait,
     AnotherAttempt(Failure),
-    Done(Result<(Vec<IpAddr>, u32), Failure>),
+    /// There is more than came, these addresses at best: over TCP.
+    AtLength(Option<Found>),
+    Done(Result<Found, Failure>),
 }
 
 impl Resolver {
@@ -244,7 +262,7 @@ impl Resolver {
     }
 
     /// Takes what has arrived, gives up what is too late, and asks for what is due.
-    pub fn poll(&mut self, now: Instant, net: &mut impl Datagrams) {
+    pub fn poll(&mut self, now: Instant, net: &mut (impl Datagrams + Streams)) {
         let mut index = 0;
         while let Some(deadline) = self.questions.get(index).map(|question| question.deadline) {
             let next = match self.hear(index, net) {
@@ -264,8 +282,11 @@ impl Resolver {
     }
 
     /// Reads what has arrived for a question.
-    fn hear(&mut self, index: usize, net: &mut impl Datagrams) -> Next {
+    fn hear(&mut self, index: usize, net: &mut (impl Datagrams + Streams)) -> Next {
         let Some(question) = self.questions.get(index) else { return Next::Wait };
+        if question.stream.is_some() {
+            return self.hear_at_length(index, net);
+        }
         let Some(entry) = self.names.get(question.name) else { return Next::Done(Err(Failure::NoSuchName)) };
         for _ in 0..DATAGRAMS_PER_POLL {
             let Some((source, payload)) = net.receive(question.port) else { break };
@@ -274,7 +295,13 @@ impl Resolver {
             } else {
                 Answer::Stranger
             };
-            let (happening, next) = judge(answer);
+            let (happening, next) = match answer {
+                Answer::Addresses { addresses, ttl_seconds } if message::is_truncated(&payload) => {
+                    (Happening::Truncated, Some(Next::AtLength(Some((addresses, ttl_seconds)))))
+                }
+                Answer::Truncated => (Happening::Truncated, Some(Next::AtLength(None))),
+                answer => judge(answer),
+            };
             self.counters.count(happening);
             if let Some(next) = next {
                 return next;
@@ -284,10 +311,21 @@ impl Resolver {
     }
 
     /// Does what is left to do about a question. False: it is done, and another one may be in its place.
-    fn go_on(&mut self, index: usize, next: Next, now: Instant, net: &mut impl Datagrams) -> bool {
+    fn go_on(&mut self, index: usize, next: Next, now: Instant, net: &mut (impl Datagrams + Streams)) -> bool {
+        let next = match next {
+            Next::AtLength(fallback) => match self.ask_at_length(index, fallback, now, net) {
+                None => return true,
+                Some(next) => next,
+            },
+            next => next,
+        };
         let Some(question) = self.questions.get_mut(index) else { return false };
+        let next = match (next, &mut question.stream) {
+            (Next::AnotherAttempt(failure), Some(stream)) => otherwise(stream.fallback.take(), failure),
+            (next, _) => next,
+        };
         match next {
-            Next::Wait => return true,
+            Next::Wait | Next::AtLength(_) => return true,
             Next::AnotherAttempt(failure) => {
                 // Who does not answer is not the first to be asked the next time.
                 let servers = self.network.servers.len().max(1);
@@ -319,16 +357,13 @@ impl Resolver {
 
     /// Sends a question, from a port and with an identifier that were never used for it. False: there is no port, or nobody
     /// to ask.
-    fn ask(&mut self, index: usize, now: Instant, net: &mut impl Datagrams) -> bool {
+    fn ask(&mut self, index: usize, now: Instant, net: &mut (impl Datagrams + Streams)) -> bool {
         let Some(question) = self.questions.get_mut(index) else { return false };
         let Some(entry) = self.names.get(question.name) else { return false };
         let servers = &self.network.servers;
         let place = (question.first_server + question.attempt) % servers.len().max(1);
         let Some(&server) = servers.get(place) else { return false };
-        if question.port != 0 {
-            net.unbind(question.port);
-        }
-        question.port = 0;
+        question.leave(net);
         let Some(port) = net.bind() else {
             self.counters.count(Happening::NoPort);
             return false;
@@ -346,14 +381,12 @@ impl Resolver {
     fn finish(
         &mut self,
         index: usize,
-        result: Result<(Vec<IpAddr>, u32), Failure>,
+        result: Result<Found, Failure>,
         now: Instant,
-        net: &mut impl Datagrams,
+        net: &mut (impl Datagrams + Streams),
     ) {
-        let question = self.questions.swap_remove(index);
-        if question.port != 0 {
-            net.unbind(question.port);
-        }
+        let mut question = self.questions.swap_remove(index);
+        question.leave(net);
         let Some(entry) = self.names.get_mut(question.name) else { return };
         match result {
             Ok((addresses, ttl_seconds)) => {
@@ -377,7 +410,7 @@ impl Resolver {
     }
 
     /// Asks for the names that are due, as many as may be asked for at the same time.
-    fn begin_due(&mut self, now: Instant, net: &mut impl Datagrams) {
+    fn begin_due(&mut self, now: Instant, net: &mut (impl Datagrams + Streams)) {
         let family = if self.network.has_v4 || !self.network.has_v6 { Family::V4 } else { Family::V6 };
         for name in 0..self.names.len() {
             if self.questions.len() == QUESTIONS_MAX {
@@ -386,7 +419,8 @@ impl Resolver {
             let Some(entry) = self.names.get_mut(name).filter(|entry| entry.due <= now) else { continue };
             entry.due = NEVER;
             let (first_server, server) = (self.first_server, SocketAddr::from(([0, 0, 0, 0], 0)));
-            let question = Question { name, family, first_server, attempt: 0, server, port: 0, id: 0, deadline: now };
+            let (attempt, port, id, stream) = (0, 0, 0, None);
+            let question = Question { name, family, first_server, attempt, server, port, id, deadline: now, stream };
             self.questions.push(question);
             let index = self.questions.len() - 1;
             if !self.ask(index, now, net) {
@@ -398,7 +432,7 @@ impl Resolver {
 }
 
 /// How an answer is counted, and what follows from it; nothing from one that is none.
-fn judge(answer: Answer) -> (Happening, Option<Next>) {
+pub(crate) fn judge(answer: Answer) -> (Happening, Option<Next>) {
     let done = |failure| Some(Next::Done(Err(failure)));
     let again = |failure| Some(Next::AnotherAttempt(failure));
     match answer {

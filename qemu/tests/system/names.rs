@@ -15,6 +15,7 @@ use crate::{Failed, Tested, Tests, ensure, http, metrics};
 pub const TESTS: Tests = &[
     ("names::servers_that_fail_are_said_to_syslog", servers_that_fail_are_said_to_syslog),
     ("names::a_server_follows_its_name_and_stays_when_dns_dies", a_server_follows_its_name_and_stays_when_dns_dies),
+    ("names::an_answer_that_is_too_long_comes_over_tcp", an_answer_that_is_too_long_comes_over_tcp),
     ("names::an_unresolved_name_is_said_and_gets_no_request", an_unresolved_name_is_said_and_gets_no_request),
 ];
 
@@ -96,6 +97,24 @@ fn a_server_follows_its_name_and_stays_when_dns_dies() -> Tested {
         ensure(count > 0, || format!("no question ended as {event}"))?;
     }
     wait_for_answers(&mut guest, &tap, second, &[])?;
+    guest.still_runs()
+}
+
+/// The only DNS server answers in datagrams that there is more to say, and says it over TCP.
+fn an_answer_that_is_too_long_comes_over_tcp() -> Tested {
+    let (mut guest, tap, dns) = boot_named()?;
+    dns.be_long()?;
+    let (first, _first_server) = server_at(&tap, 11)?;
+    let (second, _second_server) = server_at(&tap, 12)?;
+    dns.say(first);
+    wait_until_up(&mut guest, &tap)?;
+    wait_for_answers(&mut guest, &tap, first, &[])?;
+    dns.say(second);
+    wait_for_answers(&mut guest, &tap, second, &[first])?;
+    for event in ["truncated", "asked_tcp"] {
+        let is_counted = |now: &metrics::Metrics| now.labelled("weir_dns_total", &format!("event=\"{event}\"")) > 1;
+        metrics::wait_until(&mut guest, tap.at(9000), LIMIT, is_counted)?;
+    }
     guest.still_runs()
 }
 

@@ -280,11 +280,12 @@ impl<M: MetricsSource> Service<M> {
     pub fn handle(&mut self, net: &mut impl Sockets, event: Event) {
         match event {
             Event::Acceptable { listener, token } => self.accept_all(net, listener, Owner::of(token)),
-            Event::Flow { flow, token, ready } => match Owner::of(token) {
+            Event::Flow { token, ready, .. } => match Owner::of(token) {
                 Owner::Front(key) => self.handle_front(net, key, ready),
                 Owner::Back(key) => self.handle_back(net, key, ready),
                 Owner::Check(key) => self.handle_check(net, key, ready),
-                Owner::Listener(_) => net.abort(flow),
+                // Of somebody else on this core, who looks after it himself.
+                Owner::Listener(_) => {}
             },
         }
         self.go_on(net);

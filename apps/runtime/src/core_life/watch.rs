@@ -24,21 +24,24 @@ impl Core {
             self.say(verdict);
             self.news.add(Word::Verdict(verdict));
         }
-        self.resolve_names();
+        let has_spoken = self.resolve_names();
         if self.news.is_empty() {
-            return has_checked;
+            return has_checked || has_spoken;
         }
         self.news.send(self.id.index(), &mut self.links, &mut self.calls);
         true
     }
 
+    /// Whether there is something to send.
     #[inline]
-    fn resolve_names(&mut self) {
+    fn resolve_names(&mut self) -> bool {
         let is_ready = self.is_ready();
-        if let Some(names) = self.names.as_mut().filter(|names| is_ready && names.is_due(self.shard.now())) {
-            names.poll(&mut self.shard);
-            self.take_changes();
-        }
+        let Some(names) = self.names.as_mut().filter(|names| is_ready && names.is_due(self.shard.now())) else {
+            return false;
+        };
+        let has_spoken = names.poll(&mut self.shard);
+        self.take_changes();
+        has_spoken
     }
 
     #[cold]

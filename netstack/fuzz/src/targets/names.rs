@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use weir_resolver::{Datagrams, Event, Name, Network, QUESTIONS_MAX, Resolver, TtlBounds};
-use weir_socket::Instant;
+use weir_resolver::{Datagrams, Event, Name, Network, QUESTIONS_MAX, Resolver, Streams, TtlBounds};
+use weir_socket::{FlowId, Instant};
 
 use crate::features::Features;
 
@@ -18,6 +18,7 @@ const HEADER_BYTES: usize = 12;
 pub const WORDS: &[&[u8]] = &[
     b"\x81\x80\0\x01\0\x01\0\0\0\0",
     b"\x83\x80\0\x01\0\x02\0\0\0\0",
+    b"\x83\x80\0\x01\0\0\0\0\0\0",
     b"\x81\x83\0\x01\0\0\0\0\0\0",
     b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x07",
     b"\xc0\x0c\0\x1c\0\x01\0\0\0\x3c\0\x10",
@@ -27,6 +28,7 @@ pub const WORDS: &[&[u8]] = &[
 
 /// A question that was sent, without the header's counts.
 struct Asked {
+    /// 0: on the connection that was opened last.
     port: u16,
     server: SocketAddr,
     bytes: Vec<u8>,
@@ -35,8 +37,29 @@ struct Asked {
 #[derive(Default)]
 struct Net {
     ports: BTreeMap<u16, VecDeque<(SocketAddr, Vec<u8>)>>,
+    /// What servers have said on connections, and whether they have ended; the last one was opened last.
+    streams: BTreeMap<u32, (Vec<u8>, bool)>,
     last: Option<Asked>,
     random: u16,
+}
+
+impl Streams for Net {
+    fn open(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<FlowId> {
+        let id = self.streams.keys().next_back().map_or(0, |last| last + 1);
+        self.streams.insert(id, Default::default());
+        self.last = Some(Asked { port: 0, server: to, bytes: bytes[2..].to_vec() });
+        Some(FlowId::new(id, 0))
+    }
+
+    fn read(&mut self, stream: FlowId, to: &mut Vec<u8>) -> bool {
+        let (said, is_over) = self.streams.get_mut(&stream.index()).expect("it is open");
+        to.append(said);
+        !*is_over
+    }
+
+    fn close(&mut self, stream: FlowId) {
+        assert!(self.streams.remove(&stream.index()).is_some(), "{stream:?} was not open");
+    }
 }
 
 impl Datagrams for Net {
@@ -69,7 +92,11 @@ impl Datagrams for Net {
 
 impl Net {
     fn deliver(&mut self, port: u16, source: SocketAddr, bytes: Vec<u8>) {
-        if let Some(queue) = self.ports.get_mut(&port).filter(|queue| queue.len() < 4) {
+        if port == 0 {
+            if let Some(mut stream) = self.streams.last_entry() {
+                stream.get_mut().0.extend(bytes);
+            }
+        } else if let Some(queue) = self.ports.get_mut(&port).filter(|queue| queue.len() < 4) {
             queue.push_back((source, bytes));
         }
     }
@@ -84,6 +111,9 @@ impl Net {
         message.extend_from_slice(&bytes[HEADER_BYTES..]);
         message.extend_from_slice(records);
         let (port, server) = (*port, *server);
+        if port == 0 {
+            message.splice(..0, (message.len() as u16).to_be_bytes());
+        }
         self.deliver(port, server, message);
     }
 }
@@ -112,6 +142,11 @@ pub fn run(data: &[u8]) -> Features {
                 let (port, server) = net.last.as_ref().map_or((0, servers[0]), |asked| (asked.port, asked.server));
                 net.deliver(port, server, bytes.to_vec());
             }
+            3 if len == 0 => {
+                if let Some(mut stream) = net.streams.last_entry() {
+                    stream.get_mut().1 = true;
+                }
+            }
             _ => {
                 let port = net.last.as_ref().map_or(0, |asked| asked.port);
                 net.deliver(port, SocketAddr::from(([10, 0, 0, 3], 53)), bytes.to_vec());
@@ -126,8 +161,9 @@ pub fn run(data: &[u8]) -> Features {
 }
 
 fn check(resolver: &mut Resolver, net: &Net, features: &mut Features) {
-    assert!(net.ports.len() <= QUESTIONS_MAX);
-    assert_eq!(resolver.is_waiting(), !net.ports.is_empty(), "a port for each question");
+    let asked = net.ports.len() + net.streams.len();
+    assert!(asked <= QUESTIONS_MAX);
+    assert_eq!(resolver.is_waiting(), asked > 0, "a port or a connection for each question");
     assert!(resolver.next_deadline().is_some(), "every name is asked for again");
     while let Some(event) = resolver.poll_event() {
         match event {

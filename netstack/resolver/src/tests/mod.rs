@@ -2,4 +2,5 @@
 
 mod answers;
 mod dialogue;
+mod stream;
 mod wire;

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use weir_socket::Instant;
+use weir_socket::{FlowId, Instant};
 
-use crate::{Counters, Datagrams, Event, Happening, Name, Network, Resolver, TtlBounds};
+use crate::{Counters, Datagrams, Event, Happening, Name, Network, Resolver, Streams, TtlBounds};
 
 pub const APP: &str = "app.internal";
 pub const TYPE_A: u16 = 1;
@@ -74,6 +74,33 @@ pub struct Net {
     pub random: u16,
     pub has_no_ports: bool,
     pub is_cut_off: bool,
+    /// Whether servers take connections.
+    pub has_tcp: bool,
+    /// What servers have said on each, and whether they have ended.
+    pub streams: BTreeMap<u32, (Vec<u8>, bool)>,
+    /// Whom the last was opened to, and what was said.
+    pub opened: Option<(SocketAddr, Vec<u8>)>,
+}
+
+impl Streams for Net {
+    fn open(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<FlowId> {
+        let id = self.streams.keys().max().map_or(0, |last| last + 1);
+        self.opened = Some((to, bytes.to_vec()));
+        self.has_tcp.then(|| {
+            self.streams.insert(id, Default::default());
+            FlowId::new(id, 0)
+        })
+    }
+
+    fn read(&mut self, stream: FlowId, to: &mut Vec<u8>) -> bool {
+        let (said, is_over) = self.streams.get_mut(&stream.index()).expect("it is open");
+        to.append(said);
+        !*is_over
+    }
+
+    fn close(&mut self, stream: FlowId) {
+        assert!(self.streams.remove(&stream.index()).is_some(), "{stream:?} was not open");
+    }
 }
 
 impl Datagrams for Net {
@@ -130,7 +157,8 @@ impl World {
 
     pub fn poll(&mut self) {
         self.resolver.poll(self.now, &mut self.net);
-        assert_eq!(self.resolver.is_waiting(), !self.net.ports.is_empty(), "a port for each question");
+        let is_asked = !self.net.ports.is_empty() || !self.net.streams.is_empty();
+        assert_eq!(self.resolver.is_waiting(), is_asked, "a port or a connection for each question");
     }
 
     /// Time passes until something is due, at most `seconds`; whether something was.
