@@ -8,4 +8,4 @@ pub mod cli;
 pub mod command;
 pub mod net;
 
-pub(crate) use weir_host::{accel, failure, machine, memfile, qemu, qmp, vm};
+pub(crate) use weir_host::{accel, failure, interrupt, machine, memfile, qemu, qmp, vm};

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use weir_host::accel;
 use weir_host::failure::Failure;
+use weir_host::interrupt::Interruption;
 use weir_host::memfile::MemFile;
 use weir_host::qemu::Qemu;
 use weir_image::{base, elf, payload};
@@ -73,7 +74,7 @@ fn prepare(options: &Bench) -> Result<Failure, Failure> {
     check::namespace()?;
     let scratch = scratch()?;
     fs::create_dir_all(&scratch).map_err(|error| Failure::new(format!("{}: {error}", scratch.display())))?;
-    baseline::build(&folder)?;
+    make_baseline(&folder)?;
     let plugin = plugin::build().map_err(|error| Failure::new(error.to_string()))?;
     let base = match &options.base {
         Some(path) => path.clone(),
@@ -82,6 +83,13 @@ fn prepare(options: &Bench) -> Result<Failure, Failure> {
     let variables: [(&'static str, OsString); 3] =
         [(PLUGIN, plugin.into()), (BASE, base.into()), ("TMPDIR", scratch.into())];
     Ok(Failure::new(namespace::enter_with(&["--mount"], variables).to_string()))
+}
+
+/// It takes a while, in a temporary folder, which goes when a user does not wait for it.
+fn make_baseline(folder: &Path) -> Result<(), Failure> {
+    let interruption = Interruption::deferred()?;
+    interruption.explain(baseline::build(folder))?;
+    interruption.check()
 }
 
 /// Inside: measures all and writes the report.

@@ -13,8 +13,14 @@ use super::source::Source;
 use super::{Outcome, say};
 use crate::cli::{self, Format};
 use crate::failure::Failure;
+use crate::interrupt::Interruption;
 
 pub(super) fn run(options: &cli::Build) -> Outcome {
+    let interruption = Interruption::deferred()?;
+    interruption.explain(build(options, &interruption))
+}
+
+fn build(options: &cli::Build, interruption: &Interruption) -> Outcome {
     let form = form(options)?;
     let source = Source::read(&options.file)?;
     let output = Output::new(&options.output)?;
@@ -44,6 +50,7 @@ pub(super) fn run(options: &cli::Build) -> Outcome {
     };
     let manifest_path = manifest_path(options);
     let manifest = manifest_path.as_deref().map(|path| stage(path, &contents)).transpose()?;
+    interruption.check()?;
     output.commit()?;
     say(&format!("{} written, {} KiB", options.output.display(), image_bytes.div_ceil(1024)));
     if let (Some(manifest), Some(path)) = (manifest, &manifest_path) {

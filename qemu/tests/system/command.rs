@@ -28,6 +28,7 @@ pub const TESTS: Tests = &[
     ("command::queues_and_interface_disagree", queues_and_interface_disagree),
     ("command::same_input_same_image", same_input_same_image),
     ("command::what_cannot_be_built_leaves_nothing", what_cannot_be_built_leaves_nothing),
+    ("command::an_interrupted_build_leaves_nothing", an_interrupted_build_leaves_nothing),
     ("command::a_device_is_written_over", a_device_is_written_over),
     ("command::run_answers_and_ends_on_interrupt", run_answers_and_ends_on_interrupt),
     ("command::no_qemu_outlives_a_killed_command", no_qemu_outlives_a_killed_command),
@@ -172,6 +173,22 @@ fn is_empty(folder: &Path) -> Tested {
     ensure(left.is_empty(), || format!("left behind: {left:?}"))
 }
 
+fn an_interrupted_build_leaves_nothing() -> Tested {
+    let (folder, out, scratch) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
+    let config = folder.path().join("demo.toml");
+    fs::write(&config, weir_config::DEMO)?;
+    let mut command = weir();
+    command.args(["build", "--format", "iso", "--base"]).arg(&lab()?.base_path).arg("-o").arg(out.path().join("lb"));
+    let mut building = Running::of(command.arg(&config).env("TMPDIR", scratch.path()))?;
+    building.wait_for(Some("putting GRUB in front"), SOON)?;
+    building.signal(Signal::INT)?;
+    building.wait_for(Some("error: interrupted"), SOON)?;
+    let status = building.child.wait()?;
+    ensure(status.code() == Some(1), || format!("after ^C: {status}"))?;
+    is_empty(out.path())?;
+    is_empty(scratch.path())
+}
+
 /// What is no file is written to and not replaced.
 fn a_device_is_written_over() -> Tested {
     let folder = tempfile::tempdir()?;
@@ -184,21 +201,20 @@ fn a_device_is_written_over() -> Tested {
     ensure(!Path::new("/dev/full.json").exists(), || "a manifest among the devices".into())
 }
 
-/// `weir run` with its lines.
+/// A command with its lines.
 struct Running {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Running {
+    /// `weir run`.
     fn start(port: &str) -> Result<Self, Failed> {
-        let mut child = weir()
-            .args(["run", "--accel", "tcg", "--port", port, "--base"])
-            .arg(&lab()?.base_path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        Self::of(weir().args(["run", "--accel", "tcg", "--port", port, "--base"]).arg(&lab()?.base_path))
+    }
+
+    fn of(command: &mut Command) -> Result<Self, Failed> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
