@@ -23,6 +23,8 @@ const WAYS: usize = 4;
 /// Parts of one connection or request in a bucket.
 const PARTS: u64 = 1 << 16;
 
+const MILLISECOND_NS: u64 = 1_000_000;
+
 /// All clients of one core.
 pub(crate) struct Clients {
     sets: Box<[[Client; WAYS]]>,
@@ -105,18 +107,18 @@ impl Clients {
     }
 
     /// The client's place with its buckets filled up, or one that nobody needs.
+    #[inline(always)]
     fn find(&mut self, client: Option<SocketAddr>, now: Instant) -> Option<&mut Client> {
         let hash = hash(client).max(1);
-        let rates = [self.connection_rate, self.request_rate];
         let set = self.sets.get_mut(hash as usize % SETS)?;
-        match set.iter().position(|place| place.hash == hash) {
-            Some(index) => {
-                let place = set.get_mut(index)?;
-                place.refill(now, rates);
-                Some(place)
-            }
-            None => take_place(set, hash, now, rates),
+        let Some(index) = set.iter().position(|place| place.hash == hash) else {
+            return take_place(set, hash, now, [self.connection_rate, self.request_rate]);
+        };
+        let place = set.get_mut(index)?;
+        if now.as_nanos().saturating_sub(place.at.as_nanos()) >= MILLISECOND_NS {
+            place.refill(now, [self.connection_rate, self.request_rate]);
         }
+        Some(place)
     }
 }
 
@@ -134,25 +136,21 @@ fn take_place(set: &mut [Client], hash: u64, now: Instant, rates: [Option<Bucket
 
 fn hash(client: Option<SocketAddr>) -> u64 {
     match client.map(|client| client.ip()) {
-        Some(IpAddr::V4(ip)) => upstream::hash(&ip.octets()),
+        Some(IpAddr::V4(ip)) => upstream::mix(u64::from(ip.to_bits()) | 1 << 32),
         Some(IpAddr::V6(ip)) => upstream::hash(ip.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
         None => 0,
     }
 }
 
 impl Client {
-    #[inline]
     fn refill(&mut self, now: Instant, [connection_rate, request_rate]: [Option<Bucket>; 2]) {
         let elapsed_ns = now.as_nanos().saturating_sub(self.at.as_nanos());
-        if elapsed_ns < 1_000_000 {
-            return;
-        }
-        let elapsed_ms = elapsed_ns / 1_000_000;
+        let elapsed_ms = elapsed_ns / MILLISECOND_NS;
         let earned = |rate: Option<Bucket>| rate.map_or(0, |rate| rate.parts_per_ms.saturating_mul(elapsed_ms));
         self.connections_spent = self.connections_spent.saturating_sub(earned(connection_rate));
         self.requests_spent = self.requests_spent.saturating_sub(earned(request_rate));
         // What is left of a millisecond is not lost.
-        self.at = Instant::from_nanos(self.at.as_nanos() + elapsed_ms * 1_000_000);
+        self.at = Instant::from_nanos(self.at.as_nanos() + elapsed_ms * MILLISECOND_NS);
     }
 }
 

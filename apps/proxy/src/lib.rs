@@ -53,6 +53,7 @@ mod timer;
 mod token;
 mod upstream;
 mod way;
+mod words;
 
 #[cfg(test)]
 mod tests;

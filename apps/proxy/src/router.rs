@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use weir_config::{HostMatch, Route};
 
 use crate::upstream::mix;
+use crate::words::{WORD_LEN, front};
 
 /// The routes of one listener. `T` is what they lead to.
 pub(crate) struct Router<T> {
@@ -42,6 +43,8 @@ struct PathRoute<T> {
     /// The prefix's [`front`].
     front: u64,
     prefix: String,
+    /// It is `/`.
+    is_root: bool,
     /// The longest other prefix of this prefix.
     parent: Option<usize>,
     target: T,
@@ -144,7 +147,7 @@ fn words(host: &[u8]) -> impl Iterator<Item = u64> {
     let last = match host.last_chunk() {
         Some(last) if !rest.is_empty() => Some(u64::from_le_bytes(*last)),
         Some(_) => None,
-        None => Some(rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte))),
+        None => Some(front(rest)),
     };
     words.iter().map(|word| u64::from_le_bytes(*word)).chain(last)
 }
@@ -156,15 +159,6 @@ const fn lower(word: u64) -> u64 {
     let from_a = word.wrapping_add(ONES * (0x80 - b'A' as u64));
     let above_z = word.wrapping_add(ONES * (0x7f - b'Z' as u64));
     word | ((from_a ^ above_z) & (ONES << 7)) >> 2
-}
-
-/// The first eight bytes as a number that is ordered as they are.
-#[inline]
-fn front(path: &[u8]) -> u64 {
-    match path.first_chunk() {
-        Some(front) => u64::from_be_bytes(*front),
-        None => path.iter().enumerate().fold(0, |front, (place, &byte)| front | u64::from(byte) << (56 - 8 * place)),
-    }
 }
 
 impl<T: Copy> Paths<T> {
@@ -182,21 +176,25 @@ impl<T: Copy> Paths<T> {
                 parent = candidate.parent;
             }
             let front = front(route.path.as_bytes());
-            paths.push(PathRoute { front, prefix: route.path.clone(), parent, target: *target });
+            let (prefix, is_root) = (route.path.clone(), route.path == "/");
+            paths.push(PathRoute { front, prefix, is_root, parent, target: *target });
         }
         Self(paths.into())
     }
 
     /// The same argument as in `new`: the last prefix that is not greater than the path, or one of its ancestors.
+    #[inline(always)]
     fn find(&self, path: &[u8]) -> Option<T> {
         let own = front(path);
-        let is_before = |route: &PathRoute<T>| match route.front == own {
-            true => route.prefix.as_bytes() <= path,
-            false => route.front < own,
+        let is_before = |route: &PathRoute<T>| match route.front == own && route.prefix.len() > WORD_LEN {
+            true => is_before_path(&route.prefix, path),
+            // A path has no zeros: if the fronts are the same, a prefix of so few bytes is one of this path's.
+            false => route.front <= own,
         };
         let mut index = self.0.partition_point(is_before).checked_sub(1);
         while let Some(route) = index.and_then(|index| self.0.get(index)) {
-            if covers(&route.prefix, path) {
+            // What nearly every host has, and ends with.
+            if route.is_root && path.first() == Some(&b'/') || covers(&route.prefix, path) {
                 return Some(route.target);
             }
             index = route.parent;
@@ -205,7 +203,14 @@ impl<T: Copy> Paths<T> {
     }
 }
 
+/// What has the same front, as a function of its own: a comparison that is a call takes registers.
+#[inline(never)]
+fn is_before_path(prefix: &str, path: &[u8]) -> bool {
+    prefix.as_bytes() <= path
+}
+
 /// Prefixes match whole segments.
+#[inline(never)]
 fn covers(prefix: &str, path: &[u8]) -> bool {
     let rest = path.strip_prefix(prefix.as_bytes());
     rest.is_some_and(|rest| prefix.ends_with('/') || matches!(rest, [] | [b'/', ..]))
