@@ -20,10 +20,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod array;
 mod body;
 mod bytes;
 mod chunked;
 mod date;
+mod decimal;
 mod field;
 mod head;
 mod lines;
@@ -39,6 +41,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use array::{ArrayWriter, ShortText};
 pub use body::{Body, BodyReader, Piece};
 pub use chunked::{CHUNK_HEAD_BYTES_MAX, ChunkedDecoder, LAST_CHUNK, write_chunk_head};
 pub use date::{DATE_BYTES, civil_date, write_date};

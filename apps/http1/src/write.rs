@@ -2,6 +2,8 @@
 
 use core::mem;
 
+use crate::decimal::{DIGITS_END, Number, digits};
+
 /// Writes into a caller's buffer. What does not fit is remembered instead of reported at every step:
 /// [`finish`](Self::finish) says whether all of it is there.
 ///
@@ -63,9 +65,9 @@ impl<'b> HeadWriter<'b> {
     /// Appends a decimal number.
     #[inline(always)]
     pub fn decimal(&mut self, value: u64) {
-        if value < 10 {
-            self.bytes(&[b'0' + value as u8]);
-        } else if value < 100_000_000 {
+        if let Some(number) = Number::of(value) {
+            self.front(&number.text, number.len());
+        } else if value < DIGITS_END {
             let (digits, len) = digits(value);
             self.front(&digits, len);
         } else {
@@ -132,7 +134,7 @@ impl<'b> HeadWriter<'b> {
 
 /// Copies a text into a place of its length.
 #[inline(always)]
-fn copy(place: &mut [u8], text: &[u8]) {
+pub(crate) fn copy(place: &mut [u8], text: &[u8]) {
     let is_copied = copy_ends::<16>(place, text)
         || copy_ends::<8>(place, text)
         || copy_ends::<4>(place, text)
@@ -145,7 +147,7 @@ fn copy(place: &mut [u8], text: &[u8]) {
 
 /// Copies a text of `N` to twice as many bytes, as its first and its last ones. False: it has another length.
 #[inline(always)]
-fn copy_ends<const N: usize>(place: &mut [u8], text: &[u8]) -> bool {
+pub(crate) fn copy_ends<const N: usize>(place: &mut [u8], text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else { return false };
     if text.len() > 2 * N || place.len() != text.len() {
         return false;
@@ -157,19 +159,4 @@ fn copy_ends<const N: usize>(place: &mut [u8], text: &[u8]) -> bool {
         *place = *last;
     }
     true
-}
-
-/// The digits of a number below 100,000,000 and their number. All of them at the same time: the number is halved into numbers
-/// of four, two and one digits, which stand next to each other in one word.
-#[inline]
-fn digits(value: u64) -> ([u8; 8], usize) {
-    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
-    let fours = (value / 10_000) | ((value % 10_000) << 32);
-    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
-    let twos = hundreds | ((fours - hundreds * 100) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    let ones = tens | ((twos - tens * 10) << 8);
-    let leading = (ones.trailing_zeros() / 8).min(7);
-    let text = (ones + ZEROS) >> (8 * leading);
-    (text.to_le_bytes(), 8 - leading as usize)
 }

@@ -1,7 +1,7 @@
 //! A connection from a client.
 
 use alloc::boxed::Box;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
@@ -89,7 +89,7 @@ impl Front {
             outbox: Outbox::default(),
             timer: Timer::new(),
             state: FrontState::Head,
-            client: ClientText { text: [0; _], len: 0 },
+            client: ClientText { text: [0; _], len: 0, logged_len: 0 },
             ends: None,
             is_trusted: false,
             is_admitted: false,
@@ -124,6 +124,19 @@ impl Front {
         self.client.text.get(..usize::from(self.client.len)).unwrap_or_default()
     }
 
+    /// The client as the access log says it: with its port, and in quotation marks.
+    #[inline]
+    pub(crate) fn logged_client(&mut self, net: &impl Sockets) -> LoggedClient<'_> {
+        if self.client.logged_len == 0 {
+            match self.peer_address(net) {
+                Some(SocketAddr::V4(address)) => self.client.keep_logged(address),
+                other => return LoggedClient::Other(other),
+            }
+        }
+        let text = self.client.text.last_chunk().unwrap_or(&[0; LOGGED_LEN_MAX]);
+        LoggedClient::Kept(text.get(..usize::from(self.client.logged_len)).unwrap_or_default())
+    }
+
     pub(crate) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         match &mut self.state {
             FrontState::Exchange(exchange) => Some(exchange),
@@ -141,11 +154,22 @@ pub(crate) fn connection(is_persistent: bool, version: weir_http1::Version) -> C
     }
 }
 
+/// How the access log gets a client's text.
+pub(crate) enum LoggedClient<'f> {
+    /// It is kept with the connection.
+    Kept(&'f [u8]),
+    /// It is still to be written: an IPv6 address, or none.
+    Other(Option<SocketAddr>),
+}
+
 /// The fields that tell servers for whom a request is forwarded, up to the value of the last one, which is the host:
-/// written at the connection's first request that needs them.
+/// written at the connection's first request that needs them. Behind those of an IPv4 client there is room for what the
+/// access log says of it.
 pub(crate) struct ClientText {
     text: ForwardingText,
     len: u8,
+    /// Length of what the log says, at the front of the last bytes.
+    logged_len: u8,
 }
 
 pub(crate) type ForwardingText = [u8; 128];
@@ -161,7 +185,27 @@ const _: () = assert!(
     FOR.len() + ADDRESS_LEN_MAX + PROTO_AND_PORT.len() + PORT_LEN_MAX + HOST.len() <= size_of::<ForwardingText>()
 );
 
+/// Characters of the longest IPv4 address, and of it with its port and quotation marks.
+const IPV4_LEN_MAX: usize = 4 * 3 + 3;
+const LOGGED_LEN_MAX: usize = IPV4_LEN_MAX + 1 + PORT_LEN_MAX + 2;
+const _: () = assert!(
+    FOR.len() + IPV4_LEN_MAX + PROTO_AND_PORT.len() + PORT_LEN_MAX + HOST.len() + LOGGED_LEN_MAX
+        <= size_of::<ForwardingText>()
+);
+
 impl ClientText {
+    #[cold]
+    fn keep_logged(&mut self, address: SocketAddrV4) {
+        let Some(place) = self.text.last_chunk_mut::<LOGGED_LEN_MAX>() else { return };
+        let mut writer = HeadWriter::new(place);
+        writer.bytes(b"\"");
+        text::address(&mut writer, (*address.ip()).into());
+        writer.bytes(b":");
+        writer.decimal(address.port().into());
+        writer.bytes(b"\"");
+        self.logged_len = writer.finish().unwrap_or(0) as u8;
+    }
+
     #[cold]
     fn fill(&mut self, client: Option<IpAddr>, port: u16) {
         let mut writer = HeadWriter::new(&mut self.text);

@@ -1,7 +1,7 @@
 use alloc::string::String;
 
 use crate::bytes::is_token;
-use crate::{DATE_BYTES, FieldName, HeadWriter, Reject, reason_phrase, write_date};
+use crate::{ArrayWriter, DATE_BYTES, FieldName, HeadWriter, Reject, ShortText, reason_phrase, write_date};
 
 fn written(write: impl FnOnce(&mut HeadWriter<'_>)) -> String {
     let mut buffer = [0; 200];
@@ -150,5 +150,72 @@ fn texts_of_all_lengths_are_written() {
         writer.text(&bytes.as_bytes()[..len + 1]);
         assert_eq!(writer.finish(), None, "{len}");
         assert_eq!(buffer, [0; 80]);
+    }
+}
+
+/// What an array writer of twenty bytes, with room for four, makes of it.
+fn in_array(write: impl FnOnce(&mut ArrayWriter<'_, 20>)) -> Option<String> {
+    let mut array = [b'.'; 20];
+    let mut writer = ArrayWriter::new(&mut array);
+    write(&mut writer);
+    let len = writer.finish()?;
+    Some(String::from_utf8(array[..len].to_vec()).expect("ASCII"))
+}
+
+#[test]
+fn an_array_has_room_for_all_or_says_so() {
+    const THREE: ShortText = ShortText::new(b"abc");
+    assert_eq!(in_array(|_| {}).as_deref(), Some(""));
+    assert_eq!(in_array(|writer| writer.short(&THREE)).as_deref(), Some("abc"));
+    type Deed = fn(&mut ArrayWriter<'_, 20>);
+    let one_more: [Deed; 4] = [
+        |writer| writer.byte(b'd'),
+        |writer| writer.decimal(4),
+        |writer| writer.text(b"e"),
+        |writer| writer.long(b"f"),
+    ];
+    for (deed, end) in one_more.into_iter().zip(["d", "4", "e", "f"]) {
+        let written = in_array(|writer| {
+            writer.short(&THREE);
+            deed(writer);
+        });
+        assert_eq!(written, Some(std::format!("abc{end}")));
+        let written = in_array(|writer| {
+            writer.short(&THREE);
+            deed(writer);
+            deed(writer);
+        });
+        assert_eq!(written, None);
+    }
+    // What comes behind a text that had no room, short as it is, does not make it good.
+    for len in [5, 20, 21, 300] {
+        assert_eq!(in_array(|writer| writer.text(&[b'x'; 300][..len])), None);
+        assert_eq!(in_array(|writer| (writer.long(&[b'x'; 300][..len]), writer.front(b"y", 0)).1), None);
+    }
+}
+
+#[test]
+fn an_array_takes_texts_of_all_lengths_and_numbers() {
+    let bytes: String = (0..200).map(|n| char::from(b' ' + n % 90)).collect();
+    for len in 0..200 {
+        for is_long in [false, true] {
+            let mut array = [0; 216];
+            let mut writer = ArrayWriter::new(&mut array);
+            let text = &bytes.as_bytes()[..len];
+            if is_long {
+                writer.long(text)
+            } else {
+                writer.text(text)
+            }
+            assert_eq!(writer.finish(), Some(len));
+            assert_eq!(array[..len], bytes.as_bytes()[..len]);
+        }
+    }
+    for value in (0..100_000).chain([99_999_999, 100_000_000, u64::MAX - 1, u64::MAX]) {
+        let mut array = [0; 40];
+        let mut writer = ArrayWriter::new(&mut array);
+        writer.decimal(value);
+        let len = writer.finish().expect("room");
+        assert_eq!(array[..len], *std::format!("{value}").as_bytes());
     }
 }

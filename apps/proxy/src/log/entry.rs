@@ -1,22 +1,40 @@
 //! One exchange, as the access log will tell of it.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
-use weir_http1::{HOST_BYTES_MAX, HeadWriter, Request};
+use weir_http1::{ArrayWriter, HOST_BYTES_MAX, Method, Request, ShortText};
 use weir_socket::Instant;
 
-use crate::text;
+use crate::front::LoggedClient;
+use crate::{text, words};
 
 /// What a line has of a request's target, as it is written there, in bytes.
 pub(super) const TARGET_LEN_MAX: usize = 512;
 pub(super) const METHOD_LEN_MAX: usize = 32;
 
-/// What a usual request takes of a line at most, in bytes: room that is there for the next one too.
-const REQUEST_LEN: usize = 256;
+/// Room for client and request, as a line says them: that of usual ones, which is there for the next one too, and that of
+/// any.
+const ASKED_LEN: usize = 256;
+const ASKED_LEN_MAX: usize = 160 + METHOD_LEN_MAX + HOST_BYTES_MAX + TARGET_LEN_MAX;
 
-/// What any request takes at most, with names.
-const REQUEST_LEN_MAX: usize = 64 + METHOD_LEN_MAX + HOST_BYTES_MAX + TARGET_LEN_MAX;
+/// What is written between the values.
+mod texts {
+    use super::ShortText;
+
+    pub(super) const NULL: ShortText = ShortText::new(b"null");
+    pub(super) const GET: ShortText = ShortText::new(b",\"method\":\"GET\"");
+    pub(super) const METHOD: ShortText = ShortText::new(b",\"method\":\"");
+    pub(super) const HOST: ShortText = ShortText::new(b",\"host\":\"");
+    pub(super) const TARGET: ShortText = ShortText::new(b",\"target\":\"");
+    pub(super) const STATUS: ShortText = ShortText::new(b",\"status\":");
+    pub(super) const BYTES: ShortText = ShortText::new(b",\"bytes\":");
+    pub(super) const CONNECT: ShortText = ShortText::new(b",\"connect_us\":");
+    pub(super) const RESPONSE: ShortText = ShortText::new(b",\"response_us\":");
+    pub(super) const ACTIVE: ShortText = ShortText::new(b",\"active_us\":");
+    pub(super) const TOTAL: ShortText = ShortText::new(b",\"total_us\":");
+    pub(super) const RETRIES: ShortText = ShortText::new(b",\"retries\":");
+    pub(super) const END: ShortText = ShortText::new(b",\"end\":\"");
+}
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +74,9 @@ pub(crate) enum Phase {
     Data = b'D',
 }
 
+/// A moment that did not come.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
 /// What is known of one exchange.
 pub(crate) struct Entry {
     /// Its first byte, if it came before the end of its head.
@@ -63,18 +84,17 @@ pub(crate) struct Entry {
     /// Its head was complete.
     asked: Instant,
     /// It was given to a server.
-    dispatched: Option<Instant>,
+    dispatched: Instant,
     /// The server accepted the connection.
-    connected: Option<Instant>,
+    connected: Instant,
     /// The server's head came.
-    answered: Option<Instant>,
-    client: Option<SocketAddr>,
-    pub(super) listener: u16,
-    /// What is asked for, as the line says it, and room for more.
-    request: Vec<u8>,
-    request_len: u16,
-    status: u16,
+    answered: Instant,
     bytes: u64,
+    /// Client and request, as the line says them, and room for more.
+    text: Vec<u8>,
+    text_len: u16,
+    pub(super) listener: u16,
+    status: u16,
     /// Pool and server.
     pub(super) server: Option<(u16, u16)>,
     retries: u8,
@@ -82,25 +102,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// An exchange that began to come at `began`, and whose head is complete now. `request` is room for what it asks.
-    pub(super) fn new(
-        listener: u16,
-        client: Option<SocketAddr>,
-        (began, now): (Instant, Instant),
-        request: Vec<u8>,
-    ) -> Self {
+    /// An exchange that began to come at `began`, and whose head is complete now. `text` is room for what is asked.
+    pub(super) fn new(listener: u16, (began, now): (Instant, Instant), text: Vec<u8>) -> Self {
         Self {
             began,
             asked: now,
-            dispatched: None,
-            connected: None,
-            answered: None,
-            client,
-            listener,
-            request,
-            request_len: 0,
-            status: 0,
+            dispatched: NEVER,
+            connected: NEVER,
+            answered: NEVER,
             bytes: 0,
+            text,
+            text_len: 0,
+            listener,
+            status: 0,
             server: None,
             retries: 0,
             end: None,
@@ -108,24 +122,17 @@ impl Entry {
     }
 
     /// Another exchange, in the same memory.
-    pub(super) fn begin_again(&mut self, listener: u16, client: Option<SocketAddr>, times: (Instant, Instant)) {
-        let room = core::mem::take(&mut self.request);
-        *self = Self::new(listener, client, times, room);
+    pub(super) fn begin_again(&mut self, listener: u16, times: (Instant, Instant)) {
+        let room = core::mem::take(&mut self.text);
+        *self = Self::new(listener, times, room);
     }
 
-    /// What is asked for.
-    pub(crate) fn ask(&mut self, request: &Request<'_>) {
-        for room in [REQUEST_LEN, REQUEST_LEN_MAX] {
-            if self.request.len() < room {
-                self.request.resize(room, 0);
-            }
-            let mut text = HeadWriter::new(&mut self.request);
-            write_request(&mut text, request);
-            if let Some(len) = text.finish() {
-                self.request_len = len as u16;
-                return;
-            }
-        }
+    /// Who asks, and what; nothing of a tunnel.
+    pub(crate) fn ask(&mut self, client: &LoggedClient<'_>, request: Option<&Request<'_>>) {
+        self.text_len = match asked::<ASKED_LEN>(&mut self.text, client, request) {
+            Some(len) => len,
+            None => asked_at_length(&mut self.text, client, request),
+        };
     }
 
     /// It is given to a server; for the first time, or once more.
@@ -133,19 +140,19 @@ impl Entry {
         if self.server.replace(server).is_some() {
             self.retries += 1;
         }
-        (self.connected, self.end) = (None, None);
-        self.dispatched.get_or_insert(now);
+        (self.connected, self.end) = (NEVER, None);
+        self.dispatched = self.dispatched.min(now);
     }
 
     /// The server accepted the connection, or had one open.
     pub(crate) fn connect(&mut self, now: Instant) {
-        self.connected = Some(now);
+        self.connected = now;
     }
 
     /// The response's head is known.
     pub(crate) fn answer(&mut self, status: u16, now: Instant) {
         self.status = status;
-        self.answered.get_or_insert(now);
+        self.answered = self.answered.min(now);
     }
 
     /// Bytes of the response's body go to the client.
@@ -163,57 +170,86 @@ impl Entry {
     pub(crate) fn phase(&self) -> Phase {
         match (self.server, self.connected, self.answered) {
             (None, ..) => Phase::Queue,
-            (_, None, _) => Phase::Connect,
-            (_, _, None) => Phase::Head,
+            (_, NEVER, _) => Phase::Connect,
+            (_, _, NEVER) => Phase::Head,
             _ => Phase::Data,
         }
     }
 
     /// The line from the client's address on; `server` is what it says of pool and server, up to the first time.
     #[inline(always)]
-    pub(super) fn write(&self, line: &mut HeadWriter<'_>, now: Instant, server: &[u8]) {
-        match self.client {
-            Some(client) => {
-                line.bytes(b"\"");
-                text::socket_address(line, client);
-                line.bytes(b"\"");
-            }
-            None => line.bytes(b"null"),
-        }
-        line.bytes(self.request.get(..self.request_len.into()).unwrap_or_default());
+    pub(super) fn write<const LEN: usize>(&self, line: &mut ArrayWriter<'_, LEN>, now: Instant, server: &[u8]) {
+        line.long(self.text.get(..self.text_len.into()).unwrap_or_default());
         if self.status != 0 {
-            line.bytes(b",\"status\":");
+            line.short(&texts::STATUS);
             line.decimal(self.status.into());
         }
-        line.bytes(b",\"bytes\":");
+        line.short(&texts::BYTES);
         line.decimal(self.bytes);
-        line.bytes(server);
-        time(line, Some(self.asked), self.dispatched);
-        line.bytes(b",\"connect_us\":");
+        line.long(server);
+        time(line, self.asked, self.dispatched);
+        line.short(&texts::CONNECT);
         time(line, self.dispatched, self.connected);
-        line.bytes(b",\"response_us\":");
+        line.short(&texts::RESPONSE);
         time(line, self.connected, self.answered);
-        line.bytes(b",\"active_us\":");
-        time(line, Some(self.asked), Some(now));
-        line.bytes(b",\"total_us\":");
-        time(line, Some(self.began), Some(now));
-        line.bytes(b",\"retries\":");
+        line.short(&texts::ACTIVE);
+        time(line, self.asked, now);
+        line.short(&texts::TOTAL);
+        time(line, self.began, now);
+        line.short(&texts::RETRIES);
         line.decimal(self.retries.into());
         let (ender, phase) = self.end.unwrap_or((Ender::Nobody, Phase::Done));
-        line.bytes(b",\"end\":\"");
-        line.bytes(&[ender as u8, phase as u8, b'"', b'}']);
+        line.short(&texts::END);
+        line.front(&[ender as u8, phase as u8, b'"', b'}'], 4);
     }
+}
+
+/// What is not usual. By reference: nothing of the usual way is kept in memory for this.
+#[cold]
+#[inline(never)]
+fn asked_at_length(text: &mut Vec<u8>, client: &LoggedClient<'_>, request: Option<&Request<'_>>) -> u16 {
+    asked::<ASKED_LEN_MAX>(text, client, request).unwrap_or(0)
+}
+
+/// Writes client and request into the front of `text`; their length, if there is room in `LEN` bytes.
+#[inline(always)]
+fn asked<const LEN: usize>(
+    text: &mut Vec<u8>,
+    client: &LoggedClient<'_>,
+    request: Option<&Request<'_>>,
+) -> Option<u16> {
+    if text.len() < LEN {
+        text.resize(LEN, 0);
+    }
+    let mut writer = ArrayWriter::<LEN>::new(text.first_chunk_mut()?);
+    match client {
+        LoggedClient::Kept(text) => writer.text(text),
+        LoggedClient::Other(None) => writer.short(&texts::NULL),
+        LoggedClient::Other(Some(address)) => {
+            let (text, len) = text::formatted(address);
+            writer.byte(b'"');
+            writer.text(text.get(..len).unwrap_or_default());
+            writer.byte(b'"');
+        }
+    }
+    if let Some(request) = request {
+        write_request(&mut writer, request);
+    }
+    writer.finish().map(|len| len as u16)
 }
 
 /// What there is of method, host and target.
 #[inline(always)]
-fn write_request(text: &mut HeadWriter<'_>, request: &Request<'_>) {
+fn write_request<const LEN: usize>(text: &mut ArrayWriter<'_, LEN>, request: &Request<'_>) {
     let target = front(request.path_and_query, TARGET_LEN_MAX);
     // Methods and hosts are checked, and have nothing that a string of JSON cannot.
-    member(text, b",\"method\":\"", front(request.method_text, METHOD_LEN_MAX));
-    member(text, b",\"host\":\"", request.host);
+    match request.method {
+        Method::Get => text.short(&texts::GET),
+        _ => member(text, &texts::METHOD, front(request.method_text, METHOD_LEN_MAX)),
+    }
+    member(text, &texts::HOST, request.host);
     match is_plain(target) {
-        true => member(text, b",\"target\":\"", target),
+        true => member(text, &texts::TARGET, target),
         false => escaped(text, target),
     }
 }
@@ -223,18 +259,17 @@ fn front(text: &[u8], max: usize) -> &[u8] {
 }
 
 #[inline(always)]
-fn member<const N: usize>(text: &mut HeadWriter<'_>, name: &[u8; N], value: &[u8]) {
+fn member<const LEN: usize>(text: &mut ArrayWriter<'_, LEN>, name: &ShortText, value: &[u8]) {
     if !value.is_empty() {
-        text.bytes(name);
+        text.short(name);
         text.text(value);
-        text.bytes(b"\"");
+        text.byte(b'"');
     }
 }
 
 /// RFC 8259 7; a target is printable ASCII.
-#[inline(always)]
-fn escaped(text: &mut HeadWriter<'_>, target: &[u8]) {
-    text.bytes(b",\"target\":\"");
+fn escaped<const LEN: usize>(text: &mut ArrayWriter<'_, LEN>, target: &[u8]) {
+    text.short(&texts::TARGET);
     let end = text.len() + TARGET_LEN_MAX;
     for &byte in target {
         let is_escaped = matches!(byte, b'"' | b'\\');
@@ -242,20 +277,20 @@ fn escaped(text: &mut HeadWriter<'_>, target: &[u8]) {
             break;
         }
         if is_escaped {
-            text.bytes(b"\\");
+            text.byte(b'\\');
         }
-        text.bytes(&[byte]);
+        text.byte(byte);
     }
-    text.bytes(b"\"");
+    text.byte(b'"');
 }
 
 /// Microseconds between two moments; null if there was one of them only.
 #[inline(always)]
-fn time(line: &mut HeadWriter<'_>, from: Option<Instant>, to: Option<Instant>) {
-    match from.zip(to) {
-        Some((from, to)) => line.decimal(to.as_nanos().saturating_sub(from.as_nanos()) / 1000),
-        None => line.bytes(b"null"),
+fn time<const LEN: usize>(line: &mut ArrayWriter<'_, LEN>, from: Instant, to: Instant) {
+    if from == NEVER || to == NEVER {
+        return line.short(&texts::NULL);
     }
+    line.decimal(to.as_nanos().saturating_sub(from.as_nanos()) / 1000);
 }
 
 /// Whether a string of JSON says the printable ASCII of `text` as it is: eight bytes at a time.
@@ -267,9 +302,10 @@ fn is_plain(text: &[u8]) -> bool {
     let zeros = |word: u64| word.wrapping_sub(ONES) & HIGHS;
     let has = |word: u64, byte: u8| zeros(word ^ u64::from_ne_bytes([byte; 8]));
     let is_special = |word| has(word, b'"') | has(word, b'\\');
-    let (words, rest) = text.as_chunks();
-    let last = rest.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
-    words.iter().all(|word| is_special(u64::from_ne_bytes(*word)) == 0) && is_special(last) == 0
+    // The last eight bytes overlap with those before.
+    let Some(last) = text.last_chunk() else { return is_special(words::front(text)) == 0 };
+    let mut all = text.as_chunks().0.iter().chain([last]);
+    all.all(|word| is_special(u64::from_ne_bytes(*word)) == 0)
 }
 
 #[cfg(test)]

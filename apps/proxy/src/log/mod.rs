@@ -22,10 +22,9 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 use weir_config::{Config, NAME_BYTES_MAX};
-use weir_http1::{HOST_BYTES_MAX, HeadWriter};
+use weir_http1::{ArrayWriter, HOST_BYTES_MAX};
 use weir_socket::Instant;
 
 use entry::{METHOD_LEN_MAX, TARGET_LEN_MAX};
@@ -46,6 +45,10 @@ pub const LOG_LINE_LEN_MAX: usize = {
 
 /// Bytes of lines that wait to be taken.
 const BUFFER_LEN: usize = 64 * 1024;
+
+/// Room for any line, behind the last one that waits.
+const LINE_LEN: usize = 2048;
+const _: () = assert!(LOG_LINE_LEN_MAX <= ArrayWriter::<'_, LINE_LEN>::CAPACITY);
 
 /// Lines that wait to be taken; a shorter one than this is rare.
 const LINES_MAX: usize = BUFFER_LEN / 128;
@@ -81,7 +84,7 @@ impl Log {
             pool.servers.iter().map(|known| server(&known.name).into_bytes().into()).collect()
         });
         Self {
-            buffer: vec![0; BUFFER_LEN].into(),
+            buffer: vec![0; BUFFER_LEN + LINE_LEN].into(),
             ends: Vec::with_capacity(LINES_MAX),
             lost: 0,
             unix_ns_at_origin,
@@ -109,17 +112,11 @@ impl Log {
     }
 
     /// An entry for an exchange whose head is complete now and began to come at `began`.
-    pub(crate) fn begin(
-        &mut self,
-        listener: u16,
-        client: Option<SocketAddr>,
-        began: Instant,
-        now: Instant,
-    ) -> Box<Entry> {
+    pub(crate) fn begin(&mut self, listener: u16, began: Instant, now: Instant) -> Box<Entry> {
         let Some(mut entry) = self.spare.pop() else {
-            return Box::new(Entry::new(listener, client, (began, now), Vec::new()));
+            return Box::new(Entry::new(listener, (began, now), Vec::new()));
         };
-        entry.begin_again(listener, client, (began, now));
+        entry.begin_again(listener, (began, now));
         entry
     }
 
@@ -137,12 +134,17 @@ impl Log {
         let opening = self.openings.get_mut(at_last.min(entry.listener.into()));
         let server =
             entry.server.and_then(|(pool, server)| self.servers.get(usize::from(pool))?.get(usize::from(server)));
-        let mut line = HeadWriter::new(self.buffer.get_mut(start..).unwrap_or_default());
-        line.bytes(opening.map_or(&b""[..], |opening| opening.at(self.unix_ns_at_origin + now.as_nanos())));
+        let room = self.buffer.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
+        let Some(room) = room.filter(|_| self.ends.len() < LINES_MAX) else {
+            self.lost += 1;
+            return;
+        };
+        let mut line = ArrayWriter::<LINE_LEN>::new(room);
+        line.long(opening.map_or(&b""[..], |opening| opening.at(self.unix_ns_at_origin + now.as_nanos())));
         entry.write(&mut line, now, server.map_or(FIRST_TIME.as_bytes(), |text| text));
         match line.finish() {
-            Some(len) if self.ends.len() < LINES_MAX => self.ends.push(start + len),
-            _ => self.lost += 1,
+            Some(len) => self.ends.push(start + len),
+            None => self.lost += 1,
         }
     }
 }

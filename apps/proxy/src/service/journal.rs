@@ -36,10 +36,8 @@ impl<M: MetricsSource> Service<M> {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let now = net.now();
         let began = front.head_began.take().unwrap_or(now);
-        let mut entry = log.begin(front.listener, front.peer_address(net), began, now);
-        if let Some(request) = request {
-            entry.ask(request);
-        }
+        let mut entry = log.begin(front.listener, began, now);
+        entry.ask(&front.logged_client(net), request);
         front.entry = Some(entry);
     }
 

@@ -1,6 +1,7 @@
 //! The access log: what became of each request.
 
 use super::*;
+use weir_http1::HOST_BYTES_MAX;
 use weir_socket::CloseReason;
 
 fn config(more: &str) -> String {
@@ -178,6 +179,50 @@ fn a_tunnel_is_one_line_when_it_ends() {
     world.end(client);
     world.end(server);
     has(&world.line(), &["\"bytes\":8,\"pool\":\"p\"", "\"active_us\":2000000", "\"end\":\"--\""]);
+    world.finish();
+}
+
+/// Of a connection's client as of those that a proxy in front names, at each request.
+#[test]
+fn every_kind_of_client_is_named() {
+    let trusting = "bind = \"10.0.0.1:80\"\ntrusted_proxies = [\"192.0.2.0/24\"]\nproxy_protocol = true\n";
+    let config = config("").replace("bind = \"10.0.0.1:80\"\n", trusting);
+    for (header, client) in [
+        ("PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n", "203.0.113.9:4711"),
+        ("PROXY TCP4 203.203.203.203 198.51.100.1 65535 65535\r\n", "203.203.203.203:65535"),
+        ("PROXY TCP6 2001:db8::1 2001:db8::2 4711 443\r\n", "[2001:db8::1]:4711"),
+    ] {
+        let mut world = World::with(&config, 16);
+        let peer = world.client(WEB, format!("{header}GET / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let server = world.accept();
+        for _ in 0..2 {
+            world.send(server, OK);
+            has(&world.line(), &[&format!(",\"client\":\"{client}\",\"method\":\"GET\",")]);
+            world.send(peer, GET);
+            let sent = world.got(server);
+            assert!(sent.contains("\r\nX-Forwarded-Port: 443\r\n") || client.ends_with(":65535"), "{sent}");
+        }
+        world.end(peer);
+        world.finish();
+    }
+}
+
+/// What is longer than usual: names, and a target of which each byte is escaped.
+#[test]
+fn the_longest_line_has_room() {
+    let name = "n".repeat(63);
+    let named = |text: &str| text.replace("\"web\"", &format!("\"{name}\"")).replace("\"p\"", &format!("\"{name}\""));
+    let mut world = World::with(&named(&config("")).replace("\"a\"", &format!("\"{name}\"")), 16);
+    let (method, host, target) = ("M".repeat(32), "h".repeat(HOST_BYTES_MAX), "\\".repeat(511));
+    let client = world.client(WEB, format!("{method} /{target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+    let server = world.accept();
+    world.send(server, OK);
+    let line = world.line();
+    // So much of it as a line has of any target.
+    let escaped = "\\\\".repeat(255);
+    let request = format!("\"method\":\"{method}\",\"host\":\"{host}\",\"target\":\"/{escaped}\",\"status\":200,");
+    has(&line, &[&request, &format!("\"pool\":\"{name}\",\"server\":\"{name}\""), "\"end\":\"--\"}"]);
+    world.end(client);
     world.finish();
 }
 
