@@ -239,8 +239,15 @@ fn pool_line(pool: &Pool) -> String {
         0 => String::new(),
         time => format!(", slow start of {}", duration_text(time)),
     };
+    let sticky = match &pool.sticky {
+        None => String::new(),
+        Some(cookie) if cookie.secret.is_empty() => format!(", sticky by cookie {} without a secret", cookie.name),
+        Some(cookie) => format!(", sticky by cookie {}", cookie.name),
+    };
     let (name, servers, queue) = (&pool.name, pool.servers.len(), pool.queue_length);
-    format!("pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}{slow}")
+    format!(
+        "pool {name}: {balance} over {servers} servers, {all_down} when all are down, queue of {queue}{slow}{sticky}"
+    )
 }
 
 fn pool_sources_line(pool: &Pool) -> Option<String> {

@@ -26,8 +26,8 @@ pub use error::{Error, ErrorKind};
 pub use model::{
     AccessLog, Action, Address, Addressing, Admin, Balance, CheckMethod, ClientLimits, Config, Dns, FieldRules, HashOn,
     Health, HostMatch, HttpCheck, IdlePolicy, Limits, Listener, Log, Network, OwnHealth, Page, PanicPolicy, Pool,
-    Prefix, Protocol, ProxyVersion, Rate, Redirect, Respond, Route, Server, ServerState, TcpStep, Timeouts, Tuning,
-    WhenAllDown, contains_address,
+    Prefix, Protocol, ProxyVersion, Rate, Redirect, Respond, Route, SameSite, Server, ServerState, StickyCookie,
+    TcpStep, Timeouts, Tuning, WhenAllDown, contains_address,
 };
 
 /// The demo configuration: a balancer on port 80 in front of two built-in servers, metrics on port 9000.

@@ -114,10 +114,48 @@ pub struct Pool {
     pub sources: Vec<IpAddr>,
     /// How long a server that comes up gets less than its share; 0 is not at all.
     pub slow_start_ns: u64,
+    /// The cookie by which clients stay with their servers.
+    pub sticky: Option<StickyCookie>,
     /// How its servers are checked; without it they are not.
     pub health: Option<Health>,
     /// At least one with a weight above zero; names are unique.
     pub servers: Vec<Server>,
+}
+
+/// `sticky`: a cookie that says which server its client belongs to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StickyCookie {
+    /// A token.
+    pub name: String,
+    /// What its values are made with; empty if there is none.
+    pub secret: String,
+    /// For which paths clients send it.
+    pub path: String,
+    /// How long clients keep it; until they end without it.
+    pub max_age_s: Option<u64>,
+    /// Whether clients send it over TLS only.
+    pub secure: bool,
+    /// Whether clients send it with requests from other sites.
+    pub same_site: SameSite,
+}
+
+impl fmt::Debug for StickyCookie {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StickyCookie").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// When clients send a cookie with requests that other sites make them send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameSite {
+    /// When a link is followed.
+    #[default]
+    Lax,
+    /// Never.
+    Strict,
+    /// Always.
+    None,
 }
 
 /// `[pool.health]`: how servers are asked whether they are well.

@@ -28,10 +28,18 @@ pub(crate) fn hash_client(client: Option<SocketAddr>) -> u64 {
 }
 
 /// The value of the first cookie called `name` (RFC 6265 4.2.1: pairs with `; ` between them, in any number of fields).
-fn cookie<'b>(request: &Request<'b>, name: &str) -> Option<&'b [u8]> {
+pub(crate) fn cookie<'b>(request: &Request<'b>, name: &str) -> Option<&'b [u8]> {
     let fields = request.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"));
-    fields.flat_map(|(_, value)| value.split(|&byte| byte == b';')).find_map(|pair| {
-        let pair = pair.trim_ascii();
-        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-    })
+    let mut pairs = fields.flat_map(|(_, value)| value.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| value(pair, name))
+}
+
+/// The value of a pair with this name.
+fn value<'b>(pair: &'b [u8], name: &str) -> Option<&'b [u8]> {
+    pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}
+
+/// Whether a pair is of the cookie called `name`.
+pub(crate) fn is_named(pair: &[u8], name: &str) -> bool {
+    value(pair, name).is_some()
 }

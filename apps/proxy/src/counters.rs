@@ -109,6 +109,10 @@ pub(crate) enum Incident {
     TunnelTimeout,
     /// A request was sent to another server, after one could not be connected to.
     Redispatch,
+    /// A client's sticky cookie is none of its pool's.
+    CookieUnknown,
+    /// A client's sticky cookie named a server that was down.
+    CookieDown,
     /// A server failed too often in a row, and is left alone for a time.
     Ejected,
     /// An idle connection was found dead before it was used.
@@ -119,7 +123,7 @@ pub(crate) enum Incident {
     NoBuffer,
 }
 
-const INCIDENTS: [(Incident, &str); 37] = [
+const INCIDENTS: [(Incident, &str); 39] = [
     (Incident::ConnectionRefused, "connection_refused"),
     (Incident::ClientConnections, "client_connections"),
     (Incident::ClientConnectionRate, "client_connection_rate"),
@@ -153,6 +157,8 @@ const INCIDENTS: [(Incident, &str); 37] = [
     (Incident::TunnelBroken, "tunnel_broken"),
     (Incident::TunnelTimeout, "tunnel_timeout"),
     (Incident::Redispatch, "redispatch"),
+    (Incident::CookieUnknown, "cookie_unknown"),
+    (Incident::CookieDown, "cookie_down"),
     (Incident::Ejected, "ejected"),
     (Incident::StaleConnection, "stale_connection"),
     (Incident::IdleLimit, "idle_limit"),

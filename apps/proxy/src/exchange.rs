@@ -37,6 +37,8 @@ pub(crate) struct Exchange {
     pub is_reused: bool,
     /// It waits in its pool's queue for a server with room.
     pub is_queued: bool,
+    /// The client is to stay with the server, and gets a cookie that says so.
+    pub is_cookie_due: bool,
     /// How often it was sent again after a connection had died without an answer.
     pub retries: u8,
     /// The server takes no more of the request.
@@ -97,6 +99,7 @@ impl Exchange {
             is_upgrade: false,
             is_reused: false,
             is_queued: false,
+            is_cookie_due: false,
             retries: 0,
             is_request_cut: false,
             attempts: 0,

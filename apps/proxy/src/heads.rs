@@ -7,7 +7,7 @@ use weir_httpd::Connection;
 use weir_socket::Sockets;
 
 use crate::exchange::{Framing, Head};
-use crate::way::{Changes, Edits};
+use crate::way::{Changes, Edited};
 
 /// What a proxy adds to a head at most, beside the fields it forwards, in bytes: `X-Forwarded-*` (a host among them, of
 /// [`HOST_BYTES_MAX`] at most), framing, Host, and a route's own fields.
@@ -119,7 +119,7 @@ pub(crate) struct ResponseHead<'a> {
     pub response: &'a Response<'a>,
     pub framing: Framing,
     pub connection: Connection,
-    pub edits: Option<&'a Edits>,
+    pub edits: Option<&'a Edited<'a>>,
     /// All of its body, or nothing.
     pub body: &'a [u8],
 }
@@ -187,7 +187,7 @@ fn lines(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
 
 /// The same with the changes of a route.
 #[cold]
-fn edited_lines(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: &Edits) {
+fn edited_lines(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: &Edited<'_>) {
     status_line(writer, response);
     field_lines(response).for_each(|line| edits.pass(writer, line));
     edits.add(writer);
@@ -199,7 +199,12 @@ fn field_lines<'b>(response: &Response<'b>) -> impl Iterator<Item = &'b [u8]> {
 
 /// A 101 as the client gets it: the server's fields with the changes of a route, and what says that the protocol changes.
 #[cold]
-pub(crate) fn switching(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: Option<&Edits>, protocol: &[u8]) {
+pub(crate) fn switching(
+    writer: &mut HeadWriter<'_>,
+    response: &Response<'_>,
+    edits: Option<&Edited<'_>>,
+    protocol: &[u8],
+) {
     without_length(writer, response, edits);
     writer.bytes(b"Connection: Upgrade\r\nUpgrade: ");
     writer.bytes(protocol);
@@ -214,7 +219,7 @@ fn status_line(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
 
 /// Status line and fields of a response that cannot have a body, and may say all the same how long it is.
 #[cold]
-fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: Option<&Edits>) {
+fn without_length(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: Option<&Edited<'_>>) {
     status_line(writer, response);
     let is_length = |line: &&[u8]| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
     let lines = field_lines(response).filter(|line| !is_length(line));

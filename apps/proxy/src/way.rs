@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use weir_config::{FieldRules, Route};
+use weir_config::{Action, Config, FieldRules, Route};
 use weir_http1::{HeadWriter, Request};
 
+use crate::affinity;
+use crate::exchange::Exchange;
 use crate::heads;
+use crate::upstream::{Sticky, Upstream};
 
 /// The field that names a request.
 pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
@@ -32,6 +35,8 @@ pub(crate) struct Edits {
 /// What is not as it is for most requests.
 pub(crate) struct Changes<'a> {
     pub way: &'a Way,
+    /// A cookie that is ours and not the server's.
+    pub cookie: Option<&'a str>,
     /// What the client says about whom it forwards for is true.
     pub is_trusted: bool,
     /// The protocol it wants to switch to.
@@ -41,10 +46,20 @@ pub(crate) struct Changes<'a> {
 }
 
 impl Way {
-    /// None: nothing changes on this route.
-    pub(crate) fn new(route: &Route) -> Option<Self> {
+    /// The number of what changes on a route, with those that have one so far; 0 is nothing.
+    pub(crate) fn number(config: &Config, route: &Route, ways: &mut Vec<Self>) -> u16 {
+        let Action::Pool(pool) = route.action else { return 0 };
+        let is_sticky = config.pools.get(pool).is_some_and(|pool| pool.sticky.is_some());
+        Self::new(route, is_sticky).map_or(0, |way| {
+            ways.push(way);
+            (ways.len() - 1) as u16
+        })
+    }
+
+    /// None: nothing changes on this route, which leads to a pool with a sticky cookie or not.
+    fn new(route: &Route, is_sticky: bool) -> Option<Self> {
         let strip = route.strip_prefix.then(|| route.path.trim_end_matches('/').as_bytes().into());
-        if strip.is_none() && route.request_fields.is_empty() && route.response_fields.is_empty() {
+        if !is_sticky && strip.is_none() && route.request_fields.is_empty() && route.response_fields.is_empty() {
             return None;
         }
         Some(Self { strip, request: Edits::new(&route.request_fields), response: Edits::new(&route.response_fields) })
@@ -80,6 +95,37 @@ impl Edits {
     }
 }
 
+/// The changes of one response.
+pub(crate) struct Edited<'a> {
+    edits: &'a Edits,
+    sticky: Option<&'a Sticky>,
+    /// Of a server that the client is to stay with.
+    lines: &'a [u8],
+}
+
+impl<'a> Edited<'a> {
+    #[cold]
+    pub(crate) fn new(way: &'a Way, upstream: Option<&'a Upstream>, exchange: &Exchange) -> Self {
+        let sticky = upstream.and_then(|upstream| upstream.sticky.as_ref());
+        let lines = sticky.filter(|_| exchange.is_cookie_due).map_or(&b""[..], |sticky| sticky.lines(exchange.server));
+        Self { edits: &way.response, sticky, lines }
+    }
+
+    /// Writes a line, unless its field is left out. A server does not set our cookie.
+    pub(crate) fn pass(&self, writer: &mut HeadWriter<'_>, line: &[u8]) {
+        let is_ours = |sticky: &&Sticky| name(line).eq_ignore_ascii_case(b"set-cookie") && sets(line, &sticky.name);
+        if self.sticky.filter(is_ours).is_none() {
+            self.edits.pass(writer, line);
+        }
+    }
+
+    /// Writes what comes in addition.
+    pub(crate) fn add(&self, writer: &mut HeadWriter<'_>) {
+        self.edits.add(writer);
+        writer.bytes(self.lines);
+    }
+}
+
 impl Changes<'_> {
     /// The request's head as a server gets it; otherwise as [`heads::RequestHead`] writes it.
     #[cold]
@@ -98,7 +144,10 @@ impl Changes<'_> {
         for line in request.forwarded_fields(self.is_trusted) {
             // What a stranger calls its request is not what we call it.
             if self.request_id.is_none() || !name(line).eq_ignore_ascii_case(REQUEST_ID) {
-                edits.pass(writer, line);
+                match self.cookie.filter(|_| name(line).eq_ignore_ascii_case(b"cookie")) {
+                    Some(ours) if !edits.drops(b"cookie") => pass_cookies(writer, line, ours),
+                    _ => edits.pass(writer, line),
+                }
             }
         }
         let host = if request.host.is_empty() { server_host } else { request.host };
@@ -149,6 +198,28 @@ impl Changes<'_> {
                 writer.bytes(b"\r\n");
             }
         }
+    }
+}
+
+/// Whether a line of `Set-Cookie` is about this cookie.
+fn sets(line: &[u8], cookie: &str) -> bool {
+    let pair = line.split(|&byte| byte == b':').nth(1).unwrap_or_default().trim_ascii_start();
+    affinity::is_named(pair, cookie)
+}
+
+/// Writes a line of `Cookie` without the cookie that is ours, or nothing if there was no other.
+fn pass_cookies(writer: &mut HeadWriter<'_>, line: &[u8], ours: &str) {
+    let value = line.get(b"cookie:".len()..).unwrap_or_default();
+    let pairs = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let others = pairs.filter(|pair| !pair.is_empty() && !affinity::is_named(pair, ours));
+    let mut is_begun = false;
+    for pair in others {
+        writer.bytes(if is_begun { b"; " } else { b"Cookie: " });
+        writer.bytes(pair);
+        is_begun = true;
+    }
+    if is_begun {
+        writer.bytes(b"\r\n");
     }
 }
 

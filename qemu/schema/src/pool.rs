@@ -46,8 +46,33 @@ pub(crate) static POOL: Section = section(&[
         "how long a server that came up gets less than its share: from a tenth of its weight, growing with time, on each core \
          from when it heard of it; with least connections, what it may have under way grows. Not with `\"hash\"`",
     ),
+    key("sticky", Inline(&STICKY), Words("clients do not stay"), "a cookie by which clients stay with their servers"),
     key("health", Table(&HEALTH), Words("servers are not checked"), "how servers are asked whether they are well"),
     key("server", List(&SERVER), Required(""), "who answers"),
+]);
+
+static STICKY: Section = section(&[
+    key("cookie", Text, Required("\"SERVERID\""), "its name, which no server uses"),
+    key(
+        "secret",
+        Text,
+        Words("none: who knows the servers' names can tell them apart, and make cookies"),
+        "16 to 256 bytes that cookies are made with, the same on all images",
+    ),
+    key("path", Text, Value("\"/\""), "for which paths clients send it"),
+    key(
+        "max_age",
+        Duration("1s", "9600h"),
+        Words("until the client ends"),
+        "how long clients keep it, in whole seconds",
+    ),
+    key("secure", Boolean, Value("false"), "clients send it over TLS only: for TLS that ends in front of Weir"),
+    key(
+        "same_site",
+        Choice(&["lax", "strict", "none"]),
+        Value("\"lax\""),
+        "whether clients send it with requests from other sites; `\"none\"` needs `secure`",
+    ),
 ]);
 
 static SERVER: Section = section(&[

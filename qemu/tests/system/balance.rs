@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend;
 use crate::guest::{Guest, Spec};
+use crate::lab::command_line;
 use crate::metrics::{self, Metrics};
 use crate::serve::boot_two;
 use crate::tap::Tap;
@@ -18,6 +19,7 @@ pub const TESTS: Tests = &[
     ("balance::requests_go_where_weights_and_likeness_say", || with_guest(choice)),
     ("balance::a_server_that_fails_is_left_alone_and_comes_back", || with_guest(ejection)),
     ("balance::requests_wait_in_order_for_a_busy_server", || with_guest(queue)),
+    ("balance::curl_stays_with_its_server_by_cookie", || with_guest(sticky)),
     ("balance::a_server_that_came_back_gets_its_share_by_and_by", || with_guest(slow_start)),
     ("balance::cores_tell_each_other_of_their_load", cores_tell_each_other_of_their_load),
 ];
@@ -38,6 +40,8 @@ const QUEUE_LENGTH: usize = 3;
 const TURNS: usize = 40;
 const TURN: Duration = Duration::from_millis(250);
 
+const STICKY: &str = "balance = \"round-robin\"\nsticky = { cookie = \"W\", secret = \"0123456789abcdef\" }";
+
 /// How long a server is slow.
 const SLOW_S: u64 = 6;
 
@@ -54,7 +58,7 @@ fn pool(tap: &Tap, name: &str, settings: &str, servers: &[(u16, &str)]) -> Strin
 }
 
 fn config(tap: &Tap) -> String {
-    let names = ["weights", "alike", "ill", "dying", "busy", "slow"];
+    let names = ["weights", "alike", "ill", "dying", "busy", "slow", "sticky"];
     let routes = names.map(|name| format!("[[listener.route]]\npath = \"/{name}\"\npool = \"{name}\"\n"));
     let [a, b, c] = WELL;
     [
@@ -66,6 +70,7 @@ fn config(tap: &Tap) -> String {
         pool(tap, "ill", IN_TURN, &[(a, ""), (ILL, "")]),
         pool(tap, "dying", IN_TURN, &[(a, ""), (DYING, "")]),
         pool(tap, "slow", &format!("{IN_TURN}\nslow_start = \"{SLOW_S}s\""), &[(a, ""), (LATE, "")]),
+        pool(tap, "sticky", STICKY, &WELL.map(|port| (port, ""))),
         pool(tap, "busy", &format!("queue_length = {QUEUE_LENGTH}"), &[(BUSY, "max_connections = 1")]),
     ]
     .concat()
@@ -148,6 +153,30 @@ fn ejection(guest: &mut Guest, tap: &Tap) -> Tested {
         ensure(Instant::now() < deadline, || "the server that is well again gets nothing".into())?;
     }
     Ok(())
+}
+
+/// Each of three curls with a jar of its own stays with its server; those without one go in turn.
+fn sticky(guest: &mut Guest, tap: &Tap) -> Tested {
+    let url = format!("http://{}/sticky", tap.guest());
+    let curl = |more: &str| command_line(&format!("curl --silent --show-error --fail --max-time 20 {more} {url}"));
+    let mut used = BTreeSet::new();
+    for client in 0..WELL.len() {
+        let file = format!("/tmp/weir-test-{}-jar-{client}", std::process::id());
+        let jar = format!("--cookie {file} --cookie-jar {file}");
+        let ports = (0..5).map(|_| curl(&jar)).collect::<Result<BTreeSet<_>, _>>()?;
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::remove_file(&file)?;
+        ensure(ports.len() == 1, || format!("client {client} was sent to {ports:?}"))?;
+        ensure(text.contains("#HttpOnly_") && text.contains("\tW\t"), || format!("the jar of curl: {text}"))?;
+        used.extend(ports);
+    }
+    ensure(used.len() == WELL.len(), || format!("three clients were sent to {used:?} only"))?;
+    let forged = (0..WELL.len()).map(|_| curl("--cookie W=10.77.1.1")).collect::<Result<BTreeSet<_>, _>>()?;
+    ensure(forged.len() == WELL.len(), || format!("forged cookies were sent to {forged:?}"))?;
+    metrics::wait_until(guest, tap.at(9000), LIMIT, |now| {
+        now.labelled("weir_incidents_total", "reason=\"cookie_unknown\"") == WELL.len() as u64
+    })
+    .map(drop)
 }
 
 /// A server refuses connections and is left alone, begins to listen, gets some requests at once, and half of them in the end.

@@ -44,6 +44,7 @@ pub(super) fn check(config: &Config, places: &Places) -> Result<()> {
     super::source::check(config, places)?;
     check_local_servers(config, places, &bound)?;
     check_remote_servers(config, places)?;
+    super::sticky::check(config, places)?;
     check_loops(config, places, &bound)
 }
 

@@ -10,6 +10,7 @@ mod log;
 mod network;
 mod pool;
 mod source;
+mod sticky;
 
 use alloc::format;
 use alloc::string::String;

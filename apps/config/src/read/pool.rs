@@ -46,7 +46,7 @@ struct Places {
 }
 
 fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
-    section.not_yet(&["sticky", "retries", "queue"])?;
+    section.not_yet(&["retries", "queue"])?;
     let name_item = section.require("name", "\"api\"")?;
     let name = name_item.name()?;
     names.insert(name, name_item.span());
@@ -61,6 +61,7 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
     };
     let (sources, source_spans) = super::source::read(section.take("source").as_ref())?;
     let slow_start_ns = slow_start(&mut section, &balance)?;
+    let sticky = section.table("sticky", "sticky = { cookie = \"NAME\" }")?.map(super::sticky::read).transpose()?;
     let health = section.table("health", "[pool.health]")?.map(super::health::read).transpose()?;
     let mut server_names = Names::new("server");
     let mut servers = Vec::new();
@@ -82,7 +83,17 @@ fn pool(mut section: Section<'_>, names: &mut Names) -> Result<(Pool, Places)> {
     section.finish()?;
     let places = Places { servers: spans, sources: source_spans };
     Ok((
-        Pool { name: name.into(), balance, when_all_down, queue_length, sources, slow_start_ns, health, servers },
+        Pool {
+            name: name.into(),
+            balance,
+            when_all_down,
+            queue_length,
+            sources,
+            slow_start_ns,
+            sticky,
+            health,
+            servers,
+        },
         places,
     ))
 }

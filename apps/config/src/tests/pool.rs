@@ -167,3 +167,39 @@ fn a_check_says_and_expects_step_by_step() {
     let both = with_health(&format!("http = {{ path = \"/\" }}\n{redis}")).replace("[pool.health]", "¶[pool.health]");
     fails(ErrorKind::ConflictingKeys, &both, "by `http` and by `tcp`");
 }
+
+#[test]
+fn a_sticky_cookie_has_a_name_and_safe_attributes() {
+    let of = |keys: &str| parses(&with(&format!("sticky = {{ cookie = \"W\"{keys} }}"), ""));
+    let config = of("");
+    let cookie = config.pools[0].sticky.as_ref().expect("a cookie");
+    let expected = (&"W".into(), &"/".into(), None, false, SameSite::Lax);
+    assert_eq!((&cookie.name, &cookie.path, cookie.max_age_s, cookie.secure, cookie.same_site), expected);
+    assert!(config.explain().contains(", sticky by cookie W without a secret"), "{}", config.explain());
+    let secret = "0123456789abcdef";
+    let config = of(&format!(", secret = \"{secret}\", max_age = \"90s\", secure = true, same_site = \"none\""));
+    let cookie = config.pools[0].sticky.as_ref().expect("a cookie");
+    assert_eq!((cookie.max_age_s, cookie.secure, cookie.same_site), (Some(90), true, SameSite::None));
+    assert!(config.explain().contains(", sticky by cookie W\n"), "{}", config.explain());
+    assert!(!config.explain().contains(secret) && !alloc::format!("{config:?}").contains(secret));
+    for (kind, keys, message) in [
+        (ErrorKind::MissingKey, "¶{ }", "has no `cookie`"),
+        (ErrorKind::InvalidName, "{ cookie = ¶\"a b\" }", "not the name"),
+        (ErrorKind::InvalidName, "{ cookie = ¶\"\" }", "not the name"),
+        (ErrorKind::InvalidValue, "{ cookie = \"W\", secret = ¶\"short\" }", "5 bytes"),
+        (ErrorKind::InvalidValue, "{ cookie = \"W\", path = ¶\"/;a\" }", "not the path"),
+        (ErrorKind::OutOfRange, "{ cookie = \"W\", max_age = ¶\"10ms\" }", "outside"),
+        (ErrorKind::ConflictingKeys, "{ cookie = \"W\", same_site = ¶\"none\" }", "browsers refuse"),
+        (ErrorKind::UnknownKey, "{ cookie = \"W\", ¶domain = \"a\" }", "unknown key"),
+        (ErrorKind::WrongType, "¶\"W\"", "a table"),
+    ] {
+        fails(kind, &with(&format!("sticky = {keys}"), ""), message);
+    }
+}
+
+#[test]
+fn only_http_has_cookies() {
+    let listener = "[[listener]]\nname = \"t\"\nbind = \"0.0.0.0:81\"\nprotocol = \"tcp\"\n[[listener.route]]\n";
+    let text = with("sticky = { cookie = \"W\" }", "");
+    fails(ErrorKind::ConflictingKeys, &format!("{listener}pool = ¶\"api\"\n{text}"), "only listeners of HTTP");
+}

@@ -49,7 +49,20 @@ impl<M: MetricsSource> Service<M> {
             None => 0,
             Some(on) => affinity::hash(on, request, front.peer_address(net)),
         };
-        let (server, is_queued) = match upstream.place(net.now(), hash) {
+        // A route to a pool with a sticky cookie changes heads.
+        let placed = match way {
+            0 => None,
+            _ => upstream.sticky.as_ref().map(|sticky| affinity::cookie(request, &sticky.name)),
+        };
+        let placed = placed.map(|value| upstream.place_by_cookie(net.now(), hash, value));
+        let (choice, is_cookie_due) = match &placed {
+            None => (upstream.place(net.now(), hash), false),
+            Some(placed) => (placed.choice, placed.is_new),
+        };
+        if let Some(incident) = placed.and_then(|placed| placed.incident) {
+            self.counters.incident(incident);
+        }
+        let (server, is_queued) = match choice {
             Choice::Server(server) => (server, false),
             Choice::Full => (0, true),
             Choice::Down => {
@@ -57,14 +70,15 @@ impl<M: MetricsSource> Service<M> {
                 return self.answer_error(net, key, 503, reply);
             }
         };
-        let server_host = upstream.server_mut(server).map_or(&b""[..], |server| &server.host);
+        let server_host = upstream.host(server);
         let upgrade = request.upgrade().filter(|protocols| is_forwardable(protocols));
         let is_changed = way != 0 || upgrade.is_some() || front.is_trusted || listener.request_id;
         let request_id = is_changed.then(|| self.request_ids.next());
         let changes = self.ways.get(usize::from(way)).filter(|_| is_changed).map(|way| {
             let is_named = front.is_trusted && request.fields.get_bytes(REQUEST_ID).is_some();
             let request_id = request_id.as_ref().filter(|_| listener.request_id && !is_named);
-            Changes { way, is_trusted: front.is_trusted, upgrade, request_id: request_id.map(|id| &id[..]) }
+            let cookie = upstream.sticky.as_ref().map(|sticky| &*sticky.name);
+            Changes { way, cookie, is_trusted: front.is_trusted, upgrade, request_id: request_id.map(|id| &id[..]) }
         });
         let forwarding = front.client_text(net);
         let head = RequestHead { request, server_host, forwarding, changes: changes.as_ref() };
@@ -74,6 +88,7 @@ impl<M: MetricsSource> Service<M> {
         let mut exchange = Exchange::new(aim, request, head, self.body_bytes_max, net.now());
         exchange.is_persistent &= listener.keep_alive;
         exchange.is_upgrade = upgrade.is_some();
+        exchange.is_cookie_due = is_cookie_due;
         // A client's first request is not risked on a connection that may have died, unless it can be sent again.
         let may_reuse = exchange.is_replayable || front.has_served;
         front.has_served = true;
@@ -179,6 +194,7 @@ impl<M: MetricsSource> Service<M> {
         let choice = upstream.map(|upstream| upstream.choose(net.now(), exchange.hash));
         let Some(Choice::Server(server)) = choice else { return false };
         exchange.server = server;
+        exchange.is_cookie_due = true;
         self.counters.incident(Incident::Redispatch);
         true
     }
@@ -260,6 +276,7 @@ impl<M: MetricsSource> Service<M> {
             let exchange = self.fronts.get_mut(key).and_then(|front| front.exchange_mut());
             let (Some(exchange), Some(another)) = (exchange, another) else { return self.fail(net, key, 502) };
             exchange.server = another;
+            exchange.is_cookie_due = true;
             self.counters.incident(Incident::Redispatch);
         }
         self.counters.incident(Incident::Retry);

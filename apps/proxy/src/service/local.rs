@@ -9,7 +9,6 @@ use weir_httpd::{Answer, Archive, FileRoot, HttpDate, Manner, Prepared, demo_pag
 use weir_socket::Sockets;
 
 use super::Target;
-use crate::way::Way;
 
 /// What answers requests without a server.
 pub(super) struct Local {
@@ -40,16 +39,10 @@ impl Local {
         }
     }
 
-    /// What a route of `listener` leads to, prepared.
-    pub(super) fn target(&mut self, route: &Route, listener: &str, core: usize, ways: &mut Vec<Way>) -> Target {
+    /// What a route of `listener` leads to, prepared; `way` is what changes on it.
+    pub(super) fn target(&mut self, route: &Route, listener: &str, core: usize, way: u16) -> Target {
         match &route.action {
-            Action::Pool(index) => {
-                let way = Way::new(route).map_or(0, |way| {
-                    ways.push(way);
-                    (ways.len() - 1) as u16
-                });
-                Target::Pool { pool: *index as u16, way }
-            }
+            Action::Pool(index) => Target::Pool { pool: *index as u16, way },
             Action::Files(directory) => {
                 self.files.push(FileRoot::new(directory, &route.path));
                 Target::Files((self.files.len() - 1) as u16)

@@ -211,7 +211,7 @@ impl<M: MetricsSource> Service<M> {
             let is_health = |route: &Route| listener.health.as_ref().is_some_and(|own| own.path == route.path);
             let target = |route: &Route| match is_health(route) {
                 true => Target::Health,
-                false => local.target(route, &listener.name, setup.core, &mut ways),
+                false => local.target(route, &listener.name, setup.core, Way::number(config, route, &mut ways)),
             };
             let router = Router::new(&OwnHealth::routes(listener), target);
             listeners.push(Listener::new(listener, setup.cores, health, router));

@@ -13,6 +13,7 @@ use crate::exchange::{ResponseState, follow};
 use crate::front::FrontState;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
+use crate::way::Edited;
 
 /// What a direction can do next.
 #[derive(PartialEq, Eq)]
@@ -135,8 +136,9 @@ impl<M: MetricsSource> Service<M> {
                 let rest = to.relay_body(net, reader, framing, chunk)?;
                 back.inbox.keep(rest);
             } else {
-                let edits = if exchange.way == 0 { None } else { self.ways.get(usize::from(exchange.way)) };
-                let limits = HeadContext { limits: &self.limits, edits: edits.map(|way| &way.response) };
+                let way = if exchange.way == 0 { None } else { self.ways.get(usize::from(exchange.way)) };
+                let edited = way.map(|way| Edited::new(way, self.upstreams.get(usize::from(exchange.pool)), exchange));
+                let limits = HeadContext { limits: &self.limits, edits: edited.as_ref() };
                 let status = to.take_head(net, exchange, &mut back.inbox, chunk, &limits)?;
                 let Some(status) = status else { continue };
                 self.counters.response(status);

@@ -16,12 +16,12 @@ use crate::front::connection;
 use crate::heads::{self, ResponseHead};
 use crate::log::Entry;
 use crate::stream::{HeadBytes, Inbox, Outbox};
-use crate::way::Edits;
+use crate::way::Edited;
 
 /// What a response's head is read and written by.
 pub(super) struct HeadContext<'s> {
     pub limits: &'s HeadLimits,
-    pub edits: Option<&'s Edits>,
+    pub edits: Option<&'s Edited<'s>>,
 }
 
 /// What a head was that was forwarded.
@@ -142,7 +142,7 @@ impl Client<'_> {
         exchange: &mut Exchange,
         response: &Response<'_>,
         body: &[u8],
-        edits: Option<&Edits>,
+        edits: Option<&Edited<'_>>,
     ) -> Result<(), Fault> {
         if response.status == 101 {
             return self.switching_head(net, exchange, response, edits);
@@ -174,7 +174,7 @@ impl Client<'_> {
         net: &mut impl Sockets,
         exchange: &Exchange,
         response: &Response<'_>,
-        edits: Option<&Edits>,
+        edits: Option<&Edited<'_>>,
     ) -> Result<(), Fault> {
         let protocol = response.upgrade().filter(|_| exchange.is_upgrade).ok_or(Fault::BadResponse)?;
         let head = heads::write(net, self.scratch, &|writer: &mut HeadWriter<'_>| {

@@ -14,6 +14,7 @@ mod own_health;
 mod pool;
 mod preface;
 mod proxy;
+mod sticky;
 mod timeouts;
 mod tunnel;
 mod way;

@@ -13,6 +13,7 @@ mod schedule;
 mod server;
 mod share;
 mod slow;
+mod sticky;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub(crate) use maglev::{hash, mix};
 pub use report::Loads;
 pub(crate) use server::Server;
 pub use share::{Offer, Trade};
+pub(crate) use sticky::Sticky;
 
 /// Pairs that random choice draws before it looks at all servers, and places that hashing tries.
 const DRAWS_MAX: u64 = 8;
@@ -57,6 +59,8 @@ pub(crate) struct Upstream {
     picker: Picker,
     /// What requests are told apart by, with [`Balance::Hash`].
     pub hash_on: Option<HashOn>,
+    /// The cookie by which clients stay with their servers.
+    pub sticky: Option<Sticky>,
     backups: Box<[u16]>,
     next_backup: usize,
     when_all_down: WhenAllDown,
@@ -136,6 +140,7 @@ impl Upstream {
             schedule,
             next,
             picker,
+            sticky: pool.sticky.as_ref().map(|cookie| Sticky::new(cookie, pool)),
             hash_on: if let Balance::Hash(on) = &pool.balance { Some(on.clone()) } else { None },
             backups,
             next_backup: 0,
@@ -363,6 +368,12 @@ impl Upstream {
     #[inline]
     pub(crate) fn server_mut(&mut self, index: u16) -> Option<&mut Server> {
         self.servers.get_mut(usize::from(index))
+    }
+
+    /// The value of Host for a request without one.
+    #[inline]
+    pub(crate) fn host(&self, index: u16) -> &[u8] {
+        self.servers.get(usize::from(index)).map_or(b"", |server| &server.host)
     }
 
     /// An exchange with the server begins.
