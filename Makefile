@@ -18,7 +18,7 @@ test:
 	@$(BUILD)
 	@$(WEIR) test $(FILTER) $(ARGS)
 
-# Measures Weir and Linux in turn; the report goes to target/bench/report. QUICK=1 takes three minutes; ARGS adds options.
+# Measures Weir and Linux in turn; the report goes to target/bench/report. QUICK=1 measures the essentials; ARGS adds options.
 run-bench:
 	@./setup bench
 	@cargo build --release --package weir

@@ -13,7 +13,7 @@ pub struct Bench {
     /// What else than measuring to do.
     #[command(subcommand)]
     pub action: Option<Action>,
-    /// The essentials, without nginx as a proxy, in three minutes.
+    /// The essentials, without nginx as a proxy.
     #[arg(long)]
     pub quick: bool,
     /// One cell, in some ten seconds: does everything work here?
