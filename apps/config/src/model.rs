@@ -12,6 +12,8 @@ pub use listener::{
     contains_address,
 };
 
+use crate::units::SECOND;
+
 /// A whole configuration. Made by [`Config::parse`]; the fields are plain data for the image to build from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -183,8 +185,8 @@ impl Default for Health {
             port: None,
             http: None,
             tcp: Vec::new(),
-            interval_ns: 2_000_000_000,
-            timeout_ns: 2_000_000_000,
+            interval_ns: 2 * SECOND,
+            timeout_ns: 2 * SECOND,
             rise: 2,
             fall: 3,
         }
@@ -447,7 +449,6 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        const SECOND: u64 = 1_000_000_000;
         Self {
             head_ns: 10 * SECOND,
             keep_alive_ns: 75 * SECOND,

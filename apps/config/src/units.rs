@@ -3,8 +3,13 @@
 use alloc::format;
 use alloc::string::String;
 
-const DURATIONS: [(&str, u64); 4] =
-    [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+/// Times in nanoseconds.
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MILLISECOND;
+pub(crate) const HOUR: u64 = 3_600 * SECOND;
+pub(crate) const DAY: u64 = 24 * HOUR;
+
+const DURATIONS: [(&str, u64); 4] = [("ms", MILLISECOND), ("s", SECOND), ("m", 60 * SECOND), ("h", HOUR)];
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// Nanoseconds of `"250ms"`, `"2s"`, `"5m"` or `"1h"`.

@@ -32,6 +32,8 @@ pub struct SourcePortUse {
 pub(crate) struct SourcePorts {
     /// A pair without port stays until room is wanted: its next flow allocates nothing.
     pairs: BTreeMap<Pair, Count>,
+    /// The period in which room was last made.
+    swept: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,14 +48,20 @@ impl SourcePorts {
     /// A flow is opened. False: it is not counted, and must not be released.
     pub fn take(&mut self, tuple: &Tuple, now: Instant) -> bool {
         let pair = pair(tuple);
-        if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&pair) {
-            self.pairs.retain(|_, count| count.in_use(now) > 0);
-            if self.pairs.len() >= PAIRS_MAX {
-                return false;
-            }
+        if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&pair) && !self.makes_room(now) {
+            return false;
         }
         self.pairs.entry(pair).or_default().taken += 1;
         true
+    }
+
+    /// Looks at all pairs, so not for every flow.
+    #[cold]
+    fn makes_room(&mut self, now: Instant) -> bool {
+        if core::mem::replace(&mut self.swept, period(now)) != period(now) {
+            self.pairs.retain(|_, count| count.in_use(now) > 0);
+        }
+        self.pairs.len() < PAIRS_MAX
     }
 
     /// A flow that was counted is gone: its port is free.
@@ -85,7 +93,7 @@ impl SourcePorts {
 impl Count {
     /// Ports that were put to rest two periods ago or earlier are free.
     fn enter(&mut self, now: Instant) {
-        let period = (now.as_nanos() >> PERIOD_BITS) as u32;
+        let period = period(now);
         self.resting = match period.wrapping_sub(self.period) {
             0 => self.resting,
             1 => [0, self.resting[0]],
@@ -100,6 +108,10 @@ impl Count {
     }
 }
 
+fn period(now: Instant) -> u32 {
+    (now.as_nanos() >> PERIOD_BITS) as u32
+}
+
 fn pair(tuple: &Tuple) -> Pair {
     (tuple.remote_port(), tuple.remote.to_bits(), tuple.local.to_bits())
 }
@@ -109,6 +121,11 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_nanos(5 << PERIOD_BITS);
+
+    /// So many periods later.
+    fn periods(count: u64) -> Instant {
+        Instant::from_nanos(NOW.as_nanos() + (count << PERIOD_BITS))
+    }
 
     fn tuple(port: u16, server: u32) -> Tuple {
         Tuple::new(([10, 0, 0, 1], port).into(), (server.to_be_bytes(), 80).into())
@@ -132,7 +149,6 @@ mod tests {
 
     #[test]
     fn a_port_rests_for_one_to_two_periods() {
-        let periods = |count: u64| Instant::from_nanos(NOW.as_nanos() + (count << PERIOD_BITS));
         let mut ports = SourcePorts::default();
         ports.take(&tuple(1, 7), NOW);
         ports.take(&tuple(2, 7), NOW);
@@ -149,7 +165,8 @@ mod tests {
         assert!((0..PAIRS_MAX as u32).all(|server| ports.take(&tuple(1, server), NOW)));
         assert!(!ports.take(&tuple(1, u32::MAX), NOW) && ports.take(&tuple(2, 9), NOW));
         ports.release(&tuple(1, 10));
-        assert!(ports.take(&tuple(1, u32::MAX), NOW));
-        assert_eq!(in_use(&ports, NOW), (PAIRS_MAX as u64 + 1, 2));
+        assert!(!ports.take(&tuple(1, u32::MAX), NOW), "room is looked for once in a period");
+        assert!(ports.take(&tuple(1, u32::MAX), periods(1)));
+        assert_eq!(in_use(&ports, periods(1)), (PAIRS_MAX as u64 + 1, 2));
     }
 }

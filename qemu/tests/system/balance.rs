@@ -159,13 +159,12 @@ fn ejection(guest: &mut Guest, tap: &Tap) -> Tested {
 fn sticky(guest: &mut Guest, tap: &Tap) -> Tested {
     let url = format!("http://{}/sticky", tap.guest());
     let curl = |more: &str| command_line(&format!("curl --silent --show-error --fail --max-time 20 {more} {url}"));
-    let mut used = BTreeSet::new();
+    let (jars, mut used) = (tempfile::tempdir()?, BTreeSet::new());
     for client in 0..WELL.len() {
-        let file = format!("/tmp/weir-test-{}-jar-{client}", std::process::id());
-        let jar = format!("--cookie {file} --cookie-jar {file}");
+        let file = jars.path().join(client.to_string());
+        let jar = format!("--cookie {0} --cookie-jar {0}", file.display());
         let ports = (0..5).map(|_| curl(&jar)).collect::<Result<BTreeSet<_>, _>>()?;
         let text = std::fs::read_to_string(&file)?;
-        std::fs::remove_file(&file)?;
         ensure(ports.len() == 1, || format!("client {client} was sent to {ports:?}"))?;
         ensure(text.contains("#HttpOnly_") && text.contains("\tW\t"), || format!("the jar of curl: {text}"))?;
         used.extend(ports);

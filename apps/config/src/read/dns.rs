@@ -9,10 +9,8 @@ use super::log::remote;
 use crate::document::{Item, Section, host_and_port, printable};
 use crate::error::{ErrorKind, Fault};
 use crate::model::{Address, Dns};
-use crate::units::duration_text;
+use crate::units::{DAY, SECOND, duration_text};
 
-const SECOND: u64 = 1_000_000_000;
-const DAY: u64 = 24 * 3600 * SECOND;
 /// DNS servers at most.
 const SERVERS_MAX: usize = 8;
 /// Longest host name and longest label, in bytes (RFC 1035 2.3.4).

@@ -8,15 +8,14 @@ use super::Result;
 use crate::document::{Item, Section};
 use crate::error::ErrorKind;
 use crate::model::{CheckMethod, Health, HttpCheck, TcpStep};
+use crate::units::{HOUR, MILLISECOND};
 
-const MILLISECOND: u64 = 1_000_000;
 /// Bytes of a check's own fields at most: the request has to fit into one packet.
 const HEADER_BYTES_MAX: usize = 1024;
 /// Steps of a check at most, and bytes that one of them sends (they have to fit into one packet) and looks for.
 const STEPS_MAX: usize = 16;
 const SEND_BYTES_MAX: usize = 1024;
 const EXPECT_BYTES_MAX: usize = 256;
-const HOUR: u64 = 3_600_000 * MILLISECOND;
 
 pub(super) fn read(mut section: Section<'_>) -> Result<Health> {
     section.not_yet(&["agent"])?;

@@ -22,12 +22,11 @@ use toml::de::DeTable;
 use crate::document::Section;
 use crate::error::{Error, ErrorKind, Fault};
 use crate::model::{Admin, ClientLimits, Config, IdlePolicy, Limits, PanicPolicy, Timeouts, Tuning};
+use crate::units::{DAY, MILLISECOND};
 use crate::{HEAD_FIELDS_MAX, TEXT_BYTES_MAX};
 
 type Result<T> = core::result::Result<T, Fault>;
 
-const MILLISECOND: u64 = 1_000_000;
-const DAY: u64 = 24 * 3600 * 1000 * MILLISECOND;
 const KIB: u64 = 1 << 10;
 
 impl Config {

@@ -9,13 +9,11 @@ use super::{Names, Result};
 use crate::document::{Item, Section, printable};
 use crate::error::ErrorKind;
 use crate::model::{Balance, HashOn, Pool, ProxyVersion, Server, ServerState, WhenAllDown};
+use crate::units::{HOUR, SECOND};
 use crate::{SERVERS_MAX, WEIGHT_MAX};
 
 /// Requests that wait at most, if the configuration does not say.
 const QUEUE_LENGTH: u32 = 1024;
-
-const SECOND: u64 = 1_000_000_000;
-const HOUR: u64 = 3_600 * SECOND;
 
 /// All pools, and where their servers' addresses stand.
 pub(super) struct Pools {

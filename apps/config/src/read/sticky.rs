@@ -1,14 +1,14 @@
 //! `sticky` of a `[[pool]]`: the cookie by which clients stay with their servers.
 
+use alloc::format;
+
 use super::Result;
 use super::check::Places;
 use super::pool::is_token_byte;
 use crate::document::{Item, Section, printable};
 use crate::error::{ErrorKind, Fault};
 use crate::model::{Config, Protocol, SameSite, StickyCookie};
-use alloc::format;
-
-const SECOND: u64 = 1_000_000_000;
+use crate::units::{HOUR, SECOND};
 
 /// Longest name and path of a cookie, and length of a secret, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -20,7 +20,7 @@ pub(super) fn read(mut section: Section<'_>) -> Result<StickyCookie> {
     let name = name(&name_item)?;
     let secret = section.take("secret").map_or(Ok(""), |item| secret(&item))?;
     let path = section.take("path").map_or(Ok("/"), |item| path(&item))?;
-    let max_age = section.take("max_age").map(|item| item.duration_ns(SECOND..=9_600 * 3_600 * SECOND)).transpose()?;
+    let max_age = section.take("max_age").map(|item| item.duration_ns(SECOND..=9_600 * HOUR)).transpose()?;
     let secure = section.take("secure").map_or(Ok(false), |item| item.boolean())?;
     let choices = [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
     let same_site_item = section.take("same_site");

@@ -100,11 +100,12 @@ fn mistakes_in_pools_have_a_place() {
     fails(ErrorKind::EmptyPool, &drained, "weight 0, drain or are in maintenance");
 }
 
+fn with_health(keys: &str) -> String {
+    format!("{WEB}{PAGE}{}", POOL.replace("[[pool.server]]", &format!("[pool.health]\n{keys}\n[[pool.server]]")))
+}
+
 #[test]
 fn a_check_has_a_method_fields_and_a_port() {
-    let with_health = |keys: &str| {
-        format!("{WEB}{PAGE}{}", POOL.replace("[[pool.server]]", &format!("[pool.health]\n{keys}\n[[pool.server]]")))
-    };
     let keys =
         "port = 8081\nhttp = { method = \"HEAD\", path = \"/up\", headers = { X-Probe = \"weir\", Accept = \"*/*\" } }";
     let config = parses(&with_health(keys));
@@ -134,9 +135,6 @@ fn a_check_has_a_method_fields_and_a_port() {
 
 #[test]
 fn a_check_says_and_expects_step_by_step() {
-    let with_health = |keys: &str| {
-        format!("{WEB}{PAGE}{}", POOL.replace("[[pool.server]]", &format!("[pool.health]\n{keys}\n[[pool.server]]")))
-    };
     let redis = r#"tcp = [{ expect = "+OK", send = "AUTH x\r\n" }, { send = "PING\r\n", expect = "+PONG" }]"#;
     let config = parses(&with_health(redis));
     let steps = &config.pools[0].health.as_ref().expect("checks").tcp;
