@@ -122,9 +122,10 @@ fn an_answer_that_is_too_long_comes_over_tcp() -> Tested {
 fn an_unresolved_name_is_said_and_gets_no_request() -> Tested {
     let (mut guest, tap, dns) = boot_named()?;
     guest.wait_for(&["names: app.test, of 1 server, is not resolved: there is no such name"], LIMIT)?;
-    let page = metrics::wait_until(&mut guest, tap.at(9000), LIMIT, names_are("unresolved", 1))?;
+    let is_said = |now: &metrics::Metrics| now.labelled("weir_dns_total", "event=\"no_such_name\"") > 0;
+    let page = metrics::wait_until(&mut guest, tap.at(9000), LIMIT, is_said)?;
+    ensure(names_are("unresolved", 1)(&page), || format!("{page:#?}"))?;
     ensure(page.per_core("weir_server_up", "server=\"p/s8001\"") == [0, 0], || "the server is up".into())?;
-    ensure(page.labelled("weir_dns_total", "event=\"no_such_name\"") > 0, || "nobody said so".into())?;
     let answer = http::get(tap.at(80), "/")?;
     ensure(answer.status == 503, || answer.head)?;
     let (address, _server) = server_at(&tap, 11)?;

@@ -259,12 +259,12 @@ fn flows_that_change_their_queue_live_on() -> Tested {
     for (client, stream) in streams.iter_mut().enumerate() {
         read_hello(stream).map_err(|error| guest.report(&format!("client {client}: {error}")))?;
     }
-    let metrics = Metrics::read(tap.at(9000))?;
-    let [asked, found, lost] = ["strays_asked", "strays_found", "strays_lost"]
-        .map(|event| metrics.labelled("weir_stack_total", &format!("event=\"{event}\"")));
-    ensure(found > 0 && asked == found && lost == 0, || {
-        format!("strays: {asked} asked for, {found} found, {lost} lost")
-    })
+    let all_are_found = |now: &Metrics| {
+        let [asked, found, lost] = ["strays_asked", "strays_found", "strays_lost"]
+            .map(|event| now.labelled("weir_stack_total", &format!("event=\"{event}\"")));
+        found > 0 && asked == found && lost == 0
+    };
+    metrics::wait_until(&mut guest, tap.at(9000), QUIET_LIMIT, all_are_found).map(drop)
 }
 
 /// Reads the answer of a connection that stays.

@@ -153,8 +153,10 @@ fn silent_connections_to_servers_are_used_again() -> Tested {
     }
     let connections = server.state().connections;
     ensure(connections == CLIENTS, || format!("{connections} connections for {CLIENTS} clients"))?;
-    let metrics = Metrics::read(tap.at(9000))?;
-    let served = metrics.per_core("weir_requests_total", "listener=\"web\"");
+    let of_cores = |metrics: &Metrics| metrics.per_core("weir_requests_total", "listener=\"web\"");
+    let all = |metrics: &Metrics| of_cores(metrics).iter().sum::<u64>() == 2 * CLIENTS as u64;
+    let metrics = wait_until(&mut guest, tap.at(9000), LIMIT, all)?;
+    let served = of_cores(&metrics);
     ensure(served.iter().all(|count| *count > 0), || format!("requests per core: {served:?}"))?;
     let forwarded = metrics.labelled("weir_stack_total", "event=\"frames_forwarded\"");
     println!("{forwarded} frames forwarded");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::guest::{Guest, Spec};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, wait_until};
 use crate::tap::Tap;
 use crate::{Failed, Tested, Tests, ensure};
 
@@ -55,7 +55,9 @@ fn same_port(ipv6: bool, closer: Closer) -> Tested {
         one_use(from, to, closer).map_err(|error| guest.report(&format!("round {round}: {error}")))?;
     }
     guest.still_runs()?;
-    let after = Metrics::read(tap.at(9000))?;
+    let served = |metrics: &Metrics| metrics.labelled("weir_requests_total", "listener=\"web\"");
+    let all = |now: &Metrics| served(now) == served(&before) + u64::from(ROUNDS);
+    let after = wait_until(&mut guest, tap.at(9000), STEP_LIMIT, all)?;
     let reused = event(&after, "time_wait_reused") - event(&before, "time_wait_reused");
     println!("{reused} flows began where another was in TIME-WAIT");
     // RFC 6191: only who closes first has something to reuse, and only the core that has it.
