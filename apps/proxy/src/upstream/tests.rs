@@ -315,3 +315,18 @@ fn a_share_is_for_who_asked_for_it() {
         assert_eq!(upstream.give_share(NOW), Some((0, 2)), "{had_the_last}");
     }
 }
+
+/// Cookies overtake nobody: but who waits does not wait for a server that drains.
+#[test]
+fn only_towards_a_server_that_drains_a_cookie_passes_the_queue() {
+    let mut upstream = upstream(2, "sticky = { cookie = \"W\" }\ns1: state = \"drain\"", 0);
+    upstream.queued = 1;
+    for (server, expected) in [(0, None), (1, Some(1))] {
+        let lines = upstream.sticky.as_ref().expect("a cookie").lines(server);
+        let value = lines.strip_prefix(b"Set-Cookie: W=").and_then(|rest| rest.split(|&byte| byte == b';').next());
+        let value = value.expect("a value").to_vec();
+        let placed = upstream.place_by_cookie(NOW, 0, Some(&value));
+        let choice = if let Choice::Server(server) = placed.choice { Some(server) } else { None };
+        assert_eq!((choice, placed.is_new), (expected, false), "s{server}");
+    }
+}

@@ -80,12 +80,13 @@ fn s3_6_only_the_acknowledgement_of_our_fin_ends_last_ack() {
 #[test]
 fn s3_6_a_flow_that_ended_stays_the_applications_until_it_closes() {
     let mut d = Dialogue::established();
-    d.peer("F. 1:1(0) ack 1 <ts 102 0>");
-    d.expect(". 1:1(0) ack 2");
+    d.peer("F. 1:11(10) ack 1 <ts 102 0>");
+    d.expect(". 1:1(0) ack 12");
     d.shutdown();
-    d.expect("F. 1:1(0) ack 2");
-    d.peer(". 2:2(0) ack 2 <ts 103 0>");
+    d.expect("F. 1:1(0) ack 12");
+    d.peer(". 12:12(0) ack 2 <ts 103 0>");
     d.expect_state(FlowState::Ended);
+    assert_eq!(d.read(), 10, "what was received is there still");
     let sent = d.engine.send(d.flow(), Chunk::from_static(b"x"));
     assert!(matches!(sent, Err(SendError::Closed(CloseReason::Finished))), "{sent:?}");
     assert!(d.is_at_end());
