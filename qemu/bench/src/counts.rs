@@ -16,13 +16,22 @@ use crate::run::Course;
 /// Load before anything is counted: connections open, to the servers, too, caches fill, code is translated.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Requests that a window should have, in all and for each connection, and the longest window for it in seconds.
-const REQUESTS_WANTED: f64 = 2_000.0;
+/// How long is counted: so many seconds, or longer if requests are slow, so that what happens now and then does not weigh too
+/// much.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// At least.
+    pub seconds: u32,
+    /// How many requests there should be.
+    pub requests: u32,
+}
+
+/// Requests that a window should have for each connection, and the longest window for it in seconds.
 const REQUESTS_PER_CONNECTION: f64 = 5.0;
 const SECONDS_MAX: u32 = 20;
 
-/// Seconds in which cache lines are followed. Everything is slow then.
-const SHARING_SECONDS: u32 = 4;
+/// How long cache lines are followed. Everything is slow then.
+const SHARING_WINDOW: Window = Window { seconds: 4, requests: 2_000 };
 
 /// Virtual processors when cache lines are followed.
 const SHARING_CORES: u32 = 2;
@@ -57,7 +66,7 @@ fn count(course: &mut Course, pair: &mut Pair, service: Service, cell: Cell) {
     let guest = pair.guest(service.system());
     let count = if cell.shape == PLAIN || cell.shape == scaled(cell.cores) { course.pace.count_windows } else { 1 };
     let mut windows = Vec::new();
-    match watch(guest, service, cell, course.pace.count_seconds, count) {
+    match watch(guest, service, cell, course.pace.window, count) {
         Ok(watched) => windows.extend(watched.iter().map(|(outcome, work)| per_request(outcome, work))),
         Err(error) => course.fail(&format!("instructions of {}, {}: {error}", service.name(), cell.name())),
     }
@@ -72,13 +81,13 @@ fn watch(
     guest: &mut Guest,
     service: Service,
     cell: Cell,
-    seconds: u32,
+    window: Window,
     windows: usize,
 ) -> Result<Vec<(Outcome, Tally)>, Failed> {
     let meter = guest.meter.as_mut().ok_or("nothing counts in this guest")?;
     let mut crowd = Crowd::new(service.at(), &cell.shape.path(), cell.shape.connections, cell.reuse)?;
     let warm_up = crowd.run(WARM_UP)?;
-    let seconds = long_enough(seconds, warm_up.rate, cell.shape.connections);
+    let seconds = window.seconds_at(warm_up.rate, cell.shape.connections);
     let mut watched = Vec::new();
     for _ in 0..windows {
         let before = meter.mark()?;
@@ -95,11 +104,13 @@ fn watch(
     Ok(watched)
 }
 
-/// A slow service is watched for longer, so that what happens now and then does not weigh too much.
-fn long_enough(seconds: u32, rate: f64, connections: u32) -> u32 {
-    let wanted = REQUESTS_WANTED.max(REQUESTS_PER_CONNECTION * f64::from(connections));
-    let needed = (wanted / rate.max(1.0)).ceil();
-    seconds.max(needed.min(f64::from(SECONDS_MAX)) as u32)
+impl Window {
+    /// Its length, for a service with so many requests per second.
+    fn seconds_at(self, rate: f64, connections: u32) -> u32 {
+        let wanted = f64::from(self.requests).max(REQUESTS_PER_CONNECTION * f64::from(connections));
+        let needed = (wanted / rate.max(1.0)).ceil();
+        self.seconds.max(needed.min(f64::from(SECONDS_MAX)) as u32)
+    }
 }
 
 fn per_request(outcome: &Outcome, work: &Tally) -> PerRequest {
@@ -122,7 +133,7 @@ pub fn sharing(course: &mut Course) {
     for reuse in Reuse::ALL {
         let cell = Cell { cores: SHARING_CORES, reuse, shape: SHAPES[0] };
         for service in Service::ALL {
-            match watch(pair.guest(service.system()), service, cell, SHARING_SECONDS, 1) {
+            match watch(pair.guest(service.system()), service, cell, SHARING_WINDOW, 1) {
                 Ok(watched) => {
                     for (outcome, work) in &watched {
                         let sharing = shared(service, cell, outcome, work);
@@ -160,8 +171,9 @@ mod tests {
 
     #[test]
     fn slow_services_are_watched_for_longer() {
-        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| long_enough(2, rate, 32)), [2, 4, 20, 20]);
-        assert_eq!(long_enough(2, 1000.0, 1000), 5);
+        let window = Window { seconds: 2, requests: 2_000 };
+        assert_eq!([10_000.0, 500.0, 10.0, 0.0].map(|rate| window.seconds_at(rate, 32)), [2, 4, 20, 20]);
+        assert_eq!(window.seconds_at(1000.0, 1000), 5);
     }
 
     #[test]

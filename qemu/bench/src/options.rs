@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::counts::Window;
 use crate::matrix::{Reuse, Service};
 
 /// `weir bench`.
@@ -90,8 +91,8 @@ pub struct Pace {
     pub count_cores: Vec<u32>,
     /// Windows in which they are counted.
     pub count_windows: usize,
-    /// Length of a window.
-    pub count_seconds: u32,
+    /// How long each is.
+    pub window: Window,
     /// Numbers of vCPUs for which rates are measured.
     pub rate_cores: Vec<u32>,
     /// Rounds, each with every service once.
@@ -122,7 +123,7 @@ impl Bench {
             name: "full",
             count_cores: vec![1, 2, 4, 8],
             count_windows: 2,
-            count_seconds: 2,
+            window: Window { seconds: 2, requests: 2_000 },
             rate_cores,
             rounds: 5,
             rate_seconds: 2,
@@ -136,7 +137,7 @@ impl Bench {
             name: "quick",
             count_cores: vec![1, 2],
             count_windows: 1,
-            count_seconds: 2,
+            window: Window { seconds: 1, requests: 1_000 },
             rate_cores: vec![1, 2],
             rounds: 3,
             rate_seconds: 1,
@@ -149,7 +150,6 @@ impl Bench {
         let smoke = Pace {
             name: "smoke",
             count_cores: vec![1],
-            count_seconds: 1,
             rate_cores: vec![1],
             rounds: 1,
             parts: vec![Part::Counts, Part::Rates],
