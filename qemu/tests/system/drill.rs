@@ -170,20 +170,20 @@ fn soak() -> Tested {
     let mut servers = PORTS.iter().map(|&port| start(port)).collect::<Result<Vec<_>, _>>()?;
     let page = tap.at(9000);
     metrics::wait_until(&mut guest, page, VERDICT_LIMIT, |now| now.sum("weir_server_up") == 6)?;
-    // The first round takes what is kept for good.
-    clients(tap.at(80))?;
+    let mut round = |number: usize| {
+        let (victim, web) = (number % PORTS.len(), tap.at(80));
+        let clients = thread::spawn(move || clients(web).map_err(|error| error.to_string()));
+        servers.remove(victim);
+        servers.insert(victim, start(PORTS[victim])?);
+        Ok::<_, Failed>(clients.join().map_err(|_| "a client panicked")??)
+    };
+    // The first rounds, one for each server that goes, take what is kept for good.
+    (0..PORTS.len()).try_for_each(&mut round)?;
     let before = quiet(&mut guest, &tap, None)?;
     let deadline = Instant::now() + soak_time();
     let mut rounds = 0;
     while Instant::now() < deadline {
-        let victim = rounds % PORTS.len();
-        let clients = thread::spawn({
-            let tap_web = tap.at(80);
-            move || clients(tap_web).map_err(|error| error.to_string())
-        });
-        servers.remove(victim);
-        servers.insert(victim, start(PORTS[victim])?);
-        clients.join().map_err(|_| "a client panicked")??;
+        round(rounds)?;
         rounds += 1;
     }
     let after = quiet(&mut guest, &tap, Some(&before))?;
