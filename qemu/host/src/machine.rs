@@ -18,6 +18,9 @@ pub const DEBUG_EXIT_PORT: u16 = 0x501;
 /// The longest command line that QEMU's loader of PVH kernels has room for; what is longer it writes over its own variables.
 pub const COMMAND_LINE_BYTES_MAX: usize = 4095;
 
+/// What QEMU's side of the network device is called.
+pub(crate) const NETDEV: &str = "net0";
+
 /// Address at which QEMU's user networking shows the host to a guest with an address from its DHCP server.
 pub const USER_NET_HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
@@ -227,19 +230,19 @@ impl Machine {
             device = format!("{device},{property}");
         }
         let device = match self.machine_type {
-            MachineType::Q35 => format!("virtio-net-pci,netdev=net0,disable-legacy=on,romfile={device}"),
-            MachineType::Microvm => format!("virtio-net-device,netdev=net0{device}"),
+            MachineType::Q35 => format!("virtio-net-pci,netdev={NETDEV},disable-legacy=on,romfile={device}"),
+            MachineType::Microvm => format!("virtio-net-device,netdev={NETDEV}{device}"),
         };
         ["-netdev".into(), netdev.into(), "-device".into(), device.into()].into()
     }
 }
 
 fn tap_netdev(name: &str) -> String {
-    format!("tap,id=net0,ifname={name},script=no,downscript=no,vhost=off")
+    format!("tap,id={NETDEV},ifname={name},script=no,downscript=no,vhost=off")
 }
 
 fn user_netdev(forwards: &[Forward], subnet: Option<UserSubnet>) -> String {
-    let mut netdev = "user,id=net0,ipv6=off".to_owned();
+    let mut netdev = format!("user,id={NETDEV},ipv6=off");
     if let Some(subnet) = subnet {
         netdev += &subnet.options();
     }

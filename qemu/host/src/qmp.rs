@@ -1,12 +1,14 @@
 //! QEMU's control channel: one JSON object per line, both ways, over a socket that QEMU inherits as its standard input.
 //!
-//! Only what Weir needs: commands without arguments, and the names of events. Answers to commands are not waited for; what
+//! Only what Weir needs: a few commands, and the names of events. Answers to commands are not waited for; what
 //! a command does shows in the machine's behaviour.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
+
+use crate::machine::NETDEV;
 
 /// Our end of the channel.
 #[derive(Debug)]
@@ -23,6 +25,13 @@ pub enum Order {
     Quit,
     /// Lets a guest run that was started with `-S`.
     Continue,
+    /// Plugs the network cable in, so to speak, or out.
+    Link {
+        /// In.
+        up: bool,
+    },
+    /// Has the guest announce its addresses, as after a migration.
+    Announce,
 }
 
 impl Qmp {
@@ -32,7 +41,7 @@ impl Qmp {
     /// When QEMU has closed the channel.
     pub fn open(socket: UnixStream) -> io::Result<Self> {
         let mut qmp = Self { socket };
-        qmp.execute("qmp_capabilities")?;
+        qmp.execute("qmp_capabilities", json!({}))?;
         Ok(qmp)
     }
 
@@ -41,15 +50,18 @@ impl Qmp {
     /// # Errors
     /// When QEMU has closed the channel.
     pub fn send(&mut self, order: Order) -> io::Result<()> {
-        self.execute(match order {
-            Order::PowerDown => "system_powerdown",
-            Order::Quit => "quit",
-            Order::Continue => "cont",
-        })
+        let (command, arguments) = match order {
+            Order::PowerDown => ("system_powerdown", json!({})),
+            Order::Quit => ("quit", json!({})),
+            Order::Continue => ("cont", json!({})),
+            Order::Link { up } => ("set_link", json!({ "name": NETDEV, "up": up })),
+            Order::Announce => ("announce-self", json!({ "initial": 50, "max": 50, "rounds": 1, "step": 0 })),
+        };
+        self.execute(command, arguments)
     }
 
-    fn execute(&mut self, command: &str) -> io::Result<()> {
-        writeln!(self.socket, "{}", json!({ "execute": command }))
+    fn execute(&mut self, command: &str, arguments: Value) -> io::Result<()> {
+        writeln!(self.socket, "{}", json!({ "execute": command, "arguments": arguments }))
     }
 }
 
