@@ -1,5 +1,6 @@
 //! The engine: one core's flows behind one door.
 
+mod addresses;
 mod agenda;
 mod cookies;
 mod input;

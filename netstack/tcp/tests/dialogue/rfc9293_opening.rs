@@ -273,3 +273,27 @@ fn s3_9_2_2_unreachable_ends_an_opening_flow_and_no_other() {
     d.icmp(1, IcmpErrorKind::Unreachable(Unreachable::Host));
     d.expect_state(FlowState::Established);
 }
+
+/// No address of RFC 9293's, but of the host's: nothing that such a flow could send would be answered to us.
+#[test]
+fn flows_of_an_address_that_is_not_ours_any_more_end_without_a_segment() {
+    let mut d = Dialogue::established();
+    d.write(10);
+    d.expect("P. 1:11(10) ack 1");
+    d.engine.abandon_flows(|_| true);
+    d.expect_state(FlowState::Established);
+    d.engine.abandon_flows(|_| false);
+    assert_eq!(d.closed_for(), Some(CloseReason::Unreachable));
+    d.close();
+    d.expect_nothing();
+    d.expect_all_gone();
+
+    let mut d = Dialogue::new();
+    d.connect();
+    d.expect("S 0:0(0)");
+    d.engine.abandon_flows(|_| false);
+    assert_eq!(d.closed_for(), Some(CloseReason::Unreachable));
+    d.close();
+    d.expect_nothing();
+    d.expect_all_gone();
+}
