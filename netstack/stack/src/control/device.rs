@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::Instant as WireInstant;
 use weir_packet::{Packet, Pool};
 use weir_socket::Instant;
@@ -63,6 +63,8 @@ impl phy::Device for Queues<'_> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
+        // Those of received datagrams were looked at by who knows what the device has said of them.
+        capabilities.checksum.udp = Checksum::Tx;
         // What the protocols send fits into one buffer.
         capabilities.max_transmission_unit = usize::from(self.mtu).min(1_500) + ethernet::HEADER_BYTES;
         capabilities
