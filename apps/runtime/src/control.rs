@@ -84,11 +84,11 @@ impl Control {
     fn look_around(&mut self, now_ns: u64, shard: &mut Shard) {
         self.become_ready(shard);
         self.watch_button(now_ns);
-        self.poll_device();
+        self.poll_device(shard);
         self.ticks += 1;
         if self.ticks >= TICKS_PER_CHECK {
             self.ticks = 0;
-            self.check_link();
+            self.check_link(shard);
         }
     }
 
@@ -122,7 +122,9 @@ impl Control {
             ShardEvent::Ipv4Configured(configuration) if self.is_ready => info!("network: address {configuration}"),
             // The line that says so names it.
             ShardEvent::Ipv4Configured(_) => {}
-            ShardEvent::Ipv4Lost => warn!("network: the lease has ended, there is no address; asking again"),
+            ShardEvent::Ipv4Lost => {
+                warn!("network: the lease has ended or was refused, there is no IPv4 address; asking again");
+            }
             ShardEvent::Ipv6Configured(configuration) => info!("network: address {configuration}"),
             ShardEvent::Ipv6Lost => warn!("network: the IPv6 address is gone"),
             ShardEvent::NoAddress(patience) => {
@@ -133,6 +135,8 @@ impl Control {
                     patience.as_secs()
                 );
             }
+            ShardEvent::RouterSilent(router) => warn!("network: the router {router} does not answer"),
+            ShardEvent::RouterBack(router) => info!("network: the router {router} answers again"),
             ShardEvent::AddressConflict { address, mac } => {
                 let [a, b, c, d, e, f] = mac;
                 error!("network: {address} is also claimed by {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
@@ -177,7 +181,7 @@ impl Control {
         ));
     }
 
-    fn poll_device(&mut self) {
+    fn poll_device(&mut self, shard: &mut Shard) {
         match self.net.poll() {
             ControlEvent::Quiet => return,
             ControlEvent::Dead(_) if self.is_dead => return,
@@ -186,19 +190,31 @@ impl Control {
                 error!("network: the device does not come back: {error}");
             }
             ControlEvent::ResetBegun => warn!("network: the device misbehaves; resetting it"),
-            ControlEvent::ResetDone => info!("network: the device works again"),
+            ControlEvent::ResetDone => {
+                info!("network: the device works again");
+                shard.announce();
+            }
         }
         // Who sleeps before a stopped queue has to follow.
         (0..self.common.plan.cores).filter_map(|id| u16::try_from(id).ok()).for_each(|id| cores::wake(CoreId(id)));
     }
 
-    fn check_link(&mut self) {
+    fn check_link(&mut self, shard: &mut Shard) {
         let Ok(link) = self.net.check() else { return };
-        if link.up != self.link.up {
-            if link.up { info!("network: the link is up") } else { warn!("network: the link is down") }
+        match (self.link.up, link.up) {
+            (true, false) => warn!("network: the link is down"),
+            (false, true) => {
+                info!("network: the link is up");
+                shard.handle_link_up();
+            }
+            _ => {}
         }
-        if link.announce && self.net.announced().is_err() {
-            warn!("network: the device does not take the announcement");
+        if link.announce {
+            info!("network: the device asks for an announcement, as after a migration");
+            shard.announce();
+            if self.net.announced().is_err() {
+                warn!("network: the device does not take the announcement");
+            }
         }
         self.link = link;
     }

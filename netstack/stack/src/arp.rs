@@ -44,11 +44,11 @@ impl Network {
             self.drop_for(DropReason::ArpMalformed);
             return Ok(());
         }
+        // Our own questions may come back through a hub.
+        if arp.sender_mac == self.mac {
+            return Ok(());
+        }
         if self.addresses.is_ours_v4(arp.sender) {
-            // Our own announcement may come back through a hub; anybody else's is a conflict.
-            if arp.sender_mac == self.mac {
-                return Ok(());
-            }
             self.count(Event::AddressConflict);
             return Err(Conflict { address: arp.sender, mac: arp.sender_mac });
         }
@@ -64,8 +64,10 @@ impl Network {
         // A probe (RFC 5227 1.1) has no sender address that could be learnt.
         let has_sender = self.is_neighbour(arp.sender);
         if !self.addresses.is_ours_v4(arp.target) {
-            // Announcements are requests for the sender's own address: believed about neighbours that we know.
-            if has_sender && self.hear_of(arp.sender.into(), arp.sender_mac, false) != Confirmed::Unknown {
+            // Announcements are requests for the sender's own address: believed about neighbours that we know, on this core or
+            // on another.
+            let is_announcement = arp.sender == arp.target;
+            if has_sender && self.hear_of(arp.sender.into(), arp.sender_mac, is_announcement) != Confirmed::Unknown {
                 return;
             }
             return self.drop_for(DropReason::ArpOtherHost);
@@ -99,8 +101,8 @@ impl Network {
 
     /// Whether `address` can be a neighbour's.
     fn is_neighbour(&self, address: Ipv4Addr) -> bool {
-        let is_gateway = self.addresses.v4().is_some_and(|v4| v4.gateway == Some(address));
-        self.addresses.is_source_v4(address) && (is_gateway || self.addresses.is_on_link_v4(address))
+        let is_near = self.addresses.is_on_link_v4(address) || self.is_gateway(address.into());
+        self.addresses.is_source_v4(address) && is_near
     }
 
     /// Asks where `target` is: the station that it was last at, or everybody.
@@ -116,12 +118,19 @@ impl Network {
         self.count(Event::ArpRequestSent);
     }
 
-    /// Tells everybody our addresses, so that stale entries are corrected (RFC 5227 2.3).
+    /// Asks whether somebody else has one of our addresses (RFC 5227 2.1.1), and tells everybody that we have. They are in use
+    /// meanwhile: an answer is a conflict as any other.
     pub(crate) fn announce_arp(&mut self) {
         let addresses: Vec<Ipv4Addr> = self.addresses.all_v4().collect();
         for address in addresses {
-            self.send_request(address, address, Mac::BROADCAST);
+            self.send_request(Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST);
+            self.announce_address(address);
         }
+    }
+
+    /// Tells everybody one of our addresses, so that stale entries are corrected (RFC 5227 2.3).
+    pub(crate) fn announce_address(&mut self, address: Ipv4Addr) {
+        self.send_request(address, address, Mac::BROADCAST);
     }
 
     fn send_arp(&mut self, destination: Mac, arp: Arp) {

@@ -6,6 +6,7 @@
 //! own table, so that ARP has one owner.
 
 mod device;
+mod recheck;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -14,17 +15,19 @@ use core::time::Duration;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
-use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, HardwareAddress, IpCidr};
+use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, EthernetAddress, HardwareAddress, IpCidr};
 use weir_packet::Packet;
 use weir_packet::frame::{Capabilities, Offload};
 use weir_socket::Instant;
 
 use device::{Queues, SENT_MAX, from_wire, wire_instant};
+use recheck::Recheck;
 
 use crate::address::{DNS_SERVERS_MAX, Ipv4Configuration};
 use crate::arp;
 use crate::counters::DropReason;
-use crate::ethernet;
+use crate::ethernet::{self, Mac};
+use crate::ipv4::{self, protocol};
 use crate::network::Network;
 
 /// Ports of DHCP's servers and clients (RFC 2131 4.1).
@@ -51,6 +54,9 @@ pub(crate) struct Control {
     sent: VecDeque<Packet>,
     deadline: Option<Instant>,
     patient_at: Option<Instant>,
+    /// The link was gone, and servers are asked whether the lease still holds.
+    recheck: Option<Recheck>,
+    seed: u64,
 }
 
 /// What the control plane reports.
@@ -88,6 +94,8 @@ impl Control {
             sent: VecDeque::with_capacity(SENT_MAX),
             deadline: Some(now),
             patient_at: Some(now + PATIENCE),
+            recheck: None,
+            seed,
         })
     }
 
@@ -100,13 +108,37 @@ impl Control {
         if frame.is_chain() {
             return Err(DropReason::Truncated);
         }
-        self.received.push_back(frame);
+        match self.recheck.as_ref().and_then(|recheck| recheck.answer(&frame)) {
+            Some(DhcpMessageType::Nak) => self.begin_again(),
+            Some(DhcpMessageType::Ack) => self.recheck = None,
+            _ => self.received.push_back(frame),
+        }
         Ok(())
+    }
+
+    /// The link is there again: a lease is checked, and without one a server is looked for at once.
+    pub(crate) fn handle_link_up(&mut self, now: Instant) {
+        if self.interface.ipv4_addr().is_none() {
+            return self.begin_again();
+        }
+        let transaction = self.seed.wrapping_add(now.as_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.recheck = Some(Recheck::new(transaction as u32, now));
+    }
+
+    /// Gives the lease up, if there is one, and looks for a server.
+    fn begin_again(&mut self) {
+        self.recheck = None;
+        self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).reset();
+        self.deadline = Some(Instant::default());
     }
 
     /// When [`poll`](Self::poll) has to be called.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        if self.received.is_empty() { earlier(self.deadline, self.patient_at) } else { Some(Instant::default()) }
+        if !self.received.is_empty() {
+            return Some(Instant::default());
+        }
+        let recheck_at = self.recheck.as_ref().map(|recheck| recheck.at);
+        [self.deadline, self.patient_at, recheck_at].into_iter().flatten().min()
     }
 
     /// Lets the protocols run, if something has arrived or is due.
@@ -115,6 +147,7 @@ impl Control {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
+        self.check_lease(network);
         let mut queues = Queues {
             received: &mut self.received,
             sent: &mut self.sent,
@@ -138,6 +171,25 @@ impl Control {
             None => {}
         }
         change
+    }
+
+    /// Asks whether the lease still holds, if that is due.
+    fn check_lease(&mut self, network: &mut Network) {
+        let Some(recheck) = self.recheck.as_mut().filter(|recheck| recheck.at <= network.now) else { return };
+        let (Some(address), true) = (self.interface.ipv4_addr(), recheck.count(network.now)) else {
+            self.recheck = None;
+            return;
+        };
+        let Some(mut packet) = network.pool.allocate() else { return network.drop_for(DropReason::NoBuffer) };
+        let written = recheck.write(network.mac.octets(), address, &mut packet).and_then(|payload_len| {
+            let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+            let header = ipv4::Header { source, destination, protocol: protocol::UDP, ecn: 0, payload_len };
+            header.put(network.link_header(Mac::BROADCAST, ethernet::IPV4), 0, &mut packet)
+        });
+        match written {
+            Ok(()) => network.reply(packet, Offload::default()),
+            Err(_) => network.drop_for(DropReason::NoHeadroom),
+        }
     }
 
     fn dhcp_change(&mut self) -> Option<Change> {
@@ -214,11 +266,4 @@ fn retry(discover_after: Duration) -> dhcpv4::RetryConfig {
     retry.discover_timeout = discover_after.into();
     retry.initial_request_timeout = REQUEST_AFTER.into();
     retry
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
 }

@@ -22,7 +22,7 @@ use crate::ipv6::{self, HOP_LIMIT_MAX};
 use crate::neighbour::Confirmed;
 use crate::network::Network;
 use crate::router::RouterDiscovery;
-use crate::shard::{Shard, ShardEvent};
+use crate::shard::Shard;
 
 /// Bytes in front of the message's body.
 const HEADER_BYTES: usize = 8;
@@ -121,17 +121,20 @@ impl Shard {
                         return Ok(());
                     }
                     self.network.count(Event::AddressConflict);
-                    self.report_conflict(ShardEvent::AddressConflict {
-                        address: IpAddr::V6(target_addr),
-                        mac: mac.octets(),
-                    });
+                    self.meet_rival(IpAddr::V6(target_addr), mac);
                     return Ok(());
                 }
                 if target_addr.is_multicast() || !self.network.addresses.is_on_link_v6(target_addr) {
                     return Err(DropReason::IcmpIgnored);
                 }
-                let solicited = flags.contains(NdiscNeighborFlags::SOLICITED);
-                let confirmed = self.network.hear_of(IpAddr::V6(target_addr), mac, solicited);
+                let address = IpAddr::V6(target_addr);
+                // RFC 4861 7.2.5: such a word moves nobody.
+                let overrides = flags.contains(NdiscNeighborFlags::OVERRIDE);
+                if !overrides && self.network.neighbours.contradicts(address, mac, self.network.now) {
+                    return Ok(());
+                }
+                let word_for_others = flags.contains(NdiscNeighborFlags::SOLICITED) || overrides;
+                let confirmed = self.network.hear_of(address, mac, word_for_others);
                 self.after_neighbour_news();
                 if confirmed == Confirmed::Unknown && self.network.cores == 1 {
                     return Err(DropReason::IcmpIgnored);
@@ -177,7 +180,7 @@ impl Shard {
         self.adopt_router();
     }
 
-    fn adopt_router(&mut self) {
+    pub(crate) fn adopt_router(&mut self) {
         let configuration = self.routers.as_ref().and_then(RouterDiscovery::configuration);
         if configuration.as_ref() != self.network.addresses.v6() {
             self.configure_ipv6(configuration);

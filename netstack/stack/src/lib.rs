@@ -40,6 +40,7 @@ mod loopback;
 mod message;
 mod neighbour;
 mod network;
+mod presence;
 mod receive;
 mod router;
 mod shard;

@@ -40,6 +40,15 @@ pub enum Message {
         /// Its Ethernet address.
         mac: [u8; 6],
     },
+    /// Another station claims an address of ours: for core 0.
+    Conflict {
+        /// The address.
+        address: IpAddr,
+        /// Who claims it.
+        mac: [u8; 6],
+    },
+    /// The router towards everything else does not answer: for core 0.
+    RouterSilent(IpAddr),
     /// An ICMP error for a flow that may be the receiver's.
     IcmpError(IcmpError),
     /// The host's IPv4 has changed.

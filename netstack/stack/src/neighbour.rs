@@ -39,6 +39,9 @@ const RECENT_FOR: Duration = Duration::from_secs(1);
 /// After a word that nobody had asked for, before it is verified by a question: many a peer is gone by then (RFC 4861
 /// DELAY_FIRST_PROBE_TIME).
 const ASK_AFTER: Duration = Duration::from_secs(5);
+/// A router's entry is verified this soon when what it should forward comes from another station: it may have failed over
+/// without an announcement, or the way back is another router's.
+const DOUBTED_AFTER: Duration = Duration::from_secs(2);
 /// How long an absent neighbour is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
@@ -155,14 +158,44 @@ impl Neighbours {
         Some(name)
     }
 
-    /// A packet came through the neighbour behind `next_hop`: traffic from its station keeps it verified.
+    /// A packet came through the router behind `next_hop`: traffic from its station keeps it verified, traffic from another one
+    /// has it asked soon.
     #[inline]
     pub(crate) fn prolong(&mut self, next_hop: NextHop, mac: Mac, now: Instant) {
         let Some(index) = self.table.named(next_hop) else { return };
         let entry = self.table.get_mut(index);
-        if entry.mac == mac && entry.state == State::Usable && now < entry.until {
-            entry.until = now + VERIFIED_FOR;
+        if entry.state == State::Usable && now < entry.until {
+            entry.until = if entry.mac == mac { now + VERIFIED_FOR } else { entry.until.min(now + DOUBTED_AFTER) };
         }
+    }
+
+    /// Whether `address` is known to be at another station than `mac`; then that is verified soon.
+    pub(crate) fn contradicts(&mut self, address: IpAddr, mac: Mac, now: Instant) -> bool {
+        let Some(index) = self.table.find(address.into()) else { return false };
+        let entry = self.table.get_mut(index);
+        let is_elsewhere = entry.state == State::Usable && entry.mac != mac;
+        if is_elsewhere {
+            entry.until = entry.until.min(now + DOUBTED_AFTER);
+        }
+        is_elsewhere
+    }
+
+    /// Another core has asked `address` in vain: what we know of it is void, and it is asked again.
+    pub(crate) fn mistrust(&mut self, address: IpAddr, now: Instant) {
+        let Some(index) = self.table.find(address.into()) else { return };
+        let entry = self.table.get_mut(index);
+        if entry.state != State::Usable {
+            return;
+        }
+        entry.state = State::Incomplete;
+        if !entry.questioned {
+            self.ask(index, now);
+        }
+    }
+
+    /// Whether the Ethernet address of `address` is known.
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
+        self.table.find(address.into()).is_some_and(|index| self.table.get(index).state == State::Usable)
     }
 
     /// The Ethernet address for `next_hop`, if it still names a usable entry: the reply path.

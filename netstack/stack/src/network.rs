@@ -238,6 +238,14 @@ impl Network {
         self.neighbours.forget(of_family);
     }
 
+    /// Whether `address` is the router's towards everything else.
+    pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.addresses.v4().is_some_and(|v4| v4.gateway == Some(address)),
+            IpAddr::V6(address) => self.addresses.v6().is_some_and(|v6| v6.gateway == Some(address)),
+        }
+    }
+
     /// A neighbour told its Ethernet address; `word_for_others` when the other cores should hear of it.
     pub(crate) fn hear_of(&mut self, address: IpAddr, mac: Mac, word_for_others: bool) -> Confirmed {
         let confirmed = self.neighbours.confirm(address, mac, self.now);

@@ -15,7 +15,7 @@ use crate::icmpv4;
 use crate::ipv4::{self, Ports, protocol};
 use crate::ipv6;
 use crate::message::Message;
-use crate::shard::{Shard, ShardEvent};
+use crate::shard::Shard;
 use crate::udp::Arrival;
 
 /// Bytes of a TCP header without options (RFC 9293 3.1).
@@ -68,8 +68,7 @@ impl Shard {
     #[cold]
     fn receive_arp(&mut self, link: ethernet::Header, frame: RxFrame) -> Result<(), DropReason> {
         if let Err(conflict) = self.network.receive_arp(link, &frame.packet) {
-            let (address, mac) = (IpAddr::V4(conflict.address), conflict.mac.octets());
-            self.report_conflict(ShardEvent::AddressConflict { address, mac });
+            self.meet_rival(IpAddr::V4(conflict.address), conflict.mac);
         }
         self.after_neighbour_news();
         Ok(())

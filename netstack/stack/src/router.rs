@@ -1,11 +1,12 @@
-//! Router discovery (RFC 4861 6.3) and address autoconfiguration (RFC 4862): one router, one prefix. Core 0 asks and
-//! decides, and tells the others.
+//! Router discovery (RFC 4861 6.3) and address autoconfiguration (RFC 4862): one prefix, and one router at a time, which
+//! another one follows when it does not answer. Core 0 asks and decides, and tells the others.
 //!
 //! Whether somebody else has an address is asked when it is there, and it is in use meanwhile (RFC 4429). An answer is reported as a
 //! conflict; the address stays, as one that was configured does, for nothing authenticates the answer.
 
 mod dns;
 
+use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
@@ -18,6 +19,8 @@ use dns::NameServers;
 /// Solicitations, and the time between them (RFC 4861 10: MAX_RTR_SOLICITATIONS, RTR_SOLICITATION_INTERVAL).
 const SOLICITATIONS_MAX: u8 = 3;
 const SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
+/// Routers that are remembered (RFC 4861 6.3.4 wants two at least).
+const ROUTERS_MAX: usize = 4;
 /// The bits of a prefix that an Ethernet interface identifier completes (RFC 4291 2.5.1).
 const PREFIX_LEN: u8 = 64;
 /// An advertisement, which nothing authenticates, cannot shorten an address' life below this (RFC 4862 5.5.3 e).
@@ -30,8 +33,18 @@ pub(crate) struct RouterDiscovery {
     solicitations: u8,
     solicit_at: Option<Instant>,
     address: Option<Until<Ipv6Addr>>,
-    router: Option<Until<Ipv6Addr>>,
+    /// The one in use first.
+    routers: Vec<Router>,
     name_servers: NameServers,
+}
+
+/// A router that has advertised itself.
+#[derive(Debug, Clone, Copy)]
+struct Router {
+    address: Ipv6Addr,
+    end: Instant,
+    /// It did not answer when it was asked, and has not advertised itself since.
+    is_silent: bool,
 }
 
 /// Something that holds until a point in time.
@@ -49,7 +62,7 @@ impl RouterDiscovery {
             solicitations: 0,
             solicit_at: Some(now),
             address: None,
-            router: None,
+            routers: Vec::with_capacity(ROUTERS_MAX),
             name_servers: NameServers::default(),
         }
     }
@@ -63,16 +76,47 @@ impl RouterDiscovery {
         now: Instant,
     ) {
         self.solicit_at = None;
-        if !router_lifetime.is_zero() {
-            // The first router stays until it says goodbye or falls silent.
-            if self.router.is_none_or(|known| known.value == router) {
-                self.router = Some(Until { value: router, end: now + router_lifetime });
-            }
-        } else if self.router.is_some_and(|known| known.value == router) {
-            self.router = None;
-        }
+        self.take_router(router, now + router_lifetime);
+        self.routers.retain(|router| now < router.end);
+        self.prefer_one_that_speaks();
         if let Some(prefix) = prefix {
             self.take_prefix(&prefix, now);
+        }
+    }
+
+    /// The first router stays until it says goodbye or falls silent.
+    fn take_router(&mut self, address: Ipv6Addr, end: Instant) {
+        let heard = Router { address, end, is_silent: false };
+        if let Some(known) = self.routers.iter_mut().find(|known| known.address == address) {
+            *known = heard;
+        } else if self.routers.len() < ROUTERS_MAX {
+            self.routers.push(heard);
+        }
+    }
+
+    /// A router did not answer (RFC 4861 6.3.6): another one is used if there is one that does, or asked for.
+    pub(crate) fn miss(&mut self, address: Ipv6Addr, now: Instant) {
+        let Some(router) = self.routers.iter_mut().find(|router| router.address == address) else { return };
+        router.is_silent = true;
+        self.prefer_one_that_speaks();
+        if self.routers.iter().all(|router| router.is_silent) {
+            self.solicit(now);
+        }
+    }
+
+    fn prefer_one_that_speaks(&mut self) {
+        if self.routers.first().is_some_and(|router| router.is_silent)
+            && let Some(index) = self.routers.iter().position(|router| !router.is_silent)
+        {
+            self.routers.swap(0, index);
+        }
+    }
+
+    /// Asks for routers as at the beginning, unless that is under way.
+    pub(crate) fn solicit(&mut self, now: Instant) {
+        if self.solicit_at.is_none() {
+            self.solicitations = 0;
+            self.solicit_at = Some(now);
         }
     }
 
@@ -113,20 +157,21 @@ impl RouterDiscovery {
 
     /// What the host should be configured with.
     pub(crate) fn configuration(&self) -> Option<Ipv6Configuration> {
-        let gateway = self.router.map(|router| router.value);
+        let gateway = self.routers.first().map(|router| router.address);
         self.address.map(|address| Ipv6Configuration { address: address.value, prefix_len: PREFIX_LEN, gateway })
     }
 
     /// When [`poll`](Self::poll) has to be called.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let ends = [self.address.map(|address| address.end), self.router.map(|router| router.end)];
-        ends.into_iter().chain([self.solicit_at]).flatten().min()
+        let ends = self.routers.iter().map(|router| router.end);
+        ends.chain(self.address.map(|address| address.end)).chain(self.solicit_at).min()
     }
 
     /// Forgets what has ended; answers whether a solicitation is to be sent now.
     pub(crate) fn poll(&mut self, now: Instant) -> bool {
         self.address = self.address.filter(|address| now < address.end);
-        self.router = self.router.filter(|router| now < router.end);
+        self.routers.retain(|router| now < router.end);
+        self.prefer_one_that_speaks();
         if self.solicit_at.is_none_or(|at| now < at) {
             return false;
         }

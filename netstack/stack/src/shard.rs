@@ -21,6 +21,7 @@ use crate::icmpv6;
 use crate::message::Message;
 use crate::neighbour::Question;
 use crate::network::{Network, Waiting};
+use crate::presence::Presence;
 use crate::receive::Origin;
 use crate::router::RouterDiscovery;
 use crate::steering::Steering;
@@ -76,7 +77,7 @@ pub struct Shard {
     pub(crate) has_news: bool,
     /// Listeners and their ports.
     pub(crate) listeners: Vec<(ListenerId, u16)>,
-    conflict_limit: RateLimit,
+    pub(crate) presence: Presence,
     events: VecDeque<ShardEvent>,
 }
 
@@ -93,6 +94,10 @@ pub enum ShardEvent {
     Ipv6Lost,
     /// No DHCP server has answered for so long: `no address from DHCP`. Asking goes on.
     NoAddress(Duration),
+    /// The router towards everything else does not answer.
+    RouterSilent(IpAddr),
+    /// It answers again.
+    RouterBack(IpAddr),
     /// Another station claims an address of ours.
     AddressConflict {
         /// The address.
@@ -128,7 +133,7 @@ impl Shard {
             datagrams: udp::Ports::new(place.0, place.1),
             has_news: false,
             listeners: Vec::new(),
-            conflict_limit: RateLimit::new(1, 1),
+            presence: Presence::new(),
             events: VecDeque::with_capacity(EVENTS_MAX),
         };
         shard.network.addresses.add_sources(&config.sources);
@@ -183,6 +188,8 @@ impl Shard {
                     self.engine.handle_icmp_error(error);
                 }
             }
+            Message::Conflict { address, mac } => self.meet_rival(address, mac.into()),
+            Message::RouterSilent(address) => self.miss_router(address),
             Message::Ipv4(configuration) => self.apply_ipv4(configuration),
             Message::Ipv6(configuration) => self.apply_ipv6(configuration),
         }
@@ -380,9 +387,9 @@ impl Shard {
         self.network.addresses.configure_v4(configuration);
         self.network.forget_neighbours_v4();
         if self.network.core == 0 {
-            self.network.announce_arp();
+            self.announce_v4();
         }
-        self.engine.handle_neighbour_change();
+        self.after_change_of_address(configuration.is_some());
     }
 
     fn apply_ipv6(&mut self, configuration: Option<Ipv6Configuration>) {
@@ -394,12 +401,22 @@ impl Shard {
         if self.network.core == 0 && configuration.is_some() {
             self.network.announce_v6();
         }
+        self.after_change_of_address(configuration.is_some());
+    }
+
+    /// Flows of an address that is lost wait for it to come back, and end when another one comes in its place.
+    fn after_change_of_address(&mut self, is_replaced: bool) {
+        if is_replaced {
+            let Self { network, engine, .. } = self;
+            engine.abandon_flows(|local| network.addresses.is_local(local));
+        }
         self.engine.handle_neighbour_change();
     }
 
     /// A neighbour may have been resolved: TCP's segments that waited in the engine can go.
     pub(crate) fn after_neighbour_news(&mut self) {
         self.engine.handle_neighbour_change();
+        self.look_for_routers();
     }
 
     /// Asks for neighbours that are due to be asked for, and tells TCP of those that failed.
@@ -429,6 +446,7 @@ impl Shard {
                 self.engine.handle_icmp_error(IcmpError { local, remote, sequence, kind });
             }
         }
+        self.miss_router(address);
         self.engine.handle_neighbour_change();
     }
 
@@ -441,13 +459,7 @@ impl Shard {
         }
     }
 
-    pub(crate) fn report_conflict(&mut self, event: ShardEvent) {
-        if self.conflict_limit.allow(self.network.now) {
-            self.report(event);
-        }
-    }
-
-    fn report(&mut self, event: ShardEvent) {
+    pub(crate) fn report(&mut self, event: ShardEvent) {
         if self.events.len() < EVENTS_MAX {
             self.events.push_back(event);
         }

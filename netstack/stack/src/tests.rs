@@ -6,6 +6,7 @@ mod garbage;
 mod icmp;
 mod ipv6;
 mod loopback;
+mod presence;
 mod splice;
 mod steering;
 mod stray;

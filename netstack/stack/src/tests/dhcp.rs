@@ -10,8 +10,10 @@ use smoltcp::wire::{
     ArpOperation, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
     IpProtocol, Ipv4Packet, UdpPacket, UdpRepr,
 };
+use weir_packet::frame::ChecksumStatus;
+use weir_socket::{CloseReason, Event, FlowId, Readiness, Received, Sockets, Token};
 
-use super::wire::{Host, OUR_MAC, PEER_MAC, ROUTER, US, arp, ipv4, read_arp};
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, ROUTER, US, arp, ipv4, read_arp};
 use crate::control::PATIENCE;
 use crate::{DropReason, Ipv4Source, Message, ShardEvent};
 
@@ -48,13 +50,23 @@ fn read(frames: &[Vec<u8>]) -> Vec<Said> {
 
 /// The router's answer.
 fn answer(message_type: DhcpMessageType, transaction_id: u32, destination: Ipv4Addr) -> Vec<u8> {
+    answer_with(US, message_type, transaction_id, destination)
+}
+
+/// The router's answer with an address.
+fn answer_with(
+    your_ip: Ipv4Addr,
+    message_type: DhcpMessageType,
+    transaction_id: u32,
+    destination: Ipv4Addr,
+) -> Vec<u8> {
     let repr = DhcpRepr {
         message_type,
         transaction_id,
         secs: 0,
         client_hardware_address: EthernetAddress(OUR_MAC),
         client_ip: Ipv4Addr::UNSPECIFIED,
-        your_ip: US,
+        your_ip,
         server_ip: ROUTER,
         router: Some(ROUTER),
         subnet_mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
@@ -115,11 +127,8 @@ fn introduce_router(host: &mut Host) {
 fn rfc2131_3_1_discover_offer_request_ack() {
     let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
     lease(&mut host);
-    let announced = host.sent();
-    assert!(matches!(
-        read_arp(&announced[0]).1,
-        ArpRepr::EthernetIpv4 { source_protocol_addr: US, target_protocol_addr: US, .. }
-    ));
+    let announced = super::arp::questions(&host.sent());
+    assert_eq!(announced[..2], [(Ipv4Addr::UNSPECIFIED, US), (US, US)]);
     assert_eq!(host.shard.network.pool.in_use(), 0);
     // An idle client sleeps until its lease is due for renewal, but for the gateway that it has asked for.
     introduce_router(&mut host);
@@ -197,7 +206,9 @@ fn rfc2131_4_4_5_a_lease_that_nobody_renews_ends() {
         assert!(host.now.as_millis() < 2 * u64::from(LEASE) * 1000, "the lease outlived itself");
     }
     assert!(broadcasts >= 1, "rebinding asks everybody");
-    assert_eq!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv4Lost));
+    // The router did not answer when the renewal was to be sent through it.
+    let said: Vec<_> = core::iter::from_fn(|| host.shard.poll_shard_event()).collect();
+    assert_eq!(said, [ShardEvent::RouterSilent(ROUTER.into()), ShardEvent::Ipv4Lost]);
     lease_late(&mut host);
 }
 
@@ -225,6 +236,126 @@ fn the_other_cores_pass_answers_on_and_hear_of_the_lease() {
             .all(|frame| matches!(read_arp(frame).1, ArpRepr::EthernetIpv4 { target_protocol_addr: ROUTER, .. }))
     );
     assert_eq!((first.shard.network.pool.in_use(), second.shard.network.pool.in_use()), (0, 0));
+}
+
+/// Time passes until the lease is to be renewed; the request.
+fn until_renewal(host: &mut Host) -> Said {
+    introduce_router(host);
+    host.sent();
+    for _ in 0..LEASE {
+        host.advance(Duration::from_secs(1));
+        introduce_router(host);
+        if let Some(request) = read(&core::mem::take(&mut host.device.frames)).pop() {
+            assert_eq!((request.message, request.destination), (DhcpMessageType::Request, ROUTER));
+            return request;
+        }
+    }
+    panic!("the lease was not renewed");
+}
+
+#[test]
+fn rfc2131_4_4_5_a_refused_renewal_ends_the_lease_at_once() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    lease(&mut host);
+    let request = until_renewal(&mut host);
+    host.receive(&answer(DhcpMessageType::Nak, request.transaction, Ipv4Addr::BROADCAST));
+    let discover = read(&host.sent()).pop().expect("a DISCOVER");
+    assert_eq!((discover.message, host.shard.ipv4()), (DhcpMessageType::Discover, None));
+    assert_eq!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv4Lost));
+}
+
+/// What flows of the old address could send would be answered to nobody.
+#[test]
+fn flows_of_an_address_end_when_another_one_comes_in_its_place() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    lease(&mut host);
+    let request = until_renewal(&mut host);
+    let flow = host.shard.connect((PEER, 80).into(), Token(1)).expect("a flow");
+    host.turn();
+    let other = Ipv4Addr::new(10, 0, 0, 77);
+    host.receive(&answer_with(other, DhcpMessageType::Ack, request.transaction, US));
+    host.turn();
+    assert!(matches!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv4Configured(c)) if c.address == other));
+    assert_eq!(host.shard.ipv4().map(|v4| v4.address), Some(other));
+    let ended = core::iter::from_fn(|| host.shard.poll_event()).any(|event| is_end_of(event, flow));
+    assert!(ended && matches!(host.shard.receive(flow), Received::Closed(CloseReason::Unreachable)));
+    let flow = host.shard.connect((PEER, 80).into(), Token(1)).expect("a flow");
+    assert_eq!(host.shard.local_address(flow).map(|local| local.ip()), Some(other.into()));
+}
+
+fn is_end_of(event: Event, ended: FlowId) -> bool {
+    matches!(event, Event::Flow { flow, ready, .. } if flow == ended && ready.contains(Readiness::CLOSED))
+}
+
+/// What the client sends when the link is up again, with the lease it has.
+fn after_link_up(host: &mut Host) -> Said {
+    lease(host);
+    introduce_router(host);
+    host.sent();
+    host.shard.handle_link_up();
+    let request = read(&host.sent()).pop().expect("a REQUEST");
+    assert_eq!((request.message, request.destination), (DhcpMessageType::Request, Ipv4Addr::BROADCAST));
+    request
+}
+
+#[test]
+fn rfc2131_3_7_after_the_link_was_gone_the_lease_is_checked_and_stays_when_the_server_agrees() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    let request = after_link_up(&mut host);
+    host.receive(&answer(DhcpMessageType::Ack, request.transaction, US));
+    for _ in 0..20 {
+        host.advance(Duration::from_secs(1));
+    }
+    assert!(read(&host.sent()).is_empty(), "it has agreed");
+    assert!(host.shard.ipv4().is_some());
+}
+
+#[test]
+fn rfc2131_3_2_a_lease_that_nobody_says_anything_of_stays() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    after_link_up(&mut host);
+    for _ in 0..60 {
+        host.advance(Duration::from_secs(1));
+    }
+    assert_eq!((read(&host.sent()).len(), host.shard.ipv4().is_some()), (3, true));
+}
+
+#[test]
+fn rfc2131_3_2_a_lease_that_is_refused_after_the_link_was_gone_ends() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    let request = after_link_up(&mut host);
+    host.receive(&answer(DhcpMessageType::Nak, request.transaction ^ 1, Ipv4Addr::BROADCAST));
+    host.turn();
+    assert!(host.shard.ipv4().is_some(), "another question's answer");
+    host.receive(&answer(DhcpMessageType::Nak, request.transaction, Ipv4Addr::BROADCAST));
+    let discover = read(&host.sent()).pop().expect("a DISCOVER");
+    assert_eq!((discover.message, host.shard.ipv4()), (DhcpMessageType::Discover, None));
+    assert_eq!(host.shard.poll_shard_event(), Some(ShardEvent::Ipv4Lost));
+}
+
+#[test]
+fn without_a_lease_a_server_is_looked_for_as_soon_as_the_link_is_up() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    host.sent();
+    host.advance(Duration::from_millis(100));
+    assert!(read(&host.sent()).is_empty());
+    host.shard.handle_link_up();
+    assert_eq!(read(&host.sent()).pop().map(|said| said.message), Some(DhcpMessageType::Discover));
+}
+
+/// As a server on the same host sends it, through a device that is to complete the sum, and no device does.
+#[test]
+fn a_partial_checksum_is_good_if_the_device_says_so_and_bad_otherwise() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    let discover = read(&host.sent()).pop().expect("a DISCOVER");
+    let mut offer = answer(DhcpMessageType::Offer, discover.transaction, Ipv4Addr::BROADCAST);
+    offer[40] ^= 0x55;
+    host.receive(&offer);
+    assert!(read(&host.sent()).is_empty());
+    assert_eq!(host.drops(DropReason::UdpChecksum), 1);
+    host.receive_as(&offer, ChecksumStatus::Verified);
+    let request = read(&host.sent()).pop().expect("a REQUEST");
+    assert_eq!(request.message, DhcpMessageType::Request);
 }
 
 #[test]

@@ -172,6 +172,25 @@ fn flows_come_from_further_addresses_too_and_these_are_answered_for() {
     assert_eq!(from, [Some(address.into()), Some(further.into())]);
 }
 
+/// RFC 4861 7.2.5, and over several cores: whoever knows the neighbour hears of it.
+#[test]
+fn rfc4861_7_2_5_an_advertisement_moves_a_neighbour_only_with_its_override_flag() {
+    let mut host = Host::new();
+    let told = |flags, mac| {
+        let advertisement = NdiscRepr::NeighborAdvert { flags, target_addr: PEER, lladdr: station(mac) };
+        message(PEER, "ff02::1".parse().expect("an address"), 255, &Icmpv6Repr::Ndisc(advertisement))
+    };
+    let other = [0x52, 0x54, 0, 0, 0, 7];
+    host.receive(&message(PEER, US_GROUP, 255, &solicitation()));
+    let mut moved = |flags, mac| {
+        host.receive(&told(flags, mac));
+        host.events(Event::NeighbourMoved)
+    };
+    assert_eq!(moved(NdiscNeighborFlags::empty(), other), 0);
+    assert_eq!(moved(NdiscNeighborFlags::OVERRIDE, other), 1);
+    assert_eq!(moved(NdiscNeighborFlags::empty(), other), 1);
+}
+
 mod routers {
     use super::*;
     use crate::router::RouterDiscovery;
@@ -180,7 +199,13 @@ mod routers {
 
     const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
+    const SECOND: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
     fn advertisement(router_lifetime: u64, valid: u64) -> Vec<u8> {
+        advertisement_of(ROUTER, router_lifetime, valid)
+    }
+
+    fn advertisement_of(router: Ipv6Addr, router_lifetime: u64, valid: u64) -> Vec<u8> {
         let lifetime = smoltcp::time::Duration::from_secs;
         let prefix = NdiscPrefixInformation {
             prefix_len: 64,
@@ -199,9 +224,26 @@ mod routers {
             mtu: None,
             prefix_info: Some(prefix),
         });
-        let mut frame = message(ROUTER, "ff02::1".parse().expect("an address"), 255, &repr);
+        let mut frame = message(router, "ff02::1".parse().expect("an address"), 255, &repr);
         frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
         frame
+    }
+
+    fn gateway(host: &Host) -> Option<Ipv6Addr> {
+        host.shard.ipv6().and_then(|v6| v6.gateway)
+    }
+
+    /// Somebody beyond the router is spoken to until the router counts as silent.
+    fn ask_in_vain(host: &mut Host) {
+        let far: IpAddr = "2001:db8:1::1".parse().expect("an address");
+        let flow = host.shard.connect((far, 80).into(), Token(1));
+        (0..5).for_each(|_| host.advance(Duration::from_secs(1)));
+        flow.into_iter().for_each(|flow| host.shard.abort(flow));
+    }
+
+    fn solicitations(host: &mut Host) -> usize {
+        let frames = host.sent();
+        frames.iter().filter(|frame| frame[..6] == [0x33, 0x33, 0, 0, 0, 2]).count()
     }
 
     fn host(core: usize) -> Host {
@@ -256,6 +298,40 @@ mod routers {
         assert_eq!(host.shard.ipv6().map(|v6| v6.gateway), Some(None));
         host.advance(Duration::from_secs(86_400));
         assert_eq!(host.shard.ipv6(), None);
+    }
+
+    #[test]
+    fn rfc4861_6_3_6_another_router_takes_over_from_one_that_does_not_answer() {
+        let mut host = host(0);
+        host.receive(&advertisement(1800, 86_400));
+        host.receive(&advertisement_of(SECOND, 1800, 86_400));
+        assert_eq!(gateway(&host), Some(ROUTER), "the first one stays");
+        ask_in_vain(&mut host);
+        assert_eq!(gateway(&host), Some(SECOND));
+        let said: Vec<_> = core::iter::from_fn(|| host.shard.poll_shard_event()).collect();
+        assert!(said.contains(&ShardEvent::RouterSilent(ROUTER.into())), "{said:?}");
+        // It answers for itself by advertising, but is not needed now.
+        host.receive(&advertisement(1800, 86_400));
+        assert_eq!(gateway(&host), Some(SECOND));
+        ask_in_vain(&mut host);
+        assert_eq!(gateway(&host), Some(ROUTER));
+        // With both silent, routers are asked for, and the first that speaks is used.
+        solicitations(&mut host);
+        ask_in_vain(&mut host);
+        assert_eq!((gateway(&host), solicitations(&mut host) > 0), (Some(ROUTER), true));
+        host.receive(&advertisement_of(SECOND, 1800, 86_400));
+        assert_eq!(gateway(&host), Some(SECOND));
+        host.receive(&advertisement_of(SECOND, 0, 86_400));
+        assert_eq!(gateway(&host), Some(ROUTER), "the second one said goodbye");
+    }
+
+    #[test]
+    fn rfc4861_6_3_7_routers_are_asked_for_again_when_the_link_is_up_again() {
+        let mut host = host(0);
+        host.receive(&advertisement(1800, 86_400));
+        assert_eq!(solicitations(&mut host), 0);
+        host.shard.handle_link_up();
+        assert_eq!(solicitations(&mut host), 1);
     }
 
     #[test]
