@@ -13,10 +13,12 @@ mod command;
 mod crowd;
 mod daemon;
 mod delivery;
+mod dhcp;
 mod disks;
 mod dns;
 mod drill;
 mod exchange;
+mod faults;
 mod flood;
 mod framing;
 mod guest;
@@ -37,6 +39,7 @@ mod steering;
 mod syn;
 mod tap;
 mod transfer;
+mod wiretap;
 
 use std::process::ExitCode;
 
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         exchange::TESTS,
         ipv6::TESTS,
         transfer::TESTS,
+        faults::TESTS,
         syn::TESTS,
         balancer::TESTS,
         balance::TESTS,
