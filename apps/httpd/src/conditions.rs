@@ -30,12 +30,20 @@ impl EntityTag {
         &self.0
     }
 
-    /// Whether a list of tags, or `*`, has this one. `weak` ones count or do not (RFC 9110 8.8.3.2).
+    /// Whether a list of tags, or `*` alone, has this one. `weak` ones count or do not (RFC 9110 8.8.3.2).
     fn is_in(&self, list: &[u8], weak: bool) -> bool {
-        list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|member| {
+        let is_same = |member: &[u8]| {
             let tag = member.strip_prefix(b"W/").filter(|_| weak).unwrap_or(member);
-            member == b"*" || tag == self.0
-        })
+            tag == self.0
+        };
+        // A comma within a tag parts it in two, of which neither is ours: that has a quotation mark at each end.
+        list == b"*" || list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(is_same)
+    }
+
+    /// What the fields of this name say of the tag: several are one list (RFC 9110 5.3). None: there is no such field.
+    fn is_named(&self, fields: &Fields<'_>, name: &str, weak: bool) -> Option<bool> {
+        let lists = fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+        lists.map(|(_, list)| self.is_in(list, weak)).reduce(|a, b| a || b)
     }
 }
 
@@ -56,10 +64,10 @@ pub(crate) enum Selected {
 
 /// What the fields of a GET or HEAD ask for, of `len` bytes (RFC 9110 13.2.2, in its order).
 pub(crate) fn select(fields: &Fields<'_>, tag: &EntityTag, len: usize, is_get: bool) -> Selected {
-    if fields.get("if-match").is_some_and(|list| !tag.is_in(list, false)) {
+    if tag.is_named(fields, "if-match", false) == Some(false) {
         return Selected::PreconditionFailed;
     }
-    if fields.get("if-none-match").is_some_and(|list| tag.is_in(list, true)) {
+    if tag.is_named(fields, "if-none-match", true) == Some(true) {
         return Selected::NotModified;
     }
     // A range has a meaning for GET only (14.2); one for another representation is for none (13.1.5).
@@ -86,8 +94,9 @@ fn parse_range(text: &[u8], len: usize) -> Option<Option<Range<usize>>> {
         is_digits.then(|| text.parse().unwrap_or(usize::MAX))
     };
     if first.is_empty() {
-        let suffix = number(last)?.min(len);
-        return Some((suffix > 0).then(|| len - suffix..len));
+        let suffix = number(last)?;
+        // The end of nothing is nothing, and can be had (14.1.2), but no Content-Range could say so.
+        return if len == 0 && suffix > 0 { None } else { Some((suffix > 0).then(|| len.saturating_sub(suffix)..len)) };
     }
     let first = number(first)?;
     let end = if last.is_empty() { len } else { number(last)?.saturating_add(1).min(len) };
@@ -125,7 +134,9 @@ mod tests {
         ] {
             assert_eq!(parse_range(text.as_bytes(), 10), expected, "{text}");
         }
-        assert_eq!(parse_range(b"bytes=0-", 0), Some(None));
+        for (text, expected) in [("bytes=0-", Some(None)), ("bytes=-0", Some(None)), ("bytes=-5", None)] {
+            assert_eq!(parse_range(text.as_bytes(), 0), expected, "{text} of nothing");
+        }
     }
 
     #[test]
@@ -137,6 +148,8 @@ mod tests {
             ("\"x\" , \"0123456789abcdef\"", true, true),
             ("W/\"0123456789abcdef\"", false, true),
             ("*", true, true),
+            ("\"x,*,y\"", false, false),
+            ("\"x,\", \"0123456789abcdef\"", true, true),
             ("0123456789abcdef", false, false),
             ("\"0123456789abcdee\"", false, false),
             ("", false, false),

@@ -16,6 +16,9 @@ use crate::{Answer, Manner, SERVER};
 /// Longest name of a file in the archive, in bytes (ustar: 155 + 1 + 100).
 const NAME_BYTES_MAX: usize = 256;
 
+/// Longest query that goes along to a directory's path, in bytes: head and path have room beside it in one buffer.
+const QUERY_BYTES_MAX: usize = 1024;
+
 /// Where the archive keeps the document root.
 const DOCUMENT_ROOT: &str = "files/";
 
@@ -56,8 +59,10 @@ impl FileRoot {
     ) -> Option<Option<Answer>> {
         match self.find(archive, request.path()) {
             Found::File(file, kind) => Some(file_answer(file, kind, request, net, date, manner)),
-            Found::Directory => Some(redirect_answer(request.path(), net, date, manner)),
-            Found::Nothing => None,
+            Found::Directory if query(request).len() <= QUERY_BYTES_MAX => {
+                Some(redirect_answer(request, net, date, manner))
+            }
+            Found::Directory | Found::Nothing => None,
         }
     }
 
@@ -70,7 +75,9 @@ impl FileRoot {
         }
         if name.bytes().ends_with(b"/") {
             return match name.push(b"index.html").and_then(|()| archive.find(name.bytes())) {
-                Some(file) => Found::File(file, content_type(name.bytes())),
+                Some(file) if path.ends_with(b"/") => Found::File(file, content_type(name.bytes())),
+                // The route's own path, without the slash.
+                Some(_) => Found::Directory,
                 None => Found::Nothing,
             };
         }
@@ -179,10 +186,20 @@ fn file_answer(
     Some(Answer { status, head, body, body_bytes })
 }
 
+/// The query with its question mark, or nothing.
+fn query<'b>(request: &Request<'b>) -> &'b [u8] {
+    request.path_and_query.strip_prefix(request.path()).unwrap_or_default()
+}
+
 /// To the same path with a slash behind it, so that relative links work.
-fn redirect_answer(path: &[u8], net: &mut impl Sockets, date: &mut HttpDate, manner: Manner) -> Option<Answer> {
+fn redirect_answer(
+    request: &Request<'_>,
+    net: &mut impl Sockets,
+    date: &mut HttpDate,
+    manner: Manner,
+) -> Option<Answer> {
     // A path that begins with two slashes would be read as another host.
-    let location = [b"/", without_slashes(path), b"/"].concat();
+    let location = [b"/", without_slashes(request.path()), b"/", query(request)].concat();
     let head = dynamic_head(301, &[("Location", &location)], 0, net, date, manner)?;
     Some(Answer { status: 301, head, body: None, body_bytes: 0 })
 }
@@ -205,7 +222,7 @@ pub fn dynamic_head(
         writer.field(name, value);
     }
     writer.content_length(content_length as u64);
-    writer.field("Date", date.text(net.now()));
+    writer.bytes(date.line(net.now()));
     writer.bytes(manner.connection.field());
     writer.bytes(b"\r\n");
     let len = writer.finish()?;

@@ -18,7 +18,7 @@ const JOINED_BODY_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Prepared {
     status: u16,
-    /// The head up to the date's value.
+    /// The head up to the date.
     head: Box<[u8]>,
     body: &'static [u8],
     /// Head and perhaps body as most clients want them, and until when its date is right.
@@ -39,7 +39,6 @@ impl Prepared {
         for (name, value) in fields {
             line(&format!("{name}: {value}\r\n"));
         }
-        line("Date: ");
         Self { status, head: head.into(), body, ready: None }
     }
 
@@ -75,8 +74,7 @@ impl Prepared {
         let room = packet.tailroom();
         let mut writer = HeadWriter::new(packet.extend(room).ok()?);
         writer.bytes(&self.head);
-        writer.bytes(date.text(net.now()));
-        writer.bytes(b"\r\n");
+        writer.bytes(date.line(net.now()));
         writer.bytes(manner.connection.field());
         writer.bytes(b"\r\n");
         if self.is_joined() && !manner.head_only {

@@ -57,10 +57,27 @@ fn a_fixed_response_is_written_once_a_second() {
     assert_eq!(net.pool().in_use(), 1);
 }
 
+/// RFC 9110 6.6.1: a server without a clock says no date.
+#[test]
+fn without_a_clock_there_is_no_date() {
+    let mut net = FakeNet::new(8);
+    let mut date = HttpDate::new(0);
+    let mut hello = Prepared::new(200, "text/plain", &[], b"hello\n");
+    hello.warm_up(&mut net, &mut date);
+    net.advance(Duration::from_secs(5));
+    let first = hello.answer(&mut net, &mut date, PERSISTENT).expect("a buffer");
+    assert_eq!(
+        text(&first),
+        "HTTP/1.1 200 OK\r\nServer: weir\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n"
+    );
+    let head = dynamic_head(200, &[], 0, &mut net, &mut date, PERSISTENT).expect("a buffer");
+    assert_eq!(&head[..], b"HTTP/1.1 200 OK\r\nServer: weir\r\nContent-Length: 0\r\n\r\n");
+}
+
 #[test]
 fn without_a_free_buffer_the_last_second_s_response_is_sent() {
     let mut net = FakeNet::new(1);
-    let mut date = HttpDate::new(0);
+    let mut date = HttpDate::new(784_111_776_000_000_000);
     let mut hello = Prepared::new(200, "text/plain", &[], b"hello\n");
     hello.warm_up(&mut net, &mut date);
     net.advance(Duration::from_secs(5));
@@ -121,6 +138,7 @@ fn files_are_found_below_their_directory() {
     ]);
     let all = FileRoot::new("", "/");
     let site = FileRoot::new("site", "/static/");
+    let bare = FileRoot::new("site", "/bare");
     for (root, path, expected) in [
         (&all, "/", Some("home")),
         (&all, "/index.html", Some("home")),
@@ -130,6 +148,9 @@ fn files_are_found_below_their_directory() {
         (&site, "/static/a%20b.css", Some("style")),
         (&site, "/static/docs/", Some("docs")),
         (&site, "/static/docs", Some("")),
+        (&bare, "/bare", Some("")),
+        (&bare, "/bare/", Some("site")),
+        (&bare, "/bare/docs", Some("")),
         (&site, "/other.txt", None),
         (&site, "/static/../other.txt", None),
         (&site, "/static/%2e%2e/other.txt", None),
@@ -183,7 +204,14 @@ fn parts_and_what_clients_have_already_are_honoured() {
         (format!("Range: bytes=0-0\r\nIf-Range: {b}\r\n"), 200, "Content-Length: 10\r\n", "0123456789"),
         (format!("If-None-Match: \"x\", W/{a}\r\n"), 304, "Content-Length: 10\r\n", ""),
         (format!("If-None-Match: {b}\r\n"), 200, "", "0123456789"),
+        (format!("If-None-Match: {b}\r\nETag: x\r\nif-none-match: {a}\r\n"), 304, "", ""),
         (format!("If-Match: {b}\r\n"), 412, "Content-Length: 0\r\n", ""),
+        (format!("If-Match: {b}\r\nIf-Match: {a}\r\n"), 200, "", "0123456789"),
+        (format!("If-Match: W/{a}\r\n"), 412, "", ""),
+        (format!("If-Match: {a}\r\nIf-None-Match: {a}\r\nRange: bytes=0-1\r\n"), 304, "", ""),
+        (format!("Range: bytes=0-0\r\nIf-Range: W/{a}\r\n"), 200, "", "0123456789"),
+        ("Range: bytes=0-0\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n".into(), 200, "", "0123456789"),
+        ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n".into(), 200, "", "0123456789"),
         ("If-Match: *\r\n".into(), 200, "", "0123456789"),
         ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n".into(), 200, "", "0123456789"),
     ] {
@@ -193,6 +221,7 @@ fn parts_and_what_clients_have_already_are_honoured() {
         assert_eq!(tag(&answer), a);
     }
     assert_eq!(get("/empty", "Range: bytes=0-\r\n").0, 416);
+    assert_eq!(get("/empty", "Range: bytes=-5\r\n").0, 200);
 }
 
 #[test]
@@ -213,6 +242,12 @@ fn a_file_is_served_without_copying_it() {
     assert!(moved.status == 301 && text(&moved).contains("Location: /docs/\r\n"));
     let moved = get("//docs", PERSISTENT).expect("a directory").expect("a buffer");
     assert!(text(&moved).contains("Location: /docs/\r\n"), "not another host");
+    let moved = get("/docs?a=/b?c", PERSISTENT).expect("a directory").expect("a buffer");
+    assert!(text(&moved).contains("Location: /docs/?a=/b?c\r\n"), "with its query");
+    for (len, is_moved) in [(1024, true), (1025, false)] {
+        let moved = get(&format!("/docs?{}", "a".repeat(len - 1)), PERSISTENT);
+        assert_eq!(moved.map(|answer| answer.is_some()), is_moved.then_some(true), "{len}");
+    }
     assert!(get("/b.txt", PERSISTENT).is_none());
     net.set_send_queue(0);
 }
