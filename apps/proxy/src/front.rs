@@ -75,8 +75,8 @@ pub(crate) enum FrontState {
         /// The client may still be sending: let it see the response before the connection is reset.
         linger: bool,
     },
-    /// Our direction has ended; what the client still sends is dropped, so many bytes at most.
-    Linger { left: usize },
+    /// Our direction has ended; what the client still sends is dropped, so long at most.
+    Linger { until: Instant },
 }
 
 impl Front {

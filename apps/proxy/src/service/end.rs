@@ -3,15 +3,12 @@
 use weir_socket::{Readiness, Received, Sockets};
 
 use super::serve::Reply;
-use super::{Service, Step};
+use super::{LINGER_MAX, Service, Step};
 use crate::counters::Incident;
 use crate::exchange::ResponseState;
 use crate::front::FrontState;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
-
-/// Bytes that a client may send after a response that ends the connection.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 impl<M: MetricsSource> Service<M> {
     /// [`FrontState::Flush`]: ends our direction when everything is queued.
@@ -32,24 +29,22 @@ impl<M: MetricsSource> Service<M> {
         }
         front.inbox = Default::default();
         net.shutdown(front.flow);
-        front.state = FrontState::Linger { left: LINGER_BYTES_MAX };
+        front.state = FrontState::Linger { until: net.now() + LINGER_MAX };
         front.timer.set(net, front.flow, net.now() + self.times.linger);
         Step::Again
     }
 
-    /// [`FrontState::Linger`]: drops what the client still sends, until it has seen our end.
+    /// [`FrontState::Linger`]: drops what the client still sends, until it has seen our end. One that sends a long body reads
+    /// the response when it has sent all of it, or when it looks: a reset before could take the response along.
     #[inline(never)]
     pub(super) fn linger(&mut self, net: &mut impl Sockets, key: Key) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Wait };
-        let FrontState::Linger { left } = &mut front.state else { return Step::Again };
+        let FrontState::Linger { until } = front.state else { return Step::Again };
         match net.receive(front.flow) {
-            Received::Data(chunk) => match left.checked_sub(chunk.len()) {
-                Some(rest) => {
-                    *left = rest;
-                    Step::Again
-                }
-                None => self.drop_front(net, key, true),
-            },
+            Received::Data(_) => {
+                front.timer.set(net, front.flow, until.min(net.now() + self.times.linger));
+                Step::Again
+            }
             Received::Nothing => Step::Wait,
             Received::End | Received::Closed(_) => self.drop_front(net, key, false),
         }

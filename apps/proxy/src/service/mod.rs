@@ -173,8 +173,9 @@ struct Times {
     linger: Span,
 }
 
-/// How long a client may go on sending after a response that ends the connection.
+/// How long a client may be silent after a response that ends the connection, and how long it may go on sending.
 const LINGER: Span = Span::from_secs(2);
+const LINGER_MAX: Span = Span::from_secs(30);
 
 /// Beside two flows, of 512 bytes each with their place in tables, a proxied connection takes what makes it 2 KiB at most.
 const _: () = assert!(size_of::<Front>() + 2 * size_of::<Back>() <= 2048 - 2 * 512 - 64);

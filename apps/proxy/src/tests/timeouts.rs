@@ -222,13 +222,31 @@ fn a_client_that_lingers_is_reset() {
 }
 
 #[test]
-fn a_client_that_floods_after_the_end_is_reset() {
+fn a_client_that_floods_after_the_end_is_reset_after_a_time() {
     let mut world = World::new();
     let client = world.client(LOCAL, b"nonsense\r\n\r\n");
-    for _ in 0..9 {
+    for _ in 0..29 {
+        world.send(client, &[b'x'; 30_000]);
+        world.pass(1.0);
         assert!(world.net.is_held(client));
+    }
+    world.send(client, b"x");
+    world.pass(1.0);
+    assert!(world.net.was_aborted(client), "though it was not silent for long");
+    world.finish();
+}
+
+/// The response to a request with a long body is not lost in a reset, however much of it comes.
+#[test]
+fn a_client_that_sends_a_refused_body_to_its_end_gets_the_answer() {
+    let mut world = World::new();
+    let client = world.client(ONE, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n");
+    for _ in 0..100 {
         world.send(client, &[b'x'; 30_000]);
     }
-    assert!(world.net.was_aborted(client));
+    assert!(world.net.is_held(client) && world.net.sent_end(client));
+    assert_eq!(world.statuses(client), [413]);
+    world.end(client);
+    assert!(!world.net.is_held(client) && !world.net.was_aborted(client));
     world.finish();
 }
