@@ -195,6 +195,9 @@ fn manners(listener: &Listener) -> String {
     if listener.request_id {
         text.push_str(", requests named");
     }
+    if let Some(name) = &listener.via {
+        text.push_str(&format!(", via {name}"));
+    }
     if let Some(max) = listener.connections {
         text.push_str(&format!(", at most {max} connections"));
     }

@@ -260,11 +260,10 @@ fn values() {
         "304",
     );
     fails(ErrorKind::InvalidValue, "[[listener]]\nname = \"w\"\nbind = ¶[]\n", "empty");
-    fails(
-        ErrorKind::ConflictingKeys,
-        &format!("{WEB}[[listener.route]]\nrespond = {{ status = 204, body = ¶\"x\" }}\n"),
-        "has no body",
-    );
+    for status in [204, 205, 304] {
+        let route = format!("{WEB}[[listener.route]]\nrespond = {{ status = {status}, body = ¶\"x\" }}\n");
+        fails(ErrorKind::ConflictingKeys, &route, "has no body");
+    }
     fails(ErrorKind::InvalidName, "[[listener]]\nname = ¶\"a b\"\nbind = \"0.0.0.0:80\"\n", "cannot be a name");
     fails(ErrorKind::InvalidName, "[[pool]]\nname = ¶\"\"\n", "cannot be a name");
 }

@@ -16,6 +16,7 @@ pub enum FieldName {
     Trailer,
     Upgrade,
     Expect,
+    Date,
     Authorization,
     XForwardedFor,
     XForwardedHost,
@@ -31,6 +32,7 @@ const fn word(name: &[u8; 8]) -> u64 {
 }
 
 const HOST: u64 = word(b"host\0\0\0\0");
+const DATE: u64 = word(b"date\0\0\0\0");
 const EXPECT: u64 = word(b"expect\0\0");
 const UPGRADE: u64 = word(b"upgrade\0");
 const TRAILER: u64 = word(b"trailer\0");
@@ -47,6 +49,7 @@ const TRANSFER: u64 = word(b"transfer");
 const WORDS: [u64; 16] = {
     let words = [
         HOST,
+        DATE,
         EXPECT,
         UPGRADE,
         TRAILER,
@@ -73,7 +76,7 @@ const WORDS: [u64; 16] = {
 /// Where a word stands, if it is one of them. The factor is one of many by which no two of them have the same place.
 #[inline(always)]
 const fn place(word: u64) -> usize {
-    (word.wrapping_mul(0x0c60_7fe9_a4d5_daf9) >> 60) as usize
+    (word.wrapping_mul(0x99c8_ba2f_6919_6bd3) >> 60) as usize
 }
 
 impl FieldName {
@@ -93,6 +96,10 @@ impl FieldName {
     /// The same where the first eight bytes are those of a name with a meaning.
     #[inline(always)]
     fn known(line: &[u8], len: usize, word: u64) -> Self {
+        // A zero stands behind a name of four letters, and in none: nothing else has this word.
+        if word == DATE {
+            return Self::Date;
+        }
         // The last eight bytes, which overlap with the first ones unless it has more than sixteen.
         let ends = |end: &[u8; 8]| {
             let last = len.checked_sub(8).and_then(|place| line.get(place..)?.first_chunk());

@@ -46,6 +46,7 @@ pub struct Fields<'b> {
     /// In their order; the last one is, or has, the empty line.
     cuts: [Cut; CUTS_MAX + 1],
     has_length: bool,
+    has_date: bool,
 }
 
 /// A run of lines that is not forwarded.
@@ -88,6 +89,13 @@ impl<'b> Fields<'b> {
     #[must_use]
     pub const fn has_length(&self) -> bool {
         self.has_length
+    }
+
+    /// Whether a Date stands among what [`end_to_end`](Self::end_to_end) gives.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_date(&self) -> bool {
+        self.has_date
     }
 
     /// The fields that a proxy forwards: without those for this connection only (RFC 9110 7.6.1), and without a
@@ -175,7 +183,8 @@ impl<'b> Meaning<'b> {
     #[inline(always)]
     pub(crate) const fn new(start: usize) -> Self {
         let cuts = [Cut { start: 0, end: 0 }; _];
-        let fields = Fields { head: &[], start: start as u32, cut_count: 0, forwarding: 0, cuts, has_length: false };
+        let (has_length, has_date) = (false, false);
+        let fields = Fields { head: &[], start: start as u32, cut_count: 0, forwarding: 0, cuts, has_length, has_date };
         Self { fields, head_len: 0, host: None, content_length: None, said: 0 }
     }
 
@@ -200,6 +209,7 @@ impl<'b> Meaning<'b> {
             match field.meaning() {
                 FieldName::Other => {}
                 FieldName::Host if self.host.is_none() => self.host = Some(field.value()),
+                FieldName::Date => self.fields.has_date = true,
                 name => {
                     let end = lines.position();
                     self.add(name, field.untrimmed(), version, (end - field.line_len(), end))?;
@@ -352,6 +362,7 @@ impl<'b> Meaning<'b> {
         self.fields.cut_count = 0;
         self.fields.forwarding = 0;
         self.fields.has_length = false;
+        self.fields.has_date = false;
         let mut lines = Lines::new(old.head, old.start as usize);
         loop {
             let start = lines.position();
@@ -362,6 +373,8 @@ impl<'b> Meaning<'b> {
             let is_cut = name.is_cut() || (is_length && !self.keep_length(field.value()));
             if is_cut || (!name.is_protected() && is_nominated(field.name())) {
                 self.fields.cut(start, lines.position(), name.is_forwarding())?;
+            } else {
+                self.fields.has_date |= name == FieldName::Date;
             }
         }
     }

@@ -77,8 +77,10 @@ fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> 
     if !is_host_alone(authority) {
         return Err(Reject::Target);
     }
-    // RFC 9112 3.2.1: an empty path is sent as "/"; a query without a path has no such form and is refused.
+    // RFC 9112 3.2.1: an empty path is sent as "/", and as "*" if it is asked about the server as a whole (3.2.4); a query
+    // without a path has no such form and is refused.
     let path_and_query = match rest {
+        [] if method == Method::Options => b"*",
         [] => b"/",
         [b'/', ..] => rest,
         _ => return Err(Reject::Target),

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use weir_config::{Action, Config, FieldRules, Route};
-use weir_http1::{HeadWriter, Request};
+use weir_http1::{HeadWriter, Method, Request, Version};
 
 use crate::affinity;
 use crate::exchange::Exchange;
@@ -13,6 +13,24 @@ use crate::upstream::{Sticky, Upstream};
 
 /// The field that names a request.
 pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
+
+/// The field that says how often a request may be forwarded.
+const MAX_FORWARDS: &[u8] = b"Max-Forwards";
+
+/// Whether `Max-Forwards` has a meaning for a request (RFC 9110 7.6.2).
+#[inline]
+pub(crate) fn counts_forwards(request: &Request<'_>) -> bool {
+    matches!(request.method, Method::Options | Method::Trace)
+}
+
+/// The value of `Max-Forwards`. A number that is too large is the largest one; what is no number says nothing.
+#[cold]
+pub(crate) fn max_forwards(request: &Request<'_>) -> Option<u64> {
+    let digits = request.fields.get_bytes(MAX_FORWARDS)?;
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let add = |value: u64, digit: &u8| value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    is_number.then(|| digits.iter().fold(0, add))
+}
 
 /// The changes of one route.
 #[derive(Default)]
@@ -43,6 +61,10 @@ pub(crate) struct Changes<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// The value of X-Request-Id.
     pub request_id: Option<&'a [u8]>,
+    /// What we are called in Via.
+    pub via: Option<&'a [u8]>,
+    /// How often the request may still be forwarded behind us, if that is said.
+    pub forwards: Option<u64>,
 }
 
 impl Way {
@@ -97,10 +119,12 @@ impl Edits {
 
 /// The changes of one response.
 pub(crate) struct Edited<'a> {
-    edits: &'a Edits,
+    edits: Option<&'a Edits>,
     sticky: Option<&'a Sticky>,
     /// Of a server that the client is to stay with.
     lines: &'a [u8],
+    /// Of a response that has none.
+    date: &'a [u8],
 }
 
 impl<'a> Edited<'a> {
@@ -108,21 +132,34 @@ impl<'a> Edited<'a> {
     pub(crate) fn new(way: &'a Way, upstream: Option<&'a Upstream>, exchange: &Exchange) -> Self {
         let sticky = upstream.and_then(|upstream| upstream.sticky.as_ref());
         let lines = sticky.filter(|_| exchange.is_cookie_due).map_or(&b""[..], |sticky| sticky.lines(exchange.server));
-        Self { edits: &way.response, sticky, lines }
+        Self { edits: Some(&way.response), sticky, lines, date: b"" }
+    }
+
+    /// The same and our Date: who has a clock and forwards a response without one says it (RFC 9110 6.6.1).
+    #[cold]
+    pub(crate) fn dated(other: Option<&Self>, date: &'a [u8]) -> Self {
+        let Some(Self { edits, sticky, lines, .. }) = other else {
+            return Self { edits: None, sticky: None, lines: b"", date };
+        };
+        let is_dropped = edits.is_some_and(|edits| edits.drops(b"date"));
+        Self { edits: *edits, sticky: *sticky, lines, date: if is_dropped { b"" } else { date } }
     }
 
     /// Writes a line, unless its field is left out. A server does not set our cookie.
     pub(crate) fn pass(&self, writer: &mut HeadWriter<'_>, line: &[u8]) {
         let is_ours = |sticky: &&Sticky| name(line).eq_ignore_ascii_case(b"set-cookie") && sets(line, &sticky.name);
-        if self.sticky.filter(is_ours).is_none() {
-            self.edits.pass(writer, line);
+        if self.sticky.filter(is_ours).is_none() && !self.edits.is_some_and(|edits| edits.drops(name(line))) {
+            writer.bytes(line);
         }
     }
 
     /// Writes what comes in addition.
     pub(crate) fn add(&self, writer: &mut HeadWriter<'_>) {
-        self.edits.add(writer);
+        if let Some(edits) = self.edits {
+            edits.add(writer);
+        }
         writer.bytes(self.lines);
+        writer.bytes(self.date);
     }
 }
 
@@ -143,7 +180,9 @@ impl Changes<'_> {
         writer.bytes(b" HTTP/1.1\r\n");
         for line in request.forwarded_fields(self.is_trusted) {
             // What a stranger calls its request is not what we call it.
-            if self.request_id.is_none() || !name(line).eq_ignore_ascii_case(REQUEST_ID) {
+            let is_other_id = self.request_id.is_some() && name(line).eq_ignore_ascii_case(REQUEST_ID);
+            let is_count = self.forwards.is_some() && name(line).eq_ignore_ascii_case(MAX_FORWARDS);
+            if !is_other_id && !is_count {
                 match self.cookie.filter(|_| name(line).eq_ignore_ascii_case(b"cookie")) {
                     Some(ours) if !edits.drops(b"cookie") => pass_cookies(writer, line, ours),
                     _ => edits.pass(writer, line),
@@ -167,8 +206,25 @@ impl Changes<'_> {
             writer.bytes(id);
             writer.bytes(b"\r\n");
         }
+        self.hops(writer, request);
         edits.add(writer);
         writer.bytes(b"\r\n");
+    }
+
+    /// That the request passed here, and how often it may be forwarded yet (RFC 9110 7.6.2, 7.6.3). What proxies before us
+    /// said in Via stays, and several fields are one list (5.3).
+    fn hops(&self, writer: &mut HeadWriter<'_>, request: &Request<'_>) {
+        if let Some(via) = self.via {
+            writer.bytes(if request.version == Version::Http11 { b"Via: 1.1 " } else { b"Via: 1.0 " });
+            writer.bytes(via);
+            writer.bytes(b"\r\n");
+        }
+        if let Some(left) = self.forwards {
+            writer.bytes(MAX_FORWARDS);
+            writer.bytes(b": ");
+            writer.decimal(left);
+            writer.bytes(b"\r\n");
+        }
     }
 
     fn target(&self, writer: &mut HeadWriter<'_>, path_and_query: &[u8]) {

@@ -41,6 +41,13 @@ pub(crate) static LISTENER: Section = section(&[
         Value("false"),
         "whether requests get an `X-Request-Id` of 32 hexadecimal digits; one of a trusted proxy stays",
     ),
+    key(
+        "via",
+        Name,
+        Words("none"),
+        "what the image is called in `Via: 1.1 NAME`, which servers get with each request then. Not on its own account: nginx as a \
+         server compresses no response to a request that has one (`gzip_proxied`)",
+    ),
     key("keep_alive", Boolean, Value("true"), "whether connections stay open between requests"),
     key(
         "connections",

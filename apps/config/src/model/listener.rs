@@ -19,6 +19,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// Whether requests get an `X-Request-Id`.
     pub request_id: bool,
+    /// What the image is called in the `Via` of requests that go to servers.
+    pub via: Option<String>,
     /// Whether a client's connection takes more than one request.
     pub keep_alive: bool,
     /// Client connections at once, of the whole image.

@@ -52,6 +52,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
     let keep_alive = section.take("keep_alive").map_or(Ok(true), |item| item.boolean())?;
     let (trusted_proxies, proxy_protocol) = proxies(&mut section)?;
     let request_id = section.take("request_id").map_or(Ok(false), |item| item.boolean())?;
+    let via = section.take("via").map(|item| item.name().map(String::from)).transpose()?;
     let connections = section.take("connections").map(|item| item.integer(1..=16_000_000)).transpose()?;
     let allow = prefixes(&mut section, "allow")?;
     let deny = prefixes(&mut section, "deny")?;
@@ -76,6 +77,7 @@ fn listener(mut section: Section<'_>, names: &mut Names, pools: &[Pool], all: &m
         trusted_proxies,
         proxy_protocol,
         request_id,
+        via,
         keep_alive,
         connections: connections.map(|max| max as u32),
         allow,
@@ -256,7 +258,7 @@ fn respond(item: &Item<'_>) -> Result<Respond> {
     let status = section.take("status").map_or(Ok(200), |item| item.integer(200..=599))? as u16;
     let body_item = section.take("body");
     let body = body_item.as_ref().map_or(Ok(""), Item::string)?;
-    if let (204 | 304, Some(item), false) = (status, &body_item, body.is_empty()) {
+    if let (204 | 205 | 304, Some(item), false) = (status, &body_item, body.is_empty()) {
         let message = format!("a response with status {status} has no body");
         return Err(item.fault(ErrorKind::ConflictingKeys, message, "remove `body`, or use status 200"));
     }

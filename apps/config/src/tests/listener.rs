@@ -48,6 +48,17 @@ fn changes_of_fields_are_understood() {
 }
 
 #[test]
+fn a_listener_has_a_name_for_via() {
+    let config = parses(&with("via = \"edge-1.example\"", ""));
+    assert_eq!(config.listeners[0].via.as_deref(), Some("edge-1.example"));
+    assert!(config.explain().contains("listener web: http on 0.0.0.0:80, via edge-1.example"), "{}", config.explain());
+    assert_eq!(parses(&with("", "")).listeners[0].via, None);
+    for name in ["", "a b", "a, 1.1 b", "a\\r\\nX: y"] {
+        fails(ErrorKind::InvalidName, &with(&format!("via = ¶\"{name}\""), ""), "cannot be a name");
+    }
+}
+
+#[test]
 fn a_listener_says_who_may_come_and_how_many() {
     let text = "connections = 500\nallow = [\"10.0.0.0/8\", \"fd00::/8\"]\ndeny = \"10.6.6.6\"";
     let config = parses(&with(text, ""));

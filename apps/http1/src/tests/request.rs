@@ -190,6 +190,11 @@ fn absolute_form_becomes_origin_form() {
     request(b"GET http://a HTTP/1.0\r\n\r\n", |request| {
         assert_eq!((request.path(), request.host), (&b"/"[..], &b"a"[..]))
     });
+    // RFC 9112 3.2.4: without a path, it is about the server as a whole.
+    request(b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", |request| {
+        assert_eq!((request.path_and_query, request.path()), (&b"*"[..], &b"*"[..]))
+    });
+    request(b"OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", |request| assert_eq!(request.path_and_query, b"/"));
     request(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", |request| assert_eq!(request.host_name(), b"[::1]"));
     for host in ["a.example.", "a.example.:80"] {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");

@@ -62,3 +62,18 @@ fn persistence() {
     response(b"HTTP/1.0 204 X\r\n\r\n", |response| assert!(!response.is_persistent));
     response(b"HTTP/1.0 204 X\r\nConnection: keep-alive\r\n\r\n", |response| assert!(response.is_persistent));
 }
+
+#[test]
+fn a_date_is_seen_if_it_is_forwarded() {
+    for (fields, has_date) in [
+        ("", false),
+        ("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", true),
+        ("A: b\r\ndate:\r\nC: d\r\n", true),
+        ("Dates: x\r\nDat: y\r\nX-Date: z\r\n", false),
+        ("Connection: x-y\r\nDate: x\r\n", true),
+        ("Connection: date\r\nDate: x\r\n", false),
+    ] {
+        let text = alloc::format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        response(text.as_bytes(), |response| assert_eq!(response.fields.has_date(), has_date, "{fields}"));
+    }
+}

@@ -14,7 +14,7 @@ use crate::metrics::MetricsSource;
 use crate::proxy_header;
 use crate::slab::Key;
 use crate::upstream::{Choice, Upstream};
-use crate::way::{Changes, REQUEST_ID};
+use crate::way::{Changes, REQUEST_ID, counts_forwards, max_forwards};
 
 /// Why an exchange cannot go on as it was.
 pub(super) enum Fault {
@@ -40,6 +40,10 @@ impl<M: MetricsSource> Service<M> {
         (pool, way): (u16, u16),
         reply: Reply,
     ) {
+        let is_counted = counts_forwards(request);
+        if is_counted && max_forwards(request) == Some(0) {
+            return self.answer_at_last_hop(net, key, request, reply);
+        }
         let Some(front) = self.fronts.get_mut(key) else { return };
         // The configuration is checked: the pool exists and has a server.
         let Some(upstream) = self.upstreams.get_mut(usize::from(pool)) else { return };
@@ -72,13 +76,20 @@ impl<M: MetricsSource> Service<M> {
         };
         let server_host = upstream.host(server);
         let upgrade = request.upgrade().filter(|protocols| is_forwardable(protocols));
-        let is_changed = way != 0 || upgrade.is_some() || front.is_trusted || listener.request_id;
+        let is_changed = way != 0 || upgrade.is_some() || front.is_trusted || listener.is_adding || is_counted;
         let request_id = is_changed.then(|| self.request_ids.next());
         let changes = self.ways.get(usize::from(way)).filter(|_| is_changed).map(|way| {
             let is_named = front.is_trusted && request.fields.get_bytes(REQUEST_ID).is_some();
             let request_id = request_id.as_ref().filter(|_| listener.request_id && !is_named);
-            let cookie = upstream.sticky.as_ref().map(|sticky| &*sticky.name);
-            Changes { way, cookie, is_trusted: front.is_trusted, upgrade, request_id: request_id.map(|id| &id[..]) }
+            Changes {
+                way,
+                cookie: upstream.sticky.as_ref().map(|sticky| &*sticky.name),
+                is_trusted: front.is_trusted,
+                upgrade,
+                request_id: request_id.map(|id| &id[..]),
+                via: listener.via.as_deref(),
+                forwards: max_forwards(request).filter(|_| is_counted).map(|count| count.saturating_sub(1)),
+            }
         });
         let forwarding = front.client_text(net);
         let head = RequestHead { request, server_host, forwarding, changes: changes.as_ref() };

@@ -1,5 +1,6 @@
 //! Listeners: how their connections begin, and where their requests go.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -22,6 +23,10 @@ pub(super) struct Listener {
     pub(super) proxy_protocol: bool,
     pub(super) trusted: Vec<Prefix>,
     pub(super) request_id: bool,
+    /// What the image is called in Via, if it is.
+    pub(super) via: Option<Box<[u8]>>,
+    /// Requests get a field of the listener's.
+    pub(super) is_adding: bool,
     pub(super) keep_alive: bool,
     /// Its connections are HTTP from the first byte, and all alike.
     pub(super) is_plain: bool,
@@ -67,6 +72,8 @@ impl Listener {
             proxy_protocol: listener.proxy_protocol,
             trusted: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
+            via: listener.via.as_deref().map(|name| name.as_bytes().into()),
+            is_adding: listener.request_id || listener.via.is_some(),
             keep_alive: listener.keep_alive,
             is_plain: listener.protocol == Protocol::Http && listener.trusted_proxies.is_empty() && gate.is_none(),
             gate,
@@ -88,6 +95,8 @@ pub(super) fn admin_listener(address: SocketAddr, origin: Target) -> Listener {
         proxy_protocol: false,
         trusted: Vec::new(),
         request_id: false,
+        via: None,
+        is_adding: false,
         keep_alive: true,
         is_plain: true,
         gate: None,

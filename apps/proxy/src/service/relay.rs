@@ -116,7 +116,8 @@ impl<M: MetricsSource> Service<M> {
             return Ok(Flowing::Waits);
         };
         let entry = front.entry.as_deref_mut();
-        let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch: &mut self.scratch, entry };
+        let (scratch, date) = (&mut self.scratch, &mut self.local.date);
+        let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch, date, entry };
         loop {
             if !to.flush(net)? {
                 return Ok(Flowing::Waits);

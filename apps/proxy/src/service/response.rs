@@ -6,6 +6,7 @@ use weir_http1::{
     Body, BodyReader, CHUNK_HEAD_BYTES_MAX, HeadLimits, HeadWriter, LAST_CHUNK, Piece, Response, Version,
     write_chunk_head,
 };
+use weir_httpd::HttpDate;
 use weir_packet::Chunk;
 use weir_socket::{FlowId, Sockets};
 
@@ -38,6 +39,7 @@ pub(super) struct Client<'f> {
     pub outbox: &'f mut Outbox,
     /// For heads that are longer than a buffer.
     pub scratch: &'f mut [u8],
+    pub date: &'f mut HttpDate,
     /// For the access log, if there is one.
     pub entry: Option<&'f mut Entry>,
 }
@@ -153,6 +155,8 @@ impl Client<'_> {
         // An early response: what is left of the request may never come, and then the connection has no next request.
         exchange.is_persistent &= !ends_with_connection && exchange.request.is_complete();
         let connection = connection(exchange.is_persistent, exchange.version);
+        let dated = (!response.fields.has_date()).then(|| Edited::dated(edits, self.date.line(net.now())));
+        let edits = dated.as_ref().or(edits);
         let head = ResponseHead { response, framing, connection, edits, body };
         let head = heads::write(net, self.scratch, &head).ok_or(Fault::NoBuffer)?;
         exchange.head = Head::None;

@@ -81,7 +81,7 @@ impl<M: MetricsSource> Service<M> {
                 front.step_behind_request()
             }
             Ok(None) => self.wait_for_head(net, key, HeadBytes::whole(chunk)),
-            Err(reject) => self.reject(net, key, reject),
+            Err(reject) => self.reject(net, key, reject, is_head(&chunk)),
         }
     }
 
@@ -101,7 +101,7 @@ impl<M: MetricsSource> Service<M> {
                 front.step_behind_request()
             }
             Ok(None) => self.wait_for_head(net, key, head),
-            Err(reject) => self.reject(net, key, reject),
+            Err(reject) => self.reject(net, key, reject, is_head(head.bytes())),
         }
     }
 
@@ -146,7 +146,7 @@ impl<M: MetricsSource> Service<M> {
             return;
         }
         if let Some(reject) = self.refusal(request) {
-            self.reject(net, key, reject);
+            self.reject(net, key, reject, reply.head_only);
             return;
         }
         let Some(listener) = self.listeners.get(index) else { return };
@@ -186,7 +186,7 @@ impl<M: MetricsSource> Service<M> {
         reply: Reply,
     ) {
         if request.method == Method::Other {
-            self.reject(net, key, Reject::MethodUnknown);
+            self.reject(net, key, Reject::MethodUnknown, false);
             return;
         }
         let is_read = matches!(request.method, Method::Get | Method::Head);
@@ -243,6 +243,19 @@ impl<M: MetricsSource> Service<M> {
         self.after_response(net, key, reply);
     }
 
+    /// Answers a request that is not to be forwarded any further, in the servers' place (RFC 9110 7.6.2). What they can do is
+    /// not known here, and what a client sent is not sent back to it: a page could read its cookies there.
+    #[cold]
+    pub(super) fn answer_at_last_hop(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, reply: Reply) {
+        if request.method != Method::Options {
+            return self.answer_error(net, key, 501, reply);
+        }
+        match dynamic_head(200, &[], 0, net, &mut self.local.date, reply.manner()) {
+            Some(head) => self.send_answer(net, key, Answer { status: 200, head, body: None, body_bytes: 0 }, reply),
+            None => self.no_buffer(net, key),
+        }
+    }
+
     /// Answers with an error that is no fault of the request's form.
     pub(super) fn answer_error(&mut self, net: &mut impl Sockets, key: Key, status: u16, reply: Reply) {
         match self.local.error(net, status, reply.manner()) {
@@ -253,7 +266,7 @@ impl<M: MetricsSource> Service<M> {
 
     /// Refuses a request: nobody knows where the next one would begin, so the connection ends.
     #[cold]
-    pub(super) fn reject(&mut self, net: &mut impl Sockets, key: Key, reject: Reject) -> Step {
+    pub(super) fn reject(&mut self, net: &mut impl Sockets, key: Key, reject: Reject, head_only: bool) -> Step {
         self.counters.reject(reject);
         if self.fronts.get_mut(key).is_some_and(|front| front.entry.is_none()) {
             self.open_entry(net, key, None);
@@ -262,7 +275,7 @@ impl<M: MetricsSource> Service<M> {
         if let Some(front) = self.fronts.get_mut(key) {
             front.inbox = Default::default();
         }
-        self.answer_error(net, key, reject.status(), Reply::LAST);
+        self.answer_error(net, key, reject.status(), Reply { head_only, ..Reply::LAST });
         Step::Again
     }
 
@@ -346,4 +359,10 @@ impl<M: MetricsSource> Service<M> {
         }
         Step::Again
     }
+}
+
+/// Whether a request asks for a head alone, also if it was not understood: then nothing else may be sent (RFC 9110 9.3.2).
+#[cold]
+fn is_head(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HEAD ")
 }

@@ -200,9 +200,9 @@ fn a_server_that_dies_before_its_response_gives_502() {
 #[test]
 fn a_server_that_dies_within_its_response_cuts_the_client_off() {
     for response in [
-        &b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"[..],
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nhello",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        &b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 50\r\n\r\nhello"[..],
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nhello",
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     ] {
         for by_reset in [false, true] {
             let mut world = World::new();

@@ -14,6 +14,7 @@ mod own_health;
 mod pool;
 mod preface;
 mod proxy;
+mod rfc9110;
 mod sticky;
 mod timeouts;
 mod tunnel;
@@ -101,6 +102,8 @@ const ADMIN: u16 = 9000;
 const ORIGIN: &str = "image, 7 bytes\n";
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
+/// What responses without a Date get, a second after the start.
+const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// A metrics page of a given length.

@@ -16,8 +16,8 @@ fn a_request_goes_to_a_server_and_its_response_comes_back() {
         "GET /a?b HTTP/1.1\r\nHost: example.com\r\naCCept: x\r\nX-Forwarded-For: 192.0.2.1\r\n\
          X-Forwarded-Proto: http\r\nX-Forwarded-Port: 80\r\nX-Forwarded-Host: example.com\r\n\r\n"
     );
-    world.send(server, b"HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nKeep-Alive: 5\r\nX: y\r\n\r\nhello");
-    assert_eq!(world.got(client), "HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nX: y\r\n\r\nhello");
+    world.send(server, b"HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\nKeep-Alive: 5\r\ndate: y\r\n\r\nhello");
+    assert_eq!(world.got(client), "HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 5\r\ndate: y\r\n\r\nhello");
     assert_eq!(world.gauge("weir_server_connections_idle"), 1);
     world.end(client);
     world.finish();
@@ -112,7 +112,8 @@ fn bodies_of_any_framing_pass_in_any_pieces() {
             let sent = core::str::from_utf8(request).expect("text").split_once("\r\n\r\n").expect("a head").1;
             assert_eq!(body, sent);
 
-            let response = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+            let response =
+                b"HTTP/1.1 201 Created\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
             for piece in response.chunks(step) {
                 world.send(server, piece);
             }
@@ -136,7 +137,8 @@ fn a_body_that_ends_with_the_connection_becomes_chunked() {
     world.got(server);
     world.send(server, b"HTTP/1.1 200 OK\r\n\r\nhello");
     world.send(server, b" world!");
-    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n world!");
+    let head = format!("HTTP/1.1 200 OK\r\n{DATE}Transfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(world.got(client), format!("{head}5\r\nhello\r\n7\r\n world!"));
     world.end(server);
     assert_eq!(world.got(client), "\r\n0\r\n\r\n");
     assert!(world.net.is_held(client) && !world.net.is_held(server));
@@ -144,7 +146,7 @@ fn a_body_that_ends_with_the_connection_becomes_chunked() {
     let server = world.accept();
     world.send(server, b"HTTP/1.0 200 OK\r\n\r\n");
     world.end(server);
-    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(world.got(client), format!("{head}0\r\n\r\n"));
     world.end(client);
     world.finish();
 }
@@ -164,7 +166,7 @@ fn an_old_client_gets_no_chunks() {
         if pieces {
             world.end(server);
         }
-        assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world");
+        assert_eq!(world.got(client), format!("HTTP/1.1 200 OK\r\n{DATE}Connection: close\r\n\r\nhello world"));
         assert!(world.net.sent_end(client));
         world.finish();
     }
@@ -177,16 +179,16 @@ fn responses_without_a_body() {
     world.send(client, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     let server = world.accept();
     world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(world.got(client), format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{DATE}\r\n"));
     world.send(client, GET);
     world.send(server, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(world.got(client), format!("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n{DATE}\r\n"));
     world.send(client, GET);
     world.send(server, b"HTTP/1.1 204 No Content\r\nA: b\r\nContent-Length: 0\r\nC: d\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 204 No Content\r\nA: b\r\nC: d\r\n\r\n");
+    assert_eq!(world.got(client), format!("HTTP/1.1 204 No Content\r\nA: b\r\nC: d\r\n{DATE}\r\n"));
     world.send(client, GET);
     world.send(server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(world.got(client), format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{DATE}\r\n"));
     assert_eq!(world.gauge("weir_server_connections"), 1, "all over one connection");
     world.end(client);
     world.finish();
@@ -203,7 +205,8 @@ fn an_expectation_and_its_answer_are_forwarded() {
     world.send(client, b"hello");
     assert_eq!(world.got(server), "hello");
     world.send(server, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
-    assert_eq!(world.got(client), "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+    assert_eq!(world.got(client), format!("{hints}HTTP/1.1 204 No Content\r\n{DATE}\r\n"));
     world.end(client);
     world.finish();
 }
@@ -301,7 +304,7 @@ fn long_heads_take_several_buffers() {
     assert!(got.contains(&format!("\r\nA: {value}\r\n")) && got.ends_with("X-Forwarded-Host: a\r\n\r\n"));
     world.send(server, format!("HTTP/1.1 200 OK\r\nB: {value}\r\nContent-Length: 2\r\n\r\nok").as_bytes());
     let got = world.got(client);
-    assert_eq!(got, format!("HTTP/1.1 200 OK\r\nB: {value}\r\nContent-Length: 2\r\n\r\nok"));
+    assert_eq!(got, format!("HTTP/1.1 200 OK\r\nB: {value}\r\nContent-Length: 2\r\n{DATE}\r\nok"));
     world.end(client);
     world.finish();
 }
