@@ -60,6 +60,10 @@ impl MmioTransport<Mmio> {
     /// # Errors
     /// What is there is no virtio device, or one of before virtio 1.0, or its registers cannot be mapped.
     pub fn open<M: Machine>(device: MmioDevice, machine: &M, route: Route) -> Result<Option<Self>, DeviceError> {
+        // The place is what a table or the command line says; no register of 32 bits lies at an odd one.
+        if !device.at.0.is_multiple_of(4) {
+            return Err(DeviceError::NotVirtioMmio);
+        }
         let registers = machine.map_mmio(device.at, device.len as usize).map_err(DeviceError::Map)?;
         Self::over(registers, device.line, route)
     }

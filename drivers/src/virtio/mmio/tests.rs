@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::vec::Vec;
 
+use weir_hal::{MapError, PhysAddr};
+
 use super::*;
+use crate::fake::FakeMachine;
 
 /// Registers that answer from a table and remember what is written.
 #[derive(Default)]
@@ -97,6 +100,15 @@ fn a_place_is_empty_or_foreign_or_old_or_a_device() {
     assert_eq!(device(&[(register::DEVICE_ID, 0x1_0001)]).device_type(), DeviceType::Unknown(u16::MAX));
     let short = Board { config: Vec::new(), ..Board::new(&[]) };
     assert!(MmioTransport::over(short, 0, |_, _| true).is_ok());
+}
+
+#[test]
+fn registers_at_an_odd_address_are_refused_before_they_are_mapped() {
+    for (at, error) in [(0xd000_0002, DeviceError::NotVirtioMmio), (0xd000_0004, DeviceError::Map(MapError::BadRange))]
+    {
+        let device = MmioDevice { at: PhysAddr(at), len: 0x200, line: 5 };
+        assert_eq!(MmioTransport::open(device, &FakeMachine, |_, _| true).err(), Some(error), "{at:#x}");
+    }
 }
 
 #[test]
