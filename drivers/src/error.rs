@@ -47,7 +47,7 @@ pub enum DeviceError {
     DoorbellOutside(u16),
     /// The device has no resources for an interrupt of this queue.
     VectorRefused(u16),
-    /// `max_virtqueue_pairs` is not within 1 to 32768.
+    /// `max_virtqueue_pairs` is not within 1 to 32767.
     BadPairCount(u16),
     /// An MTU below the 68 bytes of the specification.
     BadMtu(u16),

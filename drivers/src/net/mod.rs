@@ -189,7 +189,7 @@ impl<T: Transport, M: Machine> Setup<'_, T, M> {
         };
         let (mut pairs, mut rings) = (Vec::new(), Vec::new());
         for index in 0..self.config.pairs {
-            // At most 32768 pairs, so neither number overflows.
+            // At most 32767 pairs, so neither number overflows.
             let queue = 2 * index as u16;
             let vector = (index as u16).checked_rem(vectors);
             let options = self.config.options;

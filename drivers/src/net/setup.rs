@@ -16,7 +16,8 @@ const MTU_DEFAULT: u16 = 1500;
 /// Largest IP packet that fits into a single buffer with its headers.
 pub(super) const MTU_SINGLE_BUFFER: u16 = (weir_packet::BUFFER_BYTES - super::header::BYTES - 18) as u16;
 
-const PAIRS_MAX: u16 = 0x8000;
+/// The control queue behind them still has a number of 16 bits.
+const PAIRS_MAX: u16 = 0x7fff;
 /// A configuration that changes while it is read is read again so often.
 const READS_MAX: usize = 16;
 

@@ -189,7 +189,7 @@ fn what_cannot_be_is_refused_by_name() {
     assert_eq!(refused(|d| d.lock().ack = 1), DeviceError::CommandRefused(4, 0));
     assert_eq!(refused(|d| d.lock().config.truncate(11)), DeviceError::ConfigTooShort(10));
     assert_eq!(refused(word(8, 0)), DeviceError::BadPairCount(0));
-    assert_eq!(refused(word(8, 0x8001)), DeviceError::BadPairCount(0x8001));
+    assert_eq!(refused(word(8, 0x8000)), DeviceError::BadPairCount(0x8000));
     assert_eq!(refused(word(10, 67)), DeviceError::BadMtu(67));
     assert_eq!(refused(|d| d.lock().queues[2].len_max = 0), DeviceError::QueueMissing(2));
     assert_eq!(refused(|d| d.lock().queues.truncate(3)), DeviceError::QueueMissing(3));
