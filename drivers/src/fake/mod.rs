@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub commands: Vec<(u8, u8, Vec<u8>)>,
     /// The answer to them.
     pub ack: u8,
+    /// They are left where they are.
+    pub ignores_commands: bool,
     /// Resets that the driver asked for.
     pub resets: usize,
     /// The status register never shows the end of a reset.
@@ -175,6 +177,7 @@ impl FakeDevice {
             queues,
             commands: Vec::new(),
             ack: 0,
+            ignores_commands: false,
             resets: 0,
             hangs_in_reset: false,
             refuses_features: false,

@@ -137,6 +137,7 @@ impl Queue {
         let (old, new) = (self.told, self.used_index);
         self.told = new;
         let wanted = if event_index {
+            assert_eq!(read16(self.available), 0, "flags of a ring with event indexes (2.7.7.1)");
             let event = read16(self.available + 4 + 2 * u64::from(self.len));
             // In plain numbers: is the event among old, old + 1, ..., new - 1?
             (0..new.wrapping_sub(old)).any(|step| old.wrapping_add(step) == event)

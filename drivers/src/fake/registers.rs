@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::State;
 use crate::net::feature;
-use crate::virtio::features::INDIRECT_DESC;
+use crate::virtio::features::{EVENT_IDX, INDIRECT_DESC};
 use crate::virtio::{Doorbell, Features, Registers};
 
 const FEATURES_OK: u8 = 8;
@@ -169,8 +169,8 @@ impl Doorbell for FakeDoorbell {
         if let Some(action) = state.at_doorbell {
             action(&mut state);
         }
-        if queue == last && last > 0 {
-            state.answer_command();
+        if queue == last && last > 0 && !state.ignores_commands {
+            state.answer_commands();
         }
     }
 }
@@ -189,8 +189,8 @@ impl State {
     }
 
     /// Carries out what waits on the control queue, which is the last one.
-    fn answer_command(&mut self) {
-        let ack = self.ack;
+    pub(crate) fn answer_commands(&mut self) {
+        let (ack, event_index) = (self.ack, self.chosen.has(EVENT_IDX));
         let Some(queue) = self.queues.last_mut() else { return };
         while let Some(chain) = queue.pop() {
             let command = chain.read();
@@ -198,6 +198,7 @@ impl State {
             queue.push(chain.head.into(), 1);
             self.commands.push((command[0], command[1], command[2..].to_vec()));
         }
+        queue.notify(event_index);
     }
 }
 

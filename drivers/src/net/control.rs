@@ -9,6 +9,7 @@ use super::link::Link;
 use super::setup::{self, Config};
 use super::{Options, feature, rss};
 use crate::DeviceError;
+use crate::virtio::features::EVENT_IDX;
 use crate::virtio::ring::{Access, Buffer, DescIndex, SharedBytes, SplitRing};
 use crate::virtio::{AnyTransport, Doorbell, Features, RingAddresses, Status, Transport};
 
@@ -25,7 +26,7 @@ const ACK_OK: u8 = 0;
 const ACK_NONE: u8 = 0xff;
 
 /// How often the used ring is looked at until a command counts as lost: of the order of a second.
-const ANSWER_LOOKS_MAX: u32 = 20_000_000;
+const ANSWER_LOOKS_MAX: u32 = if cfg!(test) { 1000 } else { 20_000_000 };
 
 /// Longest command: class, command and data.
 const COMMAND_BYTES: usize = 2 + rss::CONFIG_BYTES_MAX;
@@ -89,7 +90,8 @@ impl<T: Transport> NetControl<T> {
         link: Arc<Link>,
     ) -> Result<Self, DeviceError> {
         let number = features.has(feature::CTRL_VQ).then(|| config.control_queue(features));
-        let queue = match number.map(|number| CommandQueue::new(&mut transport, machine, number)).transpose() {
+        let queue = match number.map(|number| CommandQueue::new(&mut transport, machine, number, features)).transpose()
+        {
             Ok(queue) => queue,
             Err(error) => {
                 transport.set_status(Status::FAILED);
@@ -184,7 +186,7 @@ impl<T: Transport> NetControl<T> {
             return Err(DeviceError::FeaturesRefused);
         }
         if let Some(queue) = &mut self.queue {
-            queue.ring.restart();
+            queue.restart();
         }
         self.bring_up()?;
         self.link.advance();
@@ -231,7 +233,7 @@ impl<D: Doorbell> CommandQueue<D> {
     /// Descriptors: the command's and the answer's, rounded up to the ring's least useful length.
     const LEN: u16 = 4;
 
-    fn new<T, M>(transport: &mut T, machine: &M, number: u16) -> Result<Self, DeviceError>
+    fn new<T, M>(transport: &mut T, machine: &M, number: u16, features: Features) -> Result<Self, DeviceError>
     where
         T: Transport<Doorbell = D>,
         M: Machine,
@@ -241,13 +243,23 @@ impl<D: Doorbell> CommandQueue<D> {
             return Err(DeviceError::QueueLenInvalid(len));
         }
         let doorbell = transport.doorbell(number)?;
-        // Without event index: the ring is waited for, and its flag silences the interrupt for good.
-        let mut ring = SplitRing::new(machine, len, doorbell, false)?;
-        ring.disarm();
-        Ok(Self { number, ring, bytes: SharedBytes::allocate(machine, COMMAND_BYTES + 1)? })
+        let ring = SplitRing::new(machine, len, doorbell, features.has(EVENT_IDX))?;
+        let mut queue = Self { number, ring, bytes: SharedBytes::allocate(machine, COMMAND_BYTES + 1)? };
+        queue.restart();
+        Ok(queue)
+    }
+
+    /// Empties the ring, and silences it: it is waited for.
+    fn restart(&mut self) {
+        self.ring.restart();
+        self.ring.disarm();
     }
 
     fn run(&mut self, class: u8, command: u8, data: &[u8]) -> Result<(), DeviceError> {
+        // The device still has a command that was given up: neither its bytes nor its descriptors are ours.
+        if self.ring.outstanding() > 0 && self.ring.next_used().is_none() {
+            return Err(DeviceError::CommandTimeout(class, command));
+        }
         self.bytes.write(0, &[class, command]);
         self.bytes.write(2, data.get(..COMMAND_BYTES - 2).unwrap_or(data));
         self.bytes.write(COMMAND_BYTES, &[ACK_NONE]);

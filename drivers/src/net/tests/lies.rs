@@ -7,6 +7,7 @@ use crate::DeviceError;
 use crate::fake::world::{LEN, World};
 use crate::fake::{ALL, FakeDevice, State};
 use crate::net::{ControlEvent, Options, feature};
+use crate::virtio::features::EVENT_IDX;
 
 use weir_packet::{BUFFER_BYTES, Pool};
 
@@ -219,4 +220,34 @@ fn a_device_that_does_not_reset_is_dead_and_keeps_the_buffers() {
     world.turn();
     assert_eq!(world.pool.in_use(), LEN.into());
     assert!(!world.pair.arm());
+}
+
+#[test]
+fn the_control_queue_raises_no_interrupt_before_or_after_a_reset() {
+    for offered in [ALL, ALL.without(EVENT_IDX)] {
+        let device = FakeDevice::network(1, LEN);
+        device.lock().offered = offered;
+        let mut world = super::world_with(device, Options::default());
+        world.control.want_reset();
+        recovers_without_lie(&mut world);
+        let state = world.device.lock();
+        assert_eq!(state.commands.len(), 2);
+        assert_eq!(state.queues.last().map(|queue| queue.interrupts), Some(0), "{offered:?}");
+    }
+}
+
+#[test]
+fn a_command_that_was_given_up_is_neither_repeated_nor_taken_for_the_next() {
+    let mut world = world();
+    world.device.lock().ignores_commands = true;
+    for _ in 0..5 {
+        assert_eq!(world.control.announced(), Err(DeviceError::CommandTimeout(3, 0)));
+    }
+    let mut state = world.device.lock();
+    (state.ignores_commands, state.ack) = (false, 1);
+    state.answer_commands();
+    state.ack = 0;
+    drop(state);
+    assert_eq!(world.control.announced(), Ok(()));
+    assert_eq!(world.device.lock().commands.len(), 3, "the pairs' number, the late answer, and this one");
 }
