@@ -63,11 +63,6 @@ impl Features {
     pub const fn has(self, feature: Feature) -> bool {
         self.0 & 1 << feature.0 != 0
     }
-
-    /// Whether all of `other` is in the set.
-    pub const fn has_all(self, other: Features) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 impl BitAnd for Features {

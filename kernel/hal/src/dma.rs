@@ -64,13 +64,4 @@ impl DmaRegion {
         // through which its address could be had, ends here.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
-
-    /// All bytes, for memory that no device is using at this time.
-    ///
-    /// # Safety
-    /// No device reads or writes the region for as long as the slice lives.
-    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: mapped, initialised and owned by the constructor's contract; quiet by this function's.
-        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
-    }
 }

@@ -109,13 +109,6 @@ impl Tables {
             Table::check(memory, at, Some(signature))
         })
     }
-
-    /// Physical address of the HPET's registers, if it lies in memory.
-    pub fn hpet(&self, memory: &impl PhysMemory) -> Option<u64> {
-        let table = self.get(memory, b"HPET")?;
-        let space = table.u8(memory, 40)?;
-        table.u64(memory, 44).filter(|at| space == 0 && *at != 0)
-    }
 }
 
 fn is_root(memory: &impl PhysMemory, at: u64) -> bool {

@@ -206,15 +206,6 @@ fn the_sleep_type_is_found_by_its_encoding() {
     }
 }
 
-#[test]
-fn the_hpet_is_taken_only_from_memory() {
-    let body = |space: u8, at: u64| [&[0u8; 4][..], &[space, 0, 0, 0], &at.to_le_bytes(), &[0; 4]].concat();
-    for (body, expected) in [(body(0, 0xfed0_0000), Some(0xfed0_0000)), (body(1, 0x70), None), (body(0, 0), None)] {
-        let table = table(b"HPET", &body);
-        with_table(&table, |tables, memory| assert_eq!(tables.hpet(memory), expected));
-    }
-}
-
 fn io_apic(at: u32, first_line: u32) -> [u8; 12] {
     let ([a, b, c, d], [e, f, g, h]) = (at.to_le_bytes(), first_line.to_le_bytes());
     [1, 12, 0, 0, a, b, c, d, e, f, g, h]

@@ -70,11 +70,6 @@ pub fn enabled(level: Level) -> bool {
     level as u8 <= THRESHOLD.load(Ordering::Relaxed)
 }
 
-/// Lines dropped since boot because of the rate.
-pub fn dropped_lines() -> u64 {
-    LIMIT.lock().dropped_total()
-}
-
 /// Prints one line with the level's prefix. The macros [`error!`](crate::error), [`warn!`](crate::warn),
 /// [`info!`](crate::info) and [`debug!`](crate::debug) call this.
 #[cold]

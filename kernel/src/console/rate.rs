@@ -16,7 +16,6 @@ pub struct RateLimit {
     tokens: u64,
     refilled_at_ns: u64,
     dropped: u64,
-    dropped_total: u64,
 }
 
 /// What to do with a line.
@@ -34,7 +33,7 @@ pub enum Verdict {
 impl RateLimit {
     /// A full bucket.
     pub const fn new() -> RateLimit {
-        RateLimit { tokens: BURST_LINES, refilled_at_ns: 0, dropped: 0, dropped_total: 0 }
+        RateLimit { tokens: BURST_LINES, refilled_at_ns: 0, dropped: 0 }
     }
 
     /// Asks at `now_ns` for one line, which is as long as `lines` usual ones.
@@ -46,16 +45,10 @@ impl RateLimit {
         }
         let Some(left) = self.tokens.checked_sub(lines) else {
             self.dropped += 1;
-            self.dropped_total += 1;
             return Verdict::Drop;
         };
         self.tokens = left;
         Verdict::Print { dropped_before: core::mem::take(&mut self.dropped) }
-    }
-
-    /// Lines dropped since boot.
-    pub fn dropped_total(&self) -> u64 {
-        self.dropped_total
     }
 }
 
@@ -79,7 +72,7 @@ mod tests {
     fn a_burst_passes_and_the_rest_is_dropped() {
         let mut limit = RateLimit::new();
         assert_eq!(printed(&mut limit, 0, 1000), BURST_LINES);
-        assert_eq!(limit.dropped_total(), 1000 - BURST_LINES);
+        assert_eq!(limit.admit(SECOND, 1), Verdict::Print { dropped_before: 1000 - BURST_LINES });
     }
 
     #[test]
@@ -104,7 +97,7 @@ mod tests {
         assert_ne!(limit.admit(0, 3), Verdict::Drop);
         assert_eq!(limit.admit(0, 3), Verdict::Drop, "two are left");
         assert_eq!(printed(&mut limit, 0, 3), 2);
-        assert_eq!(limit.dropped_total(), 2);
+        assert_eq!(limit.admit(SECOND, 1), Verdict::Print { dropped_before: 1 }, "the first was reported");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const REPEAT_AFTER_NS: u64 = 2_000_000;
 /// After this time the cores that have not reported are given up. A host may take long to schedule many virtual processors.
 const GIVE_UP_AFTER_NS: u64 = 2_000_000_000;
 
-/// What the starting core reads, by offset: see `entry::START`.
+/// What the starting core reads, by offset, in `boot::entry`.
 #[repr(C)]
 pub(crate) struct StartEntry {
     apic_id: AtomicU32,
