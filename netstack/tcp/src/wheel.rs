@@ -151,8 +151,9 @@ impl Wheel {
     }
 
     fn insert(&mut self, index: u32, tick: u64) {
-        // A tick that was fired already is due with the next one.
-        let when = tick.clamp(self.elapsed + 1, self.elapsed + HORIZON - 1);
+        // A tick that was fired already is due with the next one. The top level's present slot is not one ahead: an entry there
+        // would be taken for one of the past.
+        let when = tick.clamp(self.elapsed + 1, self.elapsed + HORIZON - HORIZON / SLOTS as u64);
         let differing = (self.elapsed ^ when | (SLOTS as u64 - 1)).min(HORIZON - 1);
         let level = ((63 - differing.leading_zeros()) / SLOT_BITS) as usize;
         let shift = level as u32 * SLOT_BITS;
@@ -229,6 +230,19 @@ mod tests {
             }
         }
         assert!(due.is_empty());
+    }
+
+    /// `pop_due` would look at an entry of the present slot for ever.
+    #[test]
+    fn a_deadline_beyond_the_horizon_waits_in_a_slot_ahead() {
+        for elapsed in [0, 1, 12_345, HORIZON / SLOTS as u64 - 1, 3 * HORIZON + 7] {
+            let mut wheel = Wheel::new(at(elapsed));
+            wheel.reserve(0).unwrap();
+            wheel.arm(0, NEVER);
+            let (.., start) = wheel.next_slot().unwrap();
+            assert!(start > elapsed, "{start} after {elapsed}");
+            assert_eq!(wheel.pop_due(at(elapsed + 1)), None);
+        }
     }
 
     #[test]
