@@ -36,6 +36,11 @@ fn s5_5_a_timestamp_is_forgotten_after_24_days() {
     d.after(std::time::Duration::from_secs(25 * 24 * 3_600));
     d.peer("P. 1:101(100) ack 1 <ts 5 0>");
     assert_eq!(d.read(), 100);
+    // The new one is what is echoed, and compared with, from now on.
+    d.after_ms(50);
+    d.expect(". 1:1(0) ack 101 <ts 0 5>");
+    d.peer("P. 101:201(100) ack 1 <ts 4 0>");
+    assert_eq!((d.read(), d.count(Counter::PawsRejected)), (0, 1));
 }
 
 #[test]

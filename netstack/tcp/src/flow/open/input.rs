@@ -107,12 +107,17 @@ impl Open {
             shared.count(Counter::NoTimestamp);
             return segment.sequence_len() == 0;
         };
-        let is_older = timestamp.value.wrapping_sub(self.rcv.ts_recent) >= 1 << 31;
-        let is_aged = self.rcv.ts_recent_at.age_ns(shared.now) > TS_RECENT_AGE_MAX_NS;
-        if is_older && !is_aged {
+        let is_outdated = self.is_outdated(timestamp, shared);
+        if is_outdated {
             shared.count(Counter::PawsRejected);
         }
-        !is_older || is_aged
+        !is_outdated
+    }
+
+    /// Whether a timestamp is from before the one to echo. That one is compared with for so long only (RFC 7323, 5.5).
+    fn is_outdated(&self, timestamp: Timestamp, shared: &Shared) -> bool {
+        let is_older = timestamp.value.wrapping_sub(self.rcv.ts_recent) >= 1 << 31;
+        is_older && self.rcv.ts_recent_at.age_ns(shared.now) <= TS_RECENT_AGE_MAX_NS
     }
 
     /// RFC 7323, 4.3: the timestamp to echo.
@@ -120,7 +125,7 @@ impl Open {
         if let Some(timestamp) = timestamp
             && self.negotiated.timestamps
             && seq <= self.rcv.acked
-            && timestamp.value.wrapping_sub(self.rcv.ts_recent) < 1 << 31
+            && !self.is_outdated(timestamp, shared)
         {
             self.rcv.ts_recent = timestamp.value;
             self.rcv.ts_recent_at = LongStamp::new(shared.now);
