@@ -34,6 +34,20 @@ impl Inbox {
         }
     }
 
+    /// Appends the payload of several buffers.
+    #[inline(never)]
+    pub fn push_chain(&mut self, mut chain: Packet) {
+        let mut rest = chain.take_rest();
+        // The device may have filled the first buffer with the headers alone.
+        if !chain.is_empty() {
+            self.push(chain);
+        }
+        while let Some(mut part) = rest {
+            rest = part.take_rest();
+            self.push(part);
+        }
+    }
+
     #[inline(never)]
     fn push_behind(&mut self, packet: Packet) {
         let Some(last) = &mut self.last else { return };

@@ -17,6 +17,9 @@ use crate::script::{Options, Script};
 /// The peer's initial sequence number: the circle closes within the first kilobytes.
 const PEER_ISN: u32 = u32::MAX - 2_000;
 
+/// What a buffer of an arriving segment holds: longer segments are chains.
+const BUFFER_BYTES: usize = 1_400;
+
 pub struct Dialogue {
     pub engine: Engine,
     pub pool: Pool,
@@ -35,6 +38,8 @@ pub struct Dialogue {
     read: u32,
     /// Let the peer's bytes carry ECN marks.
     pub ecn: Ecn,
+    /// What the first buffer of an arriving segment holds.
+    pub first_buffer_bytes: usize,
 }
 
 /// One of several flows of a dialogue, while another one is spoken with.
@@ -159,6 +164,7 @@ impl Dialogue {
             written: 0,
             read: 0,
             ecn: Ecn::NotCapable,
+            first_buffer_bytes: BUFFER_BYTES,
         }
     }
 
@@ -250,9 +256,9 @@ impl Dialogue {
     }
 
     fn arrive(&mut self, bytes: &[u8]) {
-        // Buffers of at most 1,400 bytes: longer segments are chains.
         let mut packet: Option<Packet> = None;
-        for part in bytes.chunks(1_400) {
+        let (first, rest) = bytes.split_at(bytes.len().min(self.first_buffer_bytes));
+        for part in std::iter::once(first).chain(rest.chunks(BUFFER_BYTES)) {
             let mut next = self.pool.allocate().expect("a buffer");
             next.extend_from_slice(part).unwrap();
             match &mut packet {
@@ -260,14 +266,13 @@ impl Dialogue {
                 None => packet = Some(next),
             }
         }
-        let packet = packet.unwrap_or_else(|| self.pool.allocate().expect("a buffer"));
         self.engine.handle_segment(Inbound {
             source: self.remote.ip().into(),
             destination: self.local.ip().into(),
             next_hop: NextHop(5),
             ecn: self.ecn,
             checksum: ChecksumStatus::Unverified,
-            packet,
+            packet: packet.expect("one buffer at least"),
         });
     }
 
@@ -464,6 +469,7 @@ impl Dialogue {
     pub fn read(&mut self) -> u32 {
         let mut len = 0;
         while let Received::Data(chunk) = self.engine.receive(self.flow()) {
+            assert!(!chunk.is_empty(), "nothing is not read");
             for &seen in chunk.iter() {
                 assert_eq!(seen, byte(1 + self.read), "byte {} of the stream", self.read);
                 self.read += 1;

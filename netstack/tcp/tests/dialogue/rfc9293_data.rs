@@ -234,3 +234,13 @@ fn the_timer_of_the_application_fires_once() {
     d.after_ms(20_000);
     assert_eq!(d.ready(), Readiness::NONE);
 }
+
+#[test]
+fn a_buffer_that_holds_the_headers_alone_is_not_read() {
+    let mut d = Dialogue::established();
+    d.first_buffer_bytes = 32;
+    d.peer("P. 1:1001(1000) ack 1 <ts 102 0>");
+    d.peer("P. 2001:3001(1000) ack 1 <ts 103 0>");
+    d.peer("P. 1001:2001(1000) ack 1 <ts 104 0>");
+    assert_eq!(d.read(), 3_000);
+}

@@ -18,16 +18,11 @@ const MTU_USUAL: u16 = 1_500;
 impl Open {
     /// Takes the next bytes in order.
     #[inline(always)]
-    pub(super) fn accept_next(&mut self, mut payload: Packet, len: u32, common: &mut Common, shared: &mut Shared) {
+    pub(super) fn accept_next(&mut self, payload: Packet, len: u32, common: &mut Common, shared: &mut Shared) {
         self.rcv.nxt += len;
         shared.gauges.receive_queued += u64::from(len);
         if payload.is_chain() {
-            let mut rest = payload.take_rest();
-            self.inbox.push(payload);
-            while let Some(mut part) = rest {
-                rest = part.take_rest();
-                self.inbox.push(part);
-            }
+            self.inbox.push_chain(payload);
         } else {
             self.inbox.push(payload);
         }
