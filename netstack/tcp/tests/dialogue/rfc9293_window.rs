@@ -90,6 +90,37 @@ fn s3_8_6_2_1_a_small_window_is_not_filled_with_small_segments() {
 }
 
 #[test]
+fn s3_8_6_2_1_a_small_window_that_stays_is_used_after_a_while() {
+    let mut d = Dialogue::established();
+    d.peer(". 1:1(0) ack 1 win 4 <ts 102 0>");
+    d.write(3_000);
+    d.expect_nothing();
+    d.after_ms(300);
+    d.expect(". 1:513(512) ack 1");
+    d.expect_nothing();
+    // Not a silly one any more, but a segment.
+    d.peer(". 1:1(0) ack 513 win 12 <ts 103 0>");
+    d.expect(". 513:1961(1448) ack 1");
+}
+
+/// The probes of a closed window become rare. What is lost afterwards is repeated as soon as ever, and not in smaller segments.
+#[test]
+fn s3_8_6_1_a_window_that_was_closed_for_long_delays_no_retransmission_later() {
+    let mut d = Dialogue::new().accepted("mss 1460,ws 7");
+    d.peer(". 1:1(0) ack 1 win 0");
+    d.write(1_460);
+    for _ in 0..6 {
+        d.after_ms(20_000);
+        d.drain();
+        d.peer(". 1:1(0) ack 1 win 0");
+    }
+    d.peer(". 1:1(0) ack 1 win 512");
+    d.expect("P. 1:1461(1460) ack 1");
+    d.after_ms(300);
+    d.expect("P. 1:1461(1460) ack 1");
+}
+
+#[test]
 fn the_window_of_the_peer_is_scaled_by_its_shift_alone() {
     let mut d = Dialogue::new().accepted("mss 1460,ws 2");
     d.peer(". 1:1(0) ack 1 win 1000");

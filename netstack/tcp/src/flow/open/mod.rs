@@ -81,6 +81,8 @@ pub(crate) struct Open {
     /// TLP.end_seq (RFC 8985, 7.3) of a probe that is on its way.
     tail_probe_end: SeqNumber,
     backoff: Backoff,
+    /// Window probes in a row: how long a peer's window stays closed says nothing about the path.
+    persist_backoff: Backoff,
     ecn: EcnState,
     tuning: Tuning,
     /// Since when the peer has not acknowledged anything new.
@@ -296,6 +298,7 @@ impl Open {
             tail_probe: TailProbe::None,
             tail_probe_end: una,
             backoff: Backoff::default(),
+            persist_backoff: Backoff::default(),
             ecn: EcnState::default(),
             tuning: Tuning { from: nxt, since: now },
             stalled_since: now,

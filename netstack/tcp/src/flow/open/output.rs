@@ -4,6 +4,7 @@
 use super::{Acknowledge, Common, FRto, Fin, LossTimer, Open, Probe, TailProbe};
 use crate::counters::Counter;
 use crate::flow::recovery::Phase;
+use crate::flow::rtt::Backoff;
 use crate::flow::scoreboard::{Record, Standing};
 use crate::flow::send_queue::{Cursor, advance, contiguous};
 use crate::link::{Ecn, Link};
@@ -179,13 +180,14 @@ impl Open {
 
     /// What a probe carries; nothing when there is no need for it any more.
     fn next_probe(&self, probe: Probe, shared: &Shared, burst_max: u32) -> Urgent {
-        if probe == Probe::Window {
-            return Urgent::Probe;
-        }
         let (unsent, room) = (self.queue.unsent_len(), self.window_room());
+        // After a while even a silly window is used: the peer may have no other (RFC 9293, 3.8.6.2.1, (4)).
         if unsent > 0 && room > 0 {
             let len = unsent.min(room).min(self.snd.mss());
             return Urgent::New { len, fin: len == unsent && self.fin == Fin::Queued && len < room };
+        }
+        if probe == Probe::Window {
+            return Urgent::Probe;
         }
         match self.sent.last() {
             Some(record) if shared.records[record].standing == Standing::Outstanding => {
@@ -519,6 +521,7 @@ impl Open {
             self.restart_loss_timer(common, shared);
         } else if self.queue.unsent_len() > 0 || self.fin == Fin::Queued {
             self.loss_timer = LossTimer::Persist;
+            self.persist_backoff = Backoff::default();
             common.timers.loss = shared.now.plus_ns(self.rto_ns());
         }
     }

@@ -1,6 +1,6 @@
 //! What time does to a synchronised flow.
 
-use weir_socket::{CloseReason, Instant};
+use weir_socket::CloseReason;
 
 use super::{Acknowledge, Common, LossTimer, Open, Outcome, Probe, TailProbe};
 use crate::counters::{Counter, FlowState};
@@ -103,10 +103,10 @@ impl Open {
         if is_silent || (self.orphaned && self.has_given_up(shared)) {
             return Outcome::Abort(CloseReason::TimedOut);
         }
-        self.backoff.back_off();
+        self.persist_backoff.back_off();
         self.probe = Some(Probe::Window);
         self.loss_timer = LossTimer::Persist;
-        common.timers.loss = shared.now.plus_ns(self.rto_ns());
+        common.timers.loss = shared.now.plus_ns(self.rtt.rto_ns(self.persist_backoff));
         Outcome::Keep
     }
 
@@ -154,7 +154,7 @@ impl Open {
         } else if shared.config.keepalive.is_some() {
             shared.now.plus_ns(shared.limits.keepalive_idle_ns)
         } else {
-            Instant::from_nanos(u64::MAX)
+            NEVER
         };
     }
 }
