@@ -17,7 +17,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use weir_packet::frame::{ChecksumStatus, Offload, RxFrame, Transmit};
-use weir_packet::{Packet, RangeError};
+use weir_packet::{BUFFER_BYTES, HEADROOM_BYTES, Packet, RangeError};
 
 use crate::address::Route;
 use crate::checksum::Sum;
@@ -274,7 +274,8 @@ fn pseudo_sum(source: IpAddr, destination: IpAddr, len: usize) -> Option<Sum> {
 impl Network {
     fn datagram_bytes_max(&self, remote: IpAddr) -> usize {
         let header_bytes = if remote.is_ipv4() { ipv4::HEADER_BYTES } else { ipv6::HEADER_BYTES } + HEADER_BYTES;
-        usize::from(self.device.mtu).saturating_sub(header_bytes)
+        // One buffer holds it, whatever the link carries; other headers than UDP's go in front.
+        usize::from(self.device.mtu).saturating_sub(header_bytes).min(BUFFER_BYTES - HEADROOM_BYTES - HEADER_BYTES)
     }
 
     fn send_datagram(&mut self, port: u16, remote: SocketAddr, payload: &[u8]) -> Result<(), DropReason> {

@@ -9,11 +9,13 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, EthernetFrame, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UdpPacket, UdpRepr,
 };
-use weir_packet::frame::ChecksumStatus;
+use weir_packet::frame::{Capabilities, ChecksumStatus};
 use weir_socket::Instant;
 
 use super::steering::carry;
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, POOL_BUFFERS, US, arp, configuration, ipv4, ipv6, read_arp};
+use super::wire::{
+    Host, OUR_MAC, PEER, PEER_MAC, POOL_BUFFERS, US, arp, capabilities, configuration, ipv4, ipv6, read_arp,
+};
 use crate::{DATAGRAM_PORTS, DATAGRAM_PORTS_MAX, DropReason, Event, Ipv4Source, Ipv6Configuration};
 
 const SERVER: u16 = 53;
@@ -125,6 +127,20 @@ fn what_does_not_fit_is_dropped_and_what_just_fits_is_sent() {
     host.shard.send_datagram(514, remote, &vec![7; most]).expect("it fits");
     assert_eq!(host.sent_one().len(), 1514);
     assert_eq!(host.shard.send_datagram(514, remote, &vec![7; most + 1]), Err(DropReason::UdpTooLong));
+}
+
+#[test]
+fn a_link_that_carries_more_than_a_buffer_holds_makes_no_longer_datagrams() {
+    let device = Capabilities { mtu: 9000, ..capabilities() };
+    let mut host = Host::with_device(0, 1, Ipv4Source::Static(configuration()), device);
+    host.turn();
+    host.device.frames.clear();
+    host.introduce_peer();
+    let remote = (PEER, SERVER).into();
+    let most = host.shard.datagram_bytes_max(remote);
+    assert_eq!(host.shard.send_datagram(514, remote, &vec![7; most + 1]), Err(DropReason::UdpTooLong));
+    host.shard.send_datagram(514, remote, &vec![7; most]).expect("it fits");
+    assert_eq!(host.sent_one().len(), most + 42);
 }
 
 #[test]
