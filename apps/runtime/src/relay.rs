@@ -138,6 +138,10 @@ impl Transmit for Relay {
         if offload.segmentation.is_some() {
             return Err(TransmitError::NotNegotiated);
         }
+        // The ring may have room again before the buffers are back.
+        if self.room() == 0 {
+            return Err(TransmitError::Full);
+        }
         let Some(frame) = self.gather(head, payload) else {
             self.counters.drop_no_buffer += 1;
             return Err(TransmitError::Full);
@@ -274,6 +278,8 @@ mod tests {
         assert_eq!(outlet.send(&mut device, &far, 1, &mut counters), (true, true));
         assert_eq!(outlet.send(&mut device, &far, FRAMES_AWAY_MAX, &mut counters), (true, true));
         assert!(outlet.is_empty() && device.0.len() == FRAMES_AWAY_MAX);
+        let refused = relay.transmit(head(&near, b"frame"), [].into_iter(), Offload::default());
+        assert_eq!((refused, relay.room()), (Err(TransmitError::Full), 0), "the buffers are not back");
         relay.reclaim();
         assert_eq!((relay.room(), near.in_use()), (FRAMES_AWAY_MAX, 0));
     }
