@@ -42,9 +42,15 @@ pub(super) fn read(item: Option<Item<'_>>) -> Result<FieldRules> {
         let message = format!("more than {RULES_MAX} fields, or {RULE_BYTES_MAX} bytes");
         return Err(item.fault(ErrorKind::TooLarge, message, "leave some of the changes to the servers"));
     }
-    if let Some(host) = remove.iter().find(|name| name.eq_ignore_ascii_case("host")) {
-        let message = format!("a request cannot be without `{host}`");
+    // A request has one (RFC 9112 3.2).
+    let added = add.iter().map(|(name, _)| name);
+    if let Some(host) = remove.iter().chain(added).find(|name| name.eq_ignore_ascii_case("host")) {
+        let message = format!("a request cannot be without `{host}`, nor have two");
         return Err(item.fault(ErrorKind::InvalidValue, message, "set it instead"));
+    }
+    if let Some(name) = repeated(&set) {
+        let message = format!("`{name}` is set twice");
+        return Err(item.fault(ErrorKind::DuplicateName, message, "remove one of the two: case makes no difference"));
     }
     Ok(FieldRules { remove, set, add })
 }
@@ -53,6 +59,14 @@ pub(super) fn pairs(section: Option<Section<'_>>) -> Result<Vec<(String, String)
     let Some(section) = section else { return Ok(Vec::new()) };
     let pair = |(key, item): (&str, Item<'_>)| Ok((name(&item, key)?, item.field_value()?.into()));
     section.into_items().map(pair).collect()
+}
+
+/// The first name that stands there before, in whatever case.
+fn repeated(pairs: &[(String, String)]) -> Option<&str> {
+    let names = || pairs.iter().map(|(name, _)| name.as_str());
+    names()
+        .enumerate()
+        .find_map(|(at, name)| names().take(at).any(|other| other.eq_ignore_ascii_case(name)).then_some(name))
 }
 
 fn name(item: &Item<'_>, text: &str) -> Result<String> {

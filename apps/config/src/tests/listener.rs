@@ -119,6 +119,13 @@ fn mistakes_in_listeners_have_a_place() {
         (ErrorKind::InvalidName, "", "response_headers = { remove = ¶\"content-length\" }", "messages"),
         (ErrorKind::InvalidValue, "", "request_headers = { set = { X-A = ¶\"a\\r\\nb\" } }", "header field"),
         (ErrorKind::InvalidValue, "", "request_headers = ¶{ remove = \"Host\" }", "without `Host`"),
+        (ErrorKind::InvalidValue, "", "request_headers = ¶{ add = { host = \"b\" } }", "nor have two"),
+        (
+            ErrorKind::DuplicateName,
+            "",
+            "request_headers = ¶{ set = { X-A = \"1\", x-a = \"2\" } }",
+            "`x-a` is set twice",
+        ),
         (ErrorKind::UnknownKey, "", "request_headers = { ¶sat = { } }", "sat"),
     ] {
         fails(kind, &with(listener, route), message);
