@@ -33,8 +33,12 @@ impl<const ROOM: usize> Line<ROOM> {
     /// The bytes to send, line feed included.
     pub fn finish(&mut self) -> &[u8] {
         if self.cut {
-            let start = self.len - CUT_MARK.len();
-            self.bytes[start..self.len].copy_from_slice(CUT_MARK);
+            // In the place of whole characters.
+            while self.len + CUT_MARK.len() >= ROOM || is_inside_character(self.bytes[self.len]) {
+                self.len -= 1;
+            }
+            self.bytes[self.len..][..CUT_MARK.len()].copy_from_slice(CUT_MARK);
+            self.len += CUT_MARK.len();
         }
         self.bytes[self.len] = b'\n';
         &self.bytes[..=self.len]
@@ -43,16 +47,23 @@ impl<const ROOM: usize> Line<ROOM> {
 
 impl<const ROOM: usize> fmt::Write for Line<ROOM> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if self.len + 1 == ROOM {
-                self.cut = true;
+        for character in text.chars() {
+            let mut bytes = [0; 4];
+            let bytes = if character.is_control() { '?' } else { character }.encode_utf8(&mut bytes).as_bytes();
+            self.cut |= self.len + bytes.len() >= ROOM;
+            if self.cut {
                 return Ok(());
             }
-            self.bytes[self.len] = if byte.is_ascii_control() { b'?' } else { byte };
-            self.len += 1;
+            self.bytes[self.len..][..bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
         }
         Ok(())
     }
+}
+
+/// Whether a byte of UTF-8 goes on with a character rather than beginning one.
+const fn is_inside_character(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 impl<const ROOM: usize> Default for Line<ROOM> {
@@ -99,5 +110,21 @@ mod tests {
         let mut line = UsualLine::new();
         line.write_str("weir: host \"a\nweir: ready\x1b[2J\"").unwrap();
         assert_eq!(line.finish(), b"weir: host \"a?weir: ready?[2J\"\n");
+        // The same in one character: CSI of ISO 6429's second set, as UTF-8.
+        let mut line = UsualLine::new();
+        line.write_str("\u{9b}2J\u{85}weir: ready").unwrap();
+        assert_eq!(line.finish(), b"?2J?weir: ready\n");
+    }
+
+    #[test]
+    fn a_line_is_cut_between_characters() {
+        for ascii in 0..4 {
+            let mut line = UsualLine::new();
+            line.write_str(&"xxx"[..ascii]).unwrap();
+            line.write_str(&String::from_iter(std::iter::repeat_n('\u{20ac}', LINE_BYTES_MAX))).unwrap();
+            line.write_str("y").unwrap();
+            let text = std::str::from_utf8(line.finish()).unwrap();
+            assert!(text.ends_with("\u{20ac}...\n"), "{ascii}: {text}");
+        }
     }
 }
