@@ -1,7 +1,6 @@
 //! QEMU's `fw_cfg`: named files from the host (QEMU documentation, *QEMU Firmware Configuration Device*), e.g.
 //! `-fw_cfg name=opt/weir/config,file=weir.toml`.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
@@ -42,6 +41,8 @@ pub enum FileError {
     NoFile,
     /// The file is longer than [`FILE_BYTES_MAX`].
     TooLong(u32),
+    /// There is no memory for so many bytes.
+    NoMemory(u32),
     /// The device did not transfer it.
     NotTransferred,
 }
@@ -52,6 +53,7 @@ impl fmt::Display for FileError {
             Self::NoDevice => f.write_str("the machine has no fw_cfg device"),
             Self::NoFile => f.write_str("there is no such file"),
             Self::TooLong(bytes) => write!(f, "{bytes} bytes, {FILE_BYTES_MAX} at most are read"),
+            Self::NoMemory(bytes) => write!(f, "no memory for {bytes} bytes"),
             Self::NotTransferred => f.write_str("the device did not transfer it"),
         }
     }
@@ -68,9 +70,17 @@ pub fn read(name: &str) -> Result<Vec<u8>, FileError> {
     let dma = probe().ok_or(FileError::NoDevice)?;
     let entry = find(name, dma).ok_or(FileError::NoFile)?;
     let len = usize::try_from(entry.len).ok().filter(|len| *len <= FILE_BYTES_MAX);
-    let mut bytes = vec![0; len.ok_or(FileError::TooLong(entry.len))?];
+    let mut bytes = zeroed(len.ok_or(FileError::TooLong(entry.len))?).ok_or(FileError::NoMemory(entry.len))?;
     read_item(entry.item, &mut bytes, dma).ok_or(FileError::NotTransferred)?;
     Ok(bytes)
+}
+
+/// So many bytes, unless memory ends before: a file is longer than a small machine has room for.
+fn zeroed(len: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    bytes.resize(len, 0);
+    Some(bytes)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +108,7 @@ fn find(name: &str, dma: bool) -> Option<Entry> {
     if count > FILES_MAX {
         return None;
     }
-    let mut directory = vec![0; 4 + count as usize * ENTRY_BYTES];
+    let mut directory = zeroed(4 + count as usize * ENTRY_BYTES)?;
     read_item(ITEM_DIRECTORY, &mut directory, dma)?;
     find_in(directory.get(4..)?, name)
 }
@@ -164,6 +174,7 @@ fn read_by_dma(item: u16, into: &mut [u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn entry(name: &str, len: u32, item: u16) -> Vec<u8> {
         let mut bytes = vec![0; ENTRY_BYTES];
@@ -179,6 +190,12 @@ mod tests {
         assert_eq!(find_in(&directory, "opt/weir/config"), Some(Entry { len: 1234, item: 0x2b }));
         assert_eq!(find_in(&directory, "opt/weir/conf"), None);
         assert_eq!(find_in(&directory, ""), None);
+    }
+
+    #[test]
+    fn a_file_for_which_there_is_no_memory_is_none() {
+        assert_eq!(zeroed(3), Some(vec![0; 3]));
+        assert_eq!(zeroed(isize::MAX as usize), None);
     }
 
     #[test]
