@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU16, Ordering};
 
 use spin::Once;
-use weir_hal::PhysAddr;
+use weir_hal::{Mmio, PhysAddr};
 use x86_64::instructions::port::Port;
 
 use crate::acpi::{Fadt, Register, RegisterSpace};
@@ -21,13 +21,29 @@ const PVPANIC_PANICKED: u8 = 1;
 /// How often to look whether the machine has switched to ACPI mode.
 const ACPI_MODE_READS_MAX: u32 = 10_000;
 
-static FADT: Once<Fadt> = Once::new();
+/// What the tables say, with registers in memory mapped: in a panic it is too late for that, the mapper's lock may be held
+/// by a core that was stopped.
+struct Controls {
+    fadt: Fadt,
+    sleep: Option<Place>,
+    reset: Option<(Place, u8)>,
+}
+
+/// Where a register of 8 bits is.
+enum Place {
+    Port(u16),
+    Memory(Mmio),
+}
+
+static CONTROLS: Once<Controls> = Once::new();
 static PVPANIC_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// Keeps what the tables say, switches to ACPI mode and listens to the power button.
 pub(crate) fn init(fadt: Option<Fadt>) {
     let Some(fadt) = fadt else { return };
-    let fadt = FADT.call_once(|| fadt);
+    let sleep = fadt.sleep_control.and_then(Place::of);
+    let reset = fadt.reset.and_then(|(register, value)| Some((Place::of(register)?, value)));
+    let Controls { fadt, .. } = CONTROLS.call_once(|| Controls { fadt, sleep, reset });
     if let (Some(control), Some((port, value))) = (fadt.control_ports[0], fadt.acpi_enable)
         && read16(control) & ACPI_MODE == 0
     {
@@ -56,7 +72,7 @@ pub(crate) fn find_panic_device() {
 
 /// Whether the power button was pressed since the last call. One port read.
 pub fn button_pressed() -> bool {
-    let Some(event) = FADT.get().and_then(|fadt| fadt.event_port) else { return false };
+    let Some(event) = CONTROLS.get().and_then(|controls| controls.fadt.event_port) else { return false };
     let pressed = read16(event) & BUTTON != 0;
     if pressed {
         write16(event, BUTTON);
@@ -66,10 +82,10 @@ pub fn button_pressed() -> bool {
 
 /// Switches the machine off.
 pub fn off() -> ! {
-    if let Some(fadt) = FADT.get() {
+    if let Some(Controls { fadt, sleep, .. }) = CONTROLS.get() {
         let types = fadt.off_types.unwrap_or([0; 2]);
-        if let Some(register) = fadt.sleep_control {
-            write_register(register, types[0] << 2 | REDUCED_SLEEP_ENABLE);
+        if let Some(place) = sleep {
+            place.write(types[0] << 2 | REDUCED_SLEEP_ENABLE);
         }
         for (port, kind) in fadt.control_ports.into_iter().zip(types) {
             if let Some(port) = port {
@@ -92,8 +108,8 @@ fn wait_for_the_end() {
 
 /// Resets the machine: by the FADT's register, the chipset's, the keyboard controller's, and at last a triple fault.
 pub fn reboot() -> ! {
-    if let Some((register, value)) = FADT.get().and_then(|fadt| fadt.reset) {
-        write_register(register, value);
+    if let Some((place, value)) = CONTROLS.get().and_then(|controls| controls.reset.as_ref()) {
+        place.write(*value);
     }
     write8(0xcf9, 0x02);
     write8(0xcf9, 0x06);
@@ -121,13 +137,18 @@ pub(crate) fn tell_hypervisor_of_panic() {
     }
 }
 
-fn write_register(register: Register, value: u8) {
-    match register.space {
-        RegisterSpace::Port => write8(register.address as u16, value),
-        RegisterSpace::Memory => {
-            if let Ok(mapped) = memory::map_mmio(PhysAddr(register.address), 1) {
-                mapped.write(0, value);
-            }
+impl Place {
+    fn of(register: Register) -> Option<Place> {
+        match register.space {
+            RegisterSpace::Port => Some(Place::Port(register.address as u16)),
+            RegisterSpace::Memory => memory::map_mmio(PhysAddr(register.address), 1).ok().map(Place::Memory),
+        }
+    }
+
+    fn write(&self, value: u8) {
+        match self {
+            Place::Port(port) => write8(*port, value),
+            Place::Memory(register) => register.write(0, value),
         }
     }
 }
