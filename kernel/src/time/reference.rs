@@ -11,6 +11,10 @@ use crate::cpu;
 /// Long enough that a microsecond of jitter at both ends is below 0.1 %.
 const WINDOW_NS: u64 = 3_000_000;
 const TRIES: usize = 5;
+/// Cycles of a window at most: seconds at any rate.
+const CYCLES_MAX: u64 = 20_000_000_000;
+/// Windows in which the machine may stand still for longer than the timer counts.
+const ATTEMPTS: usize = 5;
 /// Used when even the measurement fails: a usual rate is better than none.
 const FALLBACK_HERTZ: u64 = 2_500_000_000;
 
@@ -45,19 +49,39 @@ impl Measurement {
         Measurement { timer, start: timer.sample() }
     }
 
-    pub(crate) fn finish(self) -> (Source, Scale) {
+    pub(crate) fn finish(mut self) -> (Source, Scale) {
+        let source = self.timer.source();
+        for _ in 0..ATTEMPTS {
+            let scale = self.wait();
+            if !self.timer.has_wrapped() {
+                return (source, scale.unwrap_or_else(fallback));
+            }
+            self = Measurement { timer: Timer::start_interval(), start: self.timer.sample() };
+        }
+        (source, fallback())
+    }
+
+    /// The rate, once the window is over.
+    fn wait(&self) -> Option<Scale> {
         let window = WINDOW_NS * self.timer.hertz() / 1_000_000_000;
         let mut end = self.timer.sample();
-        // Bounded: a timer that stands still must not stop the boot. Four seconds at the highest rate.
-        let give_up = self.start.tsc.wrapping_add(20_000_000_000);
+        // Bounded: a timer that stands still must not stop the boot.
+        let give_up = self.start.tsc.wrapping_add(CYCLES_MAX);
         while u64::from(self.timer.ticks(self.start, end)) < window && end.tsc < give_up {
             end = self.timer.sample();
         }
         let ticks = u64::from(self.timer.ticks(self.start, end));
-        let scale = scale(end.tsc.wrapping_sub(self.start.tsc), ticks, self.timer.hertz());
-        let fallback = || Scale::ratio(1_000_000_000, FALLBACK_HERTZ);
-        (self.timer.source(), scale.or_else(fallback).unwrap_or(Scale::from_bits(1 << 48)))
+        scale(end.tsc.wrapping_sub(self.start.tsc), ticks, self.timer.hertz())
     }
+}
+
+fn fallback() -> Scale {
+    Scale::ratio(1_000_000_000, FALLBACK_HERTZ).unwrap_or(Scale::from_bits(1 << 48))
+}
+
+/// Whether a channel's output, which goes up when a count of mode 0 ends, is up, by the channel's status.
+const fn has_ended(status: u8) -> bool {
+    status & 0x80 != 0
 }
 
 /// Nanoseconds for each of `cycles` that passed in `ticks` of a timer.
@@ -92,6 +116,19 @@ impl Timer {
                 let mut data = Port::<u8>::new(0x42);
                 let low = data.read();
                 u32::from(u16::from_le_bytes([low, data.read()]))
+            },
+        }
+    }
+
+    /// Whether the timer began anew since it was started: what was measured with it is worth nothing. The ACPI timer has
+    /// seconds until then; the interval timer 55 ms, during which a busy host need not run us.
+    fn has_wrapped(self) -> bool {
+        match self {
+            Timer::Acpi { .. } => false,
+            // SAFETY: latches and reads the status of channel 2 of the interval timer, which nothing else uses.
+            Timer::Interval => unsafe {
+                Port::<u8>::new(0x43).write(0xe8);
+                has_ended(Port::new(0x42).read())
             },
         }
     }
@@ -146,6 +183,13 @@ mod tests {
     fn a_timer_that_stands_still_gives_no_rate() {
         assert_eq!(scale(9_000_000, 0, ACPI_TIMER_HERTZ), None);
         assert_eq!(scale(0, 10_739, ACPI_TIMER_HERTZ), None);
+    }
+
+    #[test]
+    fn a_count_that_has_ended_shows_in_the_status() {
+        // Both bytes, mode 0, binary: while it counts, and when it has ended.
+        assert!(!has_ended(0x30));
+        assert!(has_ended(0xb0));
     }
 
     #[test]
