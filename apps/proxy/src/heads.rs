@@ -188,8 +188,12 @@ fn lines(writer: &mut HeadWriter<'_>, response: &Response<'_>) {
 /// The same with the changes of a route.
 #[cold]
 fn edited_lines(writer: &mut HeadWriter<'_>, response: &Response<'_>, edits: &Edited<'_>) {
-    status_line(writer, response);
-    field_lines(response).for_each(|line| edits.pass(writer, line));
+    if edits.only_adds() {
+        lines(writer, response);
+    } else {
+        status_line(writer, response);
+        field_lines(response).for_each(|line| edits.pass(writer, line));
+    }
     edits.add(writer);
 }
 

@@ -145,6 +145,11 @@ impl<'a> Edited<'a> {
         Self { edits: *edits, sticky: *sticky, lines, date: if is_dropped { b"" } else { date } }
     }
 
+    /// Whether every line of the server's is passed.
+    pub(crate) fn only_adds(&self) -> bool {
+        self.sticky.is_none() && self.edits.is_none_or(|edits| edits.dropped.is_empty())
+    }
+
     /// Writes a line, unless its field is left out. A server does not set our cookie.
     pub(crate) fn pass(&self, writer: &mut HeadWriter<'_>, line: &[u8]) {
         let is_ours = |sticky: &&Sticky| name(line).eq_ignore_ascii_case(b"set-cookie") && sets(line, &sticky.name);

@@ -120,6 +120,21 @@ fn fields_of_responses_are_removed_set_and_added() {
     world.finish();
 }
 
+#[test]
+fn what_is_only_added_leaves_the_rest_as_it_is() {
+    let added = config("", "response_headers = { add = { X-A = \"1\" } }");
+    for version in ["1.0", "1.1"] {
+        let mut world = World::with(&added, 16);
+        let client = world.client(WEB, GET);
+        let server = world.accept();
+        let fields = "B: c\r\nx-a: 0\r\nContent-Length: 0\r\n";
+        world.send(server, format!("HTTP/{version} 200 Fine\r\nConnection: close\r\n{fields}\r\n").as_bytes());
+        assert_eq!(world.got(client), format!("HTTP/1.1 200 Fine\r\n{fields}X-A: 1\r\n{DATE}\r\n"));
+        world.end(client);
+        world.finish();
+    }
+}
+
 /// A 204 that says how long it is, as many servers do, and the answer to a WebSocket's opening.
 #[test]
 fn fields_of_responses_without_content_change_as_well() {
