@@ -14,6 +14,7 @@ mod sizing;
 mod source;
 mod test;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -46,9 +47,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Writes what was asked for to the standard output. Who reads only its beginning, as `head` does, has what it wanted.
+fn print(text: &str) -> Outcome {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to the standard output: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 /// Tells the user what is going on, on the standard error.
 fn say(text: &str) {
-    eprintln!("weir: {text}");
+    // Nobody need listen.
+    let _ = writeln!(io::stderr(), "weir: {text}");
 }
 
 /// A command's result: success, or an exit status of its own, or a failure to explain.

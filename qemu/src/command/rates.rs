@@ -32,7 +32,7 @@ pub fn print_from(address: SocketAddr) {
             match (last, now) {
                 (Some((before, then)), Some((after, now))) => {
                     let rate = after.saturating_sub(before) as f64 / now.duration_since(then).as_secs_f64();
-                    println!("Request/s {rate:.0}, total {after}");
+                    let _ = super::print(&format!("Request/s {rate:.0}, total {after}\n"));
                 }
                 _ => eprintln!("weir: the metrics page at {address} does not answer"),
             }

@@ -1,15 +1,11 @@
 //! `weir schema`: what a configuration may have, for editors and for people.
 
-use std::process::ExitCode;
-
 use super::Outcome;
 use crate::cli;
 
 pub(super) fn run(options: &cli::Schema) -> Outcome {
-    if options.reference {
-        print!("{}", weir_schema::reference());
-    } else {
-        println!("{:#}", weir_schema::json_schema());
-    }
-    Ok(ExitCode::SUCCESS)
+    super::print(&match options.reference {
+        true => weir_schema::reference(),
+        false => format!("{:#}\n", weir_schema::json_schema()),
+    })
 }

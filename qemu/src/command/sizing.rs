@@ -1,7 +1,6 @@
 //! `weir sizing`: what a machine will carry, by the image's own computation.
 
 use std::fmt::Write;
-use std::process::ExitCode;
 
 use weir_image::payload;
 use weir_plan::{Machine, Plan, TooLittleMemory};
@@ -26,14 +25,11 @@ pub(super) fn run(options: &cli::Sizing) -> Outcome {
     }
     let machine = |(memory, cores)| machine(memory, cores, archive_bytes);
     if options.memory.is_none() && options.cores.is_none() {
-        print!("{}", table(&USUAL.map(|size| (size, machine(size).plan(connections_max)))));
-        return Ok(ExitCode::SUCCESS);
+        return super::print(&table(&USUAL.map(|size| (size, machine(size).plan(connections_max)))));
     }
     let size = (options.memory.unwrap_or(cli::MEMORY_MIB_DEFAULT), options.cores.unwrap_or(1));
     let plan = machine(size).plan(connections_max).map_err(|error| cannot_start(size, error))?;
-    print!("{}", table(&[(size, Ok(plan))]));
-    print!("{}", explain(&plan, connections_max));
-    Ok(ExitCode::SUCCESS)
+    super::print(&(table(&[(size, Ok(plan))]) + &explain(&plan, connections_max)))
 }
 
 pub(super) fn machine(memory_mib: u32, cores: u32, archive_bytes: u64) -> Machine {

@@ -21,6 +21,7 @@ pub const TESTS: Tests = &[
     ("command::unknown_flag_is_wrong_usage", unknown_flag_is_wrong_usage),
     ("command::bad_configuration_has_a_place", bad_configuration_has_a_place),
     ("command::good_configuration_is_explained", good_configuration_is_explained),
+    ("command::whoever_reads_only_the_beginning_is_content", whoever_reads_only_the_beginning_is_content),
     ("command::qemu_missing", qemu_missing),
     ("command::qemu_too_old", qemu_too_old),
     ("command::port_in_use", port_in_use),
@@ -69,6 +70,19 @@ fn good_configuration_is_explained() -> Tested {
     let output = weir().args(["check", "--explain"]).arg(&file).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure(output.status.success() && said.contains("0.0.0.0:80"), || format!("{}: {said}", output.status))
+}
+
+fn whoever_reads_only_the_beginning_is_content() -> Tested {
+    for arguments in [&["schema"][..], &["schema", "--reference"], &["sizing"]] {
+        // Nobody reads the pipe from the beginning.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = weir().args(arguments).stdout(writer).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure(output.status.success() && said.is_empty(), || format!("{arguments:?}: {}, {said}", output.status))?;
+    }
+    let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+    fails_with(weir().arg("schema").stdout(full), 1, &["cannot write to the standard output", "No space left"])
 }
 
 fn qemu_missing() -> Tested {
