@@ -347,7 +347,8 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let is_name = host.bytes().all(is_host) && host.bytes().any(|byte| byte.is_ascii_alphabetic());
-    let port = port.parse().ok().filter(|port| *port > 0 && is_name)?;
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| *port > 0 && is_name && is_number)?;
     Some((host, port))
 }
 

@@ -34,7 +34,7 @@ fn names_that_no_server_has_are_refused() {
     for host in ["-a.b", "a-.b", "a..b", ".a", "a.1", "a.0.0.1", "localhost", "x.localhost.", &label, &long] {
         fails(ErrorKind::InvalidAddress, &server(&format!("¶\"{host}:80\"")), "no server can be called");
     }
-    for text in ["app.internal", "app.internal:0", "app.internal:x", "app/x:80", ":80", "app:65536"] {
+    for text in ["app.internal", "app.internal:0", "app.internal:x", "app/x:80", ":80", "app:65536", "app:+80"] {
         fails(ErrorKind::InvalidAddress, &server(&format!("¶\"{text}\"")), "is not an address with a port");
     }
 }
