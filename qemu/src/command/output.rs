@@ -28,8 +28,8 @@ impl<'a> Output<'a> {
         }
         let parent = wanted.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let beside = if is_device(wanted) { std::env::temp_dir() } else { parent.to_owned() };
-        let folder = tempfile::Builder::new().prefix(".weir-").tempdir_in(beside);
-        Ok(Self { wanted, folder: folder.map_err(|error| cannot_write(wanted, &error))? })
+        let folder = tempfile::Builder::new().prefix(".weir-").tempdir_in(&beside);
+        Ok(Self { wanted, folder: folder.map_err(|error| cannot_make(wanted, &beside, &error))? })
     }
 
     /// Where it is made.
@@ -71,6 +71,15 @@ pub(super) fn check_room(image_bytes: u64, room: u64, medium: &str) -> Result<()
 
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Nothing can be made in `folder`. The error's own text would name our temporary folder, which nobody has asked for.
+fn cannot_make(path: &Path, folder: &Path, error: &io::Error) -> Failure {
+    let (cause, help) = match folder.is_dir() {
+        true => (format!("{} takes no files: {}", folder.display(), error.kind()), "choose another folder".into()),
+        false => (format!("there is no folder {}", folder.display()), format!("mkdir -p {}", folder.display())),
+    };
+    Failure::new(format!("cannot write {}: {cause}", path.display())).help(help)
 }
 
 /// Whether something that is no file would be written over.

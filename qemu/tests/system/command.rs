@@ -176,10 +176,16 @@ fn what_cannot_be_built_leaves_nothing() -> Tested {
     let mut command = weir();
     command.arg("build").arg(&config).arg("--base").arg(base).arg("-o").arg(out.path());
     fails_with(&mut command, 1, &["is a folder", "help: "])?;
-    is_empty(out.path())?;
-    let mut command = weir();
-    command.arg("build").arg(&config).arg("--base").arg(base).args(["-o", "/nonexistent/lb.elf"]);
-    fails_with(&mut command, 1, &["cannot write /nonexistent/lb.elf"])
+    for (folder, cause, help) in [
+        ("absent", "there is no folder absent", "\nhelp: mkdir -p absent\n"),
+        ("/proc", "/proc takes no files: ", "\nhelp: choose another folder\n"),
+    ] {
+        let mut command = weir();
+        command.arg("build").arg(&config).arg("--base").arg(base).arg("-o").arg(format!("{folder}/lb"));
+        let cause = format!("error: cannot write {folder}/lb: {cause}");
+        fails_with(command.current_dir(out.path()), 1, &[&cause, help])?;
+    }
+    is_empty(out.path())
 }
 
 fn is_empty(folder: &Path) -> Tested {
