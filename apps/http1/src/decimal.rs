@@ -1,4 +1,4 @@
-//! Numbers in decimal: those below a thousand, which most are, stand in a table.
+//! Numbers in decimal, written and read: those below a thousand, which most are, stand in a table to be written.
 
 /// A number below a thousand.
 #[derive(Clone, Copy)]
@@ -56,4 +56,37 @@ pub(crate) fn digits(value: u64) -> ([u8; 8], usize) {
     let leading = (ones.trailing_zeros() / 8).min(7);
     let text = (ones + ZEROS) >> (8 * leading);
     (text.to_le_bytes(), 8 - leading as usize)
+}
+
+/// Whether a number has no leading zero.
+#[inline(always)]
+pub(crate) fn is_shortest(digits: &[u8]) -> bool {
+    matches!(digits, [_] | [b'1'..=b'9', ..])
+}
+
+/// Digits of any number that fits.
+const DIGITS_MAX: usize = 19;
+
+/// `1*DIGIT` without overflow.
+#[inline]
+pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
+        return parse_long_decimal(digits);
+    }
+    digits.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(value * 10 + u64::from(digit))
+    })
+}
+
+/// A number with leading zeros, one that just fits, or none.
+#[cold]
+fn parse_long_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { value.checked_mul(10)?.checked_add(digit.into()) }
+    })
 }

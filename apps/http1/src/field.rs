@@ -162,10 +162,15 @@ impl FieldName {
     }
 }
 
-/// The value by which connections are kept, compared by words. It has no control character but HTAB.
+/// Whether a line of Connection says that it is kept, and nothing else, as nearly everybody writes it. The line has no control
+/// character but HTAB, so that only letters become another character in lower case.
 #[inline(always)]
-pub(crate) fn is_keep_alive(value: &[u8]) -> bool {
-    matches!(value, [.., v, e] if value.len() == 10 && lower_word(value) == KEEP_ALIVE && (v | 0x20, e | 0x20) == (b'v', b'e'))
+pub(crate) fn keeps_alive(line: &[u8]) -> bool {
+    let is = |place: usize, text: &[u8; 8]| {
+        let found = line.get(place..).and_then(|rest| rest.first_chunk());
+        found.is_some_and(|found| u64::from_le_bytes(*found) | CASE == word(text))
+    };
+    line.len() == "connection: keep-alive".len() && is(8, b"on: keep") && is(14, b"ep-alive")
 }
 
 /// The members of a comma-separated list (RFC 9110 5.6.1), without white space around them and without empty ones.

@@ -1,5 +1,6 @@
 //! What requests and responses have in common: fields, and what they say about connection and framing.
 
+use crate::decimal::{is_shortest, parse_decimal};
 use crate::field::{self, FieldName};
 use crate::lines::{Field, Lines, Next};
 use crate::reject::Reject;
@@ -210,6 +211,13 @@ impl<'b> Meaning<'b> {
                 FieldName::Other => {}
                 FieldName::Host if self.host.is_none() => self.host = Some(field.value()),
                 FieldName::Date => self.fields.has_date = true,
+                // These two stand in most responses.
+                FieldName::ContentLength if self.takes_length(field.untrimmed()) => {}
+                FieldName::Connection if field::keeps_alive(field.line()) => {
+                    self.say(Said::KeepAlive);
+                    let end = lines.position();
+                    self.fields.cut(end - field.line_len(), end, false)?;
+                }
                 name => {
                     let end = lines.position();
                     self.add(name, field.untrimmed(), version, (end - field.line_len(), end))?;
@@ -257,7 +265,8 @@ impl<'b> Meaning<'b> {
         self.says(Said::UpgradeOption)
     }
 
-    /// A field with a meaning other than the first Host, whose line goes from `start` to `end`. By value: a reference would put every field into memory.
+    /// Any field with a meaning that is not read at once, whose line goes from `start` to `end`. By value: a reference would put
+    /// every field into memory.
     #[inline(never)]
     fn add(
         &mut self,
@@ -279,7 +288,7 @@ impl<'b> Meaning<'b> {
                 self.add_content_length(value)?;
             }
             FieldName::TransferEncoding => self.add_transfer_encoding(value, version)?,
-            FieldName::Connection => self.add_connection(value),
+            FieldName::Connection => self.add_options(value),
             FieldName::Upgrade => self.say(Said::UpgradeField),
             // RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored.
             FieldName::Expect if version == Version::Http11 => self.add_expectation(value)?,
@@ -297,10 +306,21 @@ impl<'b> Meaning<'b> {
         Ok(())
     }
 
+    /// Takes a Content-Length as nearly everybody writes it. False: it is another, or not the first.
+    #[inline(always)]
+    fn takes_length(&mut self, value: &[u8]) -> bool {
+        let [b' ', digits @ ..] = value else { return false };
+        if self.content_length.is_some() || !is_shortest(digits) {
+            return false;
+        }
+        self.content_length = parse_decimal(digits);
+        self.fields.has_length = self.content_length.is_some();
+        self.fields.has_length
+    }
+
     /// Whether a Content-Length can be forwarded as it is.
     fn keep_length(&mut self, value: &[u8]) -> bool {
-        let is_shortest = matches!(value, [_] | [b'1'..=b'9', ..]);
-        let is_kept = is_shortest && !self.fields.has_length;
+        let is_kept = is_shortest(value) && !self.fields.has_length;
         self.fields.has_length |= is_kept;
         is_kept
     }
@@ -325,15 +345,6 @@ impl<'b> Meaning<'b> {
         }
         self.say(Said::Chunked);
         Ok(())
-    }
-
-    #[inline]
-    fn add_connection(&mut self, value: &[u8]) {
-        // What nearly every client and server says, if anything.
-        match field::is_keep_alive(value) {
-            true => self.say(Said::KeepAlive),
-            false => self.add_options(value),
-        }
     }
 
     #[inline(never)]
@@ -384,31 +395,4 @@ impl<'b> Meaning<'b> {
     pub(crate) fn is_persistent(&self, version: Version) -> bool {
         !self.says(Said::Close) && (version == Version::Http11 || self.says(Said::KeepAlive))
     }
-}
-
-/// Digits of any number that fits.
-const DIGITS_MAX: usize = 19;
-
-/// `1*DIGIT` without overflow.
-#[inline]
-pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > DIGITS_MAX {
-        return parse_long_decimal(digits);
-    }
-    digits.iter().try_fold(0_u64, |value, &byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit <= 9).then_some(value * 10 + u64::from(digit))
-    })
-}
-
-/// A number with leading zeros, one that just fits, or none.
-#[cold]
-fn parse_long_decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |value, &byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 { None } else { value.checked_mul(10)?.checked_add(digit.into()) }
-    })
 }

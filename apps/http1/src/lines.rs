@@ -145,6 +145,12 @@ impl<'b> Field<'b> {
         self.line.text.get(..self.name.len).unwrap_or_default()
     }
 
+    /// The whole line, without its CR LF.
+    #[inline(always)]
+    pub(crate) fn line(&self) -> &'b [u8] {
+        self.line.text
+    }
+
     /// The value with white space still around it.
     #[inline(always)]
     pub(crate) fn untrimmed(&self) -> &'b [u8] {

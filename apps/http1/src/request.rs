@@ -26,6 +26,8 @@ pub struct Request<'b> {
     path_len: usize,
     /// Host with port as the client named it, ASCII; empty for HTTP/1.0 without Host.
     pub host: &'b [u8],
+    /// Length of [`host`](Self::host) without the port.
+    host_name_len: usize,
     /// Whether [`host`](Self::host) came in a Host field.
     pub has_host_field: bool,
     /// The client's version.
@@ -85,7 +87,7 @@ impl<'b> Request<'b> {
             Some(parts) => parts,
             None => target::parse(line.method, line.from_target, line.target_len)?,
         };
-        let host = host(&meaning, bytes, parts.form, line.version)?;
+        let (host, host_name_len) = host(&meaning, bytes, parts.form, line.version)?;
         let body = match (meaning.says(Said::Chunked), meaning.content_length) {
             (true, _) => Body::Chunked,
             (false, Some(0) | None) => Body::None,
@@ -101,6 +103,7 @@ impl<'b> Request<'b> {
             path_and_query: parts.path_and_query,
             path_len: parts.path_len,
             host,
+            host_name_len,
             has_host_field: meaning.host.is_some(),
             version: line.version,
             is_at_front,
@@ -156,12 +159,7 @@ impl<'b> Request<'b> {
     #[inline]
     #[must_use]
     pub fn host_name(&self) -> &'b [u8] {
-        // The host is valid: only a port follows a colon in digits, or nothing does.
-        let digits = self.host.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let name = match self.host.split_at_checked(self.host.len() - digits) {
-            Some(([name @ .., b':'], _)) => name,
-            _ => self.host,
-        };
+        let name = self.host.get(..self.host_name_len).unwrap_or_default();
         name.strip_suffix(b".").unwrap_or(name)
     }
 
@@ -272,24 +270,33 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, Reject> {
     if is_empty_lines && leading.len() <= LEADING_BYTES_MAX { Ok(start) } else { Err(Reject::LeadingBytes) }
 }
 
-/// RFC 9112 3.2: exactly one valid Host of a name's length, and the same as the target's authority, if that has one.
+/// RFC 9112 3.2: exactly one valid Host of a name's length, and the same as the target's authority, if that has one; and how
+/// long it is without its port.
 #[inline(always)]
-fn host<'b>(meaning: &Meaning<'b>, bytes: &'b [u8], target: Target<'b>, version: Version) -> Result<&'b [u8], Reject> {
-    let Some(host) = meaning.host else {
-        return match (version, target) {
-            (Version::Http11, _) => Err(Reject::HostMissing),
-            (Version::Http10, Target::Absolute(authority)) if authority.len() > HOST_BYTES_MAX => {
-                Err(Reject::HostInvalid)
-            }
-            (Version::Http10, Target::Absolute(authority)) => Ok(authority),
-            (Version::Http10, _) => Ok(b""),
-        };
-    };
-    if host.len() > HOST_BYTES_MAX || !target::is_host(bytes, host) {
-        return Err(Reject::HostInvalid);
-    }
+fn host<'b>(
+    meaning: &Meaning<'b>,
+    bytes: &'b [u8],
+    target: Target<'b>,
+    version: Version,
+) -> Result<(&'b [u8], usize), Reject> {
+    let Some(host) = meaning.host else { return host_of_target(target, version) };
+    let short = Some(host).filter(|host| host.len() <= HOST_BYTES_MAX);
+    let name_len = short.and_then(|host| target::host_name_len(bytes, host)).ok_or(Reject::HostInvalid)?;
     match target {
         Target::Absolute(authority) if !authority.eq_ignore_ascii_case(host) => Err(Reject::HostMismatch),
-        _ => Ok(host),
+        _ => Ok((host, name_len)),
+    }
+}
+
+/// The same where there is no Host, which HTTP/1.0 does not know.
+#[cold]
+fn host_of_target(target: Target<'_>, version: Version) -> Result<(&[u8], usize), Reject> {
+    match (version, target) {
+        (Version::Http11, _) => Err(Reject::HostMissing),
+        (Version::Http10, Target::Absolute(authority)) => {
+            let name_len = target::any_host_name_len(authority).filter(|_| authority.len() <= HOST_BYTES_MAX);
+            Ok((authority, name_len.ok_or(Reject::HostInvalid)?))
+        }
+        (Version::Http10, _) => Ok((b"", 0)),
     }
 }

@@ -1,7 +1,7 @@
 //! The request target (RFC 9112 section 3.2) and the Host field.
 
 use crate::bytes::{scan_target, usual_host_len};
-use crate::head::parse_decimal;
+use crate::decimal::parse_decimal;
 use crate::method::Method;
 use crate::reject::Reject;
 
@@ -61,7 +61,7 @@ pub(crate) fn parse(method: Method, rest: &[u8], len: usize) -> Result<Parts<'_>
 #[cold]
 fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> {
     if method == Method::Connect {
-        let is_valid = is_host_alone(target) && target.contains(&b':');
+        let is_valid = any_host_name_len(target).is_some() && target.contains(&b':');
         let parts = Parts { form: Target::Authority, path_and_query: b"", path_len: 0 };
         return if is_valid { Ok(parts) } else { Err(Reject::Target) };
     }
@@ -74,7 +74,7 @@ fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> 
     }
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if !is_host_alone(authority) {
+    if any_host_name_len(authority).is_none() {
         return Err(Reject::Target);
     }
     // RFC 9112 3.2.1: an empty path is sent as "/", and as "*" if it is asked about the server as a whole (3.2.4); a query
@@ -89,26 +89,26 @@ fn parse_other_form(method: Method, target: &[u8]) -> Result<Parts<'_>, Reject> 
     Ok(Parts { form: Target::Absolute(authority), path_and_query, path_len })
 }
 
-/// Whether `value`, a part of `head`, is `uri-host [ ":" port ]` (RFC 9110 7.2) and not empty.
+/// The length of the name in `value`, a part of `head`, if that is `uri-host [ ":" port ]` (RFC 9110 7.2) and not empty.
 #[inline(always)]
-pub(crate) fn is_host(head: &[u8], value: &[u8]) -> bool {
+pub(crate) fn host_name_len(head: &[u8], value: &[u8]) -> Option<usize> {
     let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
     let rest = head.get(at..).unwrap_or_default();
     match value.split_at_checked(usual_host_len(rest, value.len())) {
-        Some(([_, ..], port @ ([] | [b':', ..]))) => is_empty_or_port(port),
-        _ => is_host_alone(value),
+        Some((name @ [_, ..], port @ ([] | [b':', ..]))) => is_empty_or_port(port).then_some(name.len()),
+        _ => any_host_name_len(value),
     }
 }
 
-/// The same byte by byte.
+/// The same of one with other characters, byte by byte.
 #[cold]
-fn is_host_alone(value: &[u8]) -> bool {
-    let name_len = value.iter().take_while(|&&byte| IS_REG_NAME[usize::from(byte)]).count();
-    match value.split_at_checked(name_len) {
-        Some(([], [b'[', ..])) => is_ip_literal(value),
-        Some(([], _)) | None => false,
-        Some((_, rest)) => is_empty_or_port(rest),
-    }
+pub(crate) fn any_host_name_len(value: &[u8]) -> Option<usize> {
+    let name_len = match value {
+        [b'[', ..] => ip_literal_len(value)?,
+        _ => value.iter().take_while(|&&byte| IS_REG_NAME[usize::from(byte)]).count(),
+    };
+    let (name, port) = value.split_at_checked(name_len)?;
+    (!name.is_empty() && is_empty_or_port(port)).then_some(name_len)
 }
 
 #[inline(always)]
@@ -119,13 +119,12 @@ fn is_empty_or_port(rest: &[u8]) -> bool {
     is_number && (digits.len() <= 4 || parse_decimal(digits).is_some_and(|port| port <= 65_535))
 }
 
-/// `[IPv6 address]`, perhaps with a port.
+/// The length of the `[IPv6 address]` at the front.
 #[cold]
-fn is_ip_literal(value: &[u8]) -> bool {
-    let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
-    let address = value.get(1..end).and_then(|inner| core::str::from_utf8(inner).ok());
-    let is_address = address.is_some_and(|inner| inner.parse::<core::net::Ipv6Addr>().is_ok());
-    is_address && value.get(end + 1..).is_some_and(is_empty_or_port)
+fn ip_literal_len(value: &[u8]) -> Option<usize> {
+    let end = value.iter().position(|&byte| byte == b']')?;
+    let address = core::str::from_utf8(value.get(1..end)?).ok()?;
+    address.parse::<core::net::Ipv6Addr>().ok().map(|_| end + 1)
 }
 
 /// RFC 3986 3.2.2 reg-name: unreserved, sub-delims and the percent sign.

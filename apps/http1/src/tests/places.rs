@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{request_reject, response_reject};
+use super::{request, request_reject, response_reject};
 use crate::Reject;
 
 /// Field lines, and what becomes of them.
@@ -80,6 +80,27 @@ fn a_byte_is_refused_in_every_place_of_name_and_value() {
                 let expected = (place <= colon).then_some(Reject::FieldName);
                 assert_eq!(request_reject(&request), expected, "{}", request.escape_ascii());
             }
+        }
+    }
+}
+
+/// HTTP/1.0 connections end, unless they are asked to stay.
+#[test]
+fn a_connection_is_kept_by_one_word_in_any_case_and_no_other() {
+    let head = |line: &[u8]| [b"GET / HTTP/1.0\r\n", line, b"\r\nHost: a\r\n\r\n"].concat();
+    for line in
+        ["Connection: keep-alive", "connection: Keep-Alive", "CONNECTION:KEEP-ALIVE", "Connection: \tkeep-alive , x"]
+    {
+        request(&head(line.as_bytes()), |request| assert!(request.is_persistent, "{line}"));
+    }
+    let line = b"Connection: keep-alive";
+    for place in b"Connection: ".len()..line.len() {
+        for byte in
+            (b'!'..=0xff).filter(|byte| !byte.eq_ignore_ascii_case(&line[place]) && !matches!(byte, b',' | 0x7f))
+        {
+            let mut other = line.to_vec();
+            other[place] = byte;
+            request(&head(&other), |request| assert!(!request.is_persistent, "{}", other.escape_ascii()));
         }
     }
 }
