@@ -3,22 +3,22 @@
 use crate::decimal::{DIGITS_END, Number, digits};
 use crate::write::{copy, copy_ends};
 
-/// Bytes that any text but [`text`](ArrayWriter::text) takes at most.
-const SHORT_LEN_MAX: usize = 16;
+/// Bytes that a text is filled up with at most.
+const FILLING_LEN_MAX: usize = 16;
 
-/// A text of up to sixteen bytes, filled up to be written by one instruction.
+/// A text of up to `ROOM` bytes, filled up to be written by one instruction for each sixteen of them.
 #[derive(Debug, Clone, Copy)]
-pub struct ShortText {
-    bytes: [u8; SHORT_LEN_MAX],
+pub struct ShortText<const ROOM: usize = 16> {
+    bytes: [u8; ROOM],
     len: usize,
 }
 
-impl ShortText {
+impl<const ROOM: usize> ShortText<ROOM> {
     /// Made where the program is compiled, as a constant.
     #[must_use]
     pub const fn new<const N: usize>(text: &[u8; N]) -> Self {
-        const { assert!(N <= SHORT_LEN_MAX) };
-        let mut bytes = [0; SHORT_LEN_MAX];
+        const { assert!(N <= ROOM && ROOM - N <= FILLING_LEN_MAX) };
+        let mut bytes = [0; ROOM];
         let mut place = 0;
         while place < N {
             bytes[place] = text[place];
@@ -41,7 +41,7 @@ pub struct ArrayWriter<'b, const LEN: usize> {
 
 impl<'b, const LEN: usize> ArrayWriter<'b, LEN> {
     /// Bytes that have room.
-    pub const CAPACITY: usize = LEN - SHORT_LEN_MAX;
+    pub const CAPACITY: usize = LEN - FILLING_LEN_MAX;
 
     /// A writer at the front of `array`.
     #[inline(always)]
@@ -53,8 +53,7 @@ impl<'b, const LEN: usize> ArrayWriter<'b, LEN> {
     /// Appends the first `len` bytes of a text that is filled up.
     #[inline(always)]
     pub fn front<const N: usize>(&mut self, text: &[u8; N], len: usize) {
-        const { assert!(N <= SHORT_LEN_MAX) };
-        debug_assert!(len <= N);
+        debug_assert!(len <= N && N - len <= FILLING_LEN_MAX);
         if let Some(place) = self.array.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             *place = *text;
         }
@@ -63,7 +62,7 @@ impl<'b, const LEN: usize> ArrayWriter<'b, LEN> {
 
     /// Appends a text that is known where the program is compiled.
     #[inline(always)]
-    pub fn short(&mut self, text: &ShortText) {
+    pub fn short<const ROOM: usize>(&mut self, text: &ShortText<ROOM>) {
         self.front(&text.bytes, text.len);
     }
 
@@ -96,7 +95,7 @@ impl<'b, const LEN: usize> ArrayWriter<'b, LEN> {
 
     #[inline(always)]
     fn place(&mut self, len: usize) -> Option<&mut [u8]> {
-        self.array.get_mut(self.len..self.len.wrapping_add(len))
+        self.array.get_mut(self.len..)?.get_mut(..len)
     }
 
     /// Appends a decimal number.

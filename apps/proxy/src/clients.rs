@@ -7,10 +7,13 @@
 //! An IPv6 client is known by the first 64 bits of its address: the others are its own to choose (RFC 4291 2.5.4).
 //!
 //! Each core counts what comes to it, and allows its share of what the configuration says.
+//!
+//! Cost: a connection keeps its client's place, so that a request of it is a look at that place alone.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU16;
 
 use weir_config::{ClientLimits, Rate};
 use weir_socket::Instant;
@@ -19,6 +22,7 @@ use crate::upstream;
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
+const _: () = assert!(SETS * WAYS <= u16::MAX as usize);
 
 /// Parts of one connection or request in a bucket.
 const PARTS: u64 = 1 << 16;
@@ -27,7 +31,7 @@ const MILLISECOND_NS: u64 = 1_000_000;
 
 /// All clients of one core.
 pub(crate) struct Clients {
-    sets: Box<[[Client; WAYS]]>,
+    places: Box<[Client]>,
     connections_max: u32,
     connection_rate: Option<Bucket>,
     request_rate: Option<Bucket>,
@@ -52,15 +56,29 @@ struct Bucket {
     size: u64,
 }
 
-/// What a client asks for is granted or not.
+/// The place of a client with a connection that was granted: nobody else gets it as long as that lasts. It is counted from one,
+/// so that a connection needs two bytes for one or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Granted,
+pub(crate) struct Place(NonZeroU16);
+
+impl Place {
+    fn at(index: usize) -> Option<Self> {
+        NonZeroU16::new(index as u16 + 1).map(Self)
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.0.get() - 1)
+    }
+}
+
+/// Why a client does not get what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
     /// It has as many connections as it may.
     TooMany,
     /// It comes too often.
     TooOften,
-    /// Nobody counts it: the table is full.
+    /// It does, but nobody counts it: the table is full.
     Untracked,
 }
 
@@ -71,67 +89,79 @@ impl Clients {
             return None;
         }
         Some(Self {
-            sets: vec![[Client::default(); WAYS]; SETS].into(),
+            places: vec![Client::default(); SETS * WAYS].into(),
             connections_max: limits.connections.map_or(u32::MAX, |max| max.div_ceil(cores.max(1) as u32)),
             connection_rate: limits.connection_rate.map(|rate| Bucket::new(rate, cores)),
             request_rate: limits.request_rate.map(|rate| Bucket::new(rate, cores)),
         })
     }
 
-    /// A connection comes in. If granted, it is to be [given back](Self::disconnect).
-    pub(crate) fn connect(&mut self, client: Option<SocketAddr>, now: Instant) -> Admission {
+    /// A connection comes in. If granted, its place is to be [given back](Self::disconnect).
+    pub(crate) fn connect(&mut self, client: Option<SocketAddr>, now: Instant) -> Result<Place, Refusal> {
         let (connections_max, rate) = (self.connections_max, self.connection_rate);
-        let Some(client) = self.find(client, now) else { return Admission::Untracked };
+        let place = self.find(client, now).ok_or(Refusal::Untracked)?;
+        let client = self.client(place, now).ok_or(Refusal::Untracked)?;
         if client.connections >= connections_max {
-            return Admission::TooMany;
+            return Err(Refusal::TooMany);
         }
         if !rate.is_none_or(|rate| rate.take(&mut client.connections_spent)) {
-            return Admission::TooOften;
+            return Err(Refusal::TooOften);
         }
         client.connections += 1;
-        Admission::Granted
+        Ok(place)
     }
 
     /// A connection that was granted has ended.
-    pub(crate) fn disconnect(&mut self, client: Option<SocketAddr>, now: Instant) {
-        if let Some(client) = self.find(client, now) {
+    pub(crate) fn disconnect(&mut self, place: Place) {
+        if let Some(client) = self.places.get_mut(place.index()) {
             client.connections = client.connections.saturating_sub(1);
         }
     }
 
-    /// A request comes in.
-    pub(crate) fn request(&mut self, client: Option<SocketAddr>, now: Instant) -> Admission {
-        let Some(rate) = self.request_rate else { return Admission::Granted };
-        let Some(client) = self.find(client, now) else { return Admission::Untracked };
-        if rate.take(&mut client.requests_spent) { Admission::Granted } else { Admission::TooOften }
+    /// A request comes in, of a connection with a place, or of a client that has none there.
+    #[inline]
+    pub(crate) fn request(
+        &mut self,
+        place: Option<Place>,
+        client: impl FnOnce() -> Option<SocketAddr>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(rate) = self.request_rate else { return Ok(()) };
+        let place = place.or_else(|| self.find(client(), now)).ok_or(Refusal::Untracked)?;
+        let client = self.client(place, now).ok_or(Refusal::Untracked)?;
+        if rate.take(&mut client.requests_spent) { Ok(()) } else { Err(Refusal::TooOften) }
     }
 
-    /// The client's place with its buckets filled up, or one that nobody needs.
-    #[inline(always)]
-    fn find(&mut self, client: Option<SocketAddr>, now: Instant) -> Option<&mut Client> {
-        let hash = hash(client).max(1);
-        let set = self.sets.get_mut(hash as usize % SETS)?;
-        let Some(index) = set.iter().position(|place| place.hash == hash) else {
-            return take_place(set, hash, now, [self.connection_rate, self.request_rate]);
-        };
-        let place = set.get_mut(index)?;
-        if now.as_nanos().saturating_sub(place.at.as_nanos()) >= MILLISECOND_NS {
-            place.refill(now, [self.connection_rate, self.request_rate]);
+    /// The client at a place, its buckets filled up.
+    #[inline]
+    fn client(&mut self, place: Place, now: Instant) -> Option<&mut Client> {
+        let client = self.places.get_mut(place.index())?;
+        if now.nanos_since(client.at) >= MILLISECOND_NS {
+            client.refill(now, [self.connection_rate, self.request_rate]);
         }
-        Some(place)
+        Some(client)
+    }
+
+    /// The client's place, or one that nobody needs and that is its from now on.
+    #[inline(never)]
+    fn find(&mut self, client: Option<SocketAddr>, now: Instant) -> Option<Place> {
+        let hash = hash(client).max(1);
+        let first = hash as usize % SETS * WAYS;
+        let set = self.places.get_mut(first..first + WAYS)?;
+        let known = set.iter().position(|client| client.hash == hash);
+        let way = known.or_else(|| take_place(set, hash, now, [self.connection_rate, self.request_rate]))?;
+        Place::at(first + way)
     }
 }
 
 /// A place that nobody needs, for a client that has none.
-#[cold]
-fn take_place(set: &mut [Client], hash: u64, now: Instant, rates: [Option<Bucket>; 2]) -> Option<&mut Client> {
-    let place = set.iter_mut().find_map(|place| {
-        place.refill(now, rates);
-        let is_free = (place.connections, place.connections_spent, place.requests_spent) == (0, 0, 0);
-        is_free.then_some(place)
+fn take_place(set: &mut [Client], hash: u64, now: Instant, rates: [Option<Bucket>; 2]) -> Option<usize> {
+    let way = set.iter_mut().position(|client| {
+        client.refill(now, rates);
+        (client.connections, client.connections_spent, client.requests_spent) == (0, 0, 0)
     })?;
-    *place = Client { hash, at: now, ..Client::default() };
-    Some(place)
+    *set.get_mut(way)? = Client { hash, at: now, ..Client::default() };
+    Some(way)
 }
 
 fn hash(client: Option<SocketAddr>) -> u64 {
@@ -144,8 +174,7 @@ fn hash(client: Option<SocketAddr>) -> u64 {
 
 impl Client {
     fn refill(&mut self, now: Instant, [connection_rate, request_rate]: [Option<Bucket>; 2]) {
-        let elapsed_ns = now.as_nanos().saturating_sub(self.at.as_nanos());
-        let elapsed_ms = elapsed_ns / MILLISECOND_NS;
+        let elapsed_ms = now.nanos_since(self.at) / MILLISECOND_NS;
         let earned = |rate: Option<Bucket>| rate.map_or(0, |rate| rate.parts_per_ms.saturating_mul(elapsed_ms));
         self.connections_spent = self.connections_spent.saturating_sub(earned(connection_rate));
         self.requests_spent = self.requests_spent.saturating_sub(earned(request_rate));
@@ -173,6 +202,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use core::time::Duration;
 
     const START: Instant = Instant::from_nanos(5_000_000_000);
@@ -180,6 +210,10 @@ mod tests {
     fn limits(connections: Option<u32>, per_second: Option<u32>) -> ClientLimits {
         let rate = per_second.map(|n| Rate { per_minute: n * 60 });
         ClientLimits { connections, connection_rate: None, request_rate: rate, dry_run: false }
+    }
+
+    fn ask(clients: &mut Clients, client: Option<SocketAddr>, now: Instant) -> Result<(), Refusal> {
+        clients.request(None, || client, now)
     }
 
     fn client(n: u32) -> Option<SocketAddr> {
@@ -190,20 +224,21 @@ mod tests {
     fn connections_are_counted_by_address() {
         let mut clients = Clients::new(&limits(Some(3), None), 1).expect("limits");
         let other_port = Some(SocketAddr::from(([10, 0, 0, 1], 9)));
-        assert_eq!([client(1), other_port, client(1)].map(|c| clients.connect(c, START)), [Admission::Granted; 3]);
-        assert_eq!(clients.connect(other_port, START), Admission::TooMany);
-        assert_eq!(clients.connect(client(2), START), Admission::Granted);
-        clients.disconnect(client(1), START);
-        assert_eq!(clients.connect(client(1), START), Admission::Granted);
+        let [place, other, third] = [client(1), other_port, client(1)].map(|c| clients.connect(c, START));
+        assert!(place.is_ok() && place == other && place == third);
+        assert_eq!(clients.connect(other_port, START), Err(Refusal::TooMany));
+        assert_ne!(clients.connect(client(2), START).expect("granted"), place.expect("granted"));
+        clients.disconnect(place.expect("granted"));
+        assert_eq!(clients.connect(client(1), START), place);
     }
 
     #[test]
     fn an_ipv6_client_is_its_subnet() {
         let mut clients = Clients::new(&limits(Some(1), None), 1).expect("limits");
         let from = |text: &str| Some(text.parse().expect("an address"));
-        assert_eq!(clients.connect(from("[2001:db8::1]:1"), START), Admission::Granted);
-        assert_eq!(clients.connect(from("[2001:db8::ffff:0:0:2]:1"), START), Admission::TooMany);
-        assert_eq!(clients.connect(from("[2001:db8:0:1::1]:1"), START), Admission::Granted);
+        assert!(clients.connect(from("[2001:db8::1]:1"), START).is_ok());
+        assert_eq!(clients.connect(from("[2001:db8::ffff:0:0:2]:1"), START), Err(Refusal::TooMany));
+        assert!(clients.connect(from("[2001:db8:0:1::1]:1"), START).is_ok());
     }
 
     #[test]
@@ -211,34 +246,48 @@ mod tests {
         for (per_second, cores) in [(10, 1), (100, 4), (1, 1)] {
             let mut clients = Clients::new(&limits(None, Some(per_second)), cores).expect("limits");
             let share = (per_second as usize).div_ceil(cores);
-            let burst = (0..1000).filter(|_| clients.request(client(1), START) == Admission::Granted).count();
+            let burst = (0..1000).filter(|_| ask(&mut clients, client(1), START).is_ok()).count();
             assert_eq!(burst, share);
             let mut now = START;
             let mut granted = 0;
             for _ in 0..10_000 {
                 now = now + Duration::from_micros(2_500);
-                granted += usize::from(clients.request(client(1), now) == Admission::Granted);
+                granted += usize::from(ask(&mut clients, client(1), now).is_ok());
             }
             assert!(granted.abs_diff(25 * share) <= share / 5 + 1, "{granted} in 25 s at {share} a second");
-            assert_eq!(clients.request(client(2), now), Admission::Granted, "everybody has its own");
+            assert_eq!(ask(&mut clients, client(2), now), Ok(()), "everybody has its own");
         }
+    }
+
+    /// As long as a client has a connection, its place is its own, full buckets or not.
+    #[test]
+    fn a_connection_keeps_its_place() {
+        let mut clients = Clients::new(&limits(Some(1), Some(2)), 1).expect("limits");
+        let place = clients.connect(client(0), START).ok();
+        let later = START + Duration::from_secs(60);
+        let others = (1..200_000).filter(|&n| clients.connect(client(n), later).is_ok()).count();
+        assert_eq!(others, SETS * WAYS - 1);
+        let mut ask_at = |place| clients.request(place, || client(0), later);
+        assert_eq!([place, None, place].map(&mut ask_at), [Ok(()), Ok(()), Err(Refusal::TooOften)]);
+        clients.disconnect(place.expect("granted"));
+        assert_eq!(clients.connect(client(0), later), Ok(place.expect("granted")));
     }
 
     #[test]
     fn a_full_set_limits_nobody_and_empties_again() {
         let mut clients = Clients::new(&limits(Some(1), None), 1).expect("limits");
-        let (mut granted, mut untracked) = (0, 0);
+        let (mut granted, mut untracked) = (Vec::new(), 0);
         for n in 0..200_000 {
             match clients.connect(client(n), START) {
-                Admission::Granted => granted += 1,
-                Admission::Untracked => untracked += 1,
-                other => panic!("{other:?}"),
+                Ok(place) => granted.push(place),
+                Err(Refusal::Untracked) => untracked += 1,
+                Err(other) => panic!("{other:?}"),
             }
         }
-        assert_eq!(granted, SETS * WAYS);
+        assert_eq!(granted.len(), SETS * WAYS);
         assert_eq!(untracked, 200_000 - SETS * WAYS);
-        (0..200_000).for_each(|n| clients.disconnect(client(n), START));
-        assert_eq!(clients.connect(client(7), START), Admission::Granted);
+        granted.into_iter().for_each(|place| clients.disconnect(place));
+        assert!(clients.connect(client(7), START).is_ok());
     }
 
     #[test]

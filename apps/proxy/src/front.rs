@@ -7,6 +7,7 @@ use weir_http1::{BodyReader, HeadWriter};
 use weir_httpd::Connection;
 use weir_socket::{FlowId, Instant, Sockets};
 
+use crate::clients::Place;
 use crate::exchange::Exchange;
 use crate::log::Entry;
 use crate::proxy_header::Ends;
@@ -32,8 +33,8 @@ pub(crate) struct Front {
     pub ends: Option<Box<Ends>>,
     /// The peer is a proxy that is believed.
     pub is_trusted: bool,
-    /// The connection is counted as one of its client's.
-    pub is_admitted: bool,
+    /// Where its client is counted, with this connection as one of its own.
+    pub place: Option<Place>,
     /// The connection is counted as one of its listener's.
     pub is_counted: bool,
     /// What the access log will say of the exchange under way.
@@ -92,7 +93,7 @@ impl Front {
             client: ClientText { text: [0; _], len: 0, logged_len: 0 },
             ends: None,
             is_trusted: false,
-            is_admitted: false,
+            place: None,
             is_counted: false,
             entry: None,
             head_began: None,
@@ -133,8 +134,8 @@ impl Front {
                 other => return LoggedClient::Other(other),
             }
         }
-        let text = self.client.text.last_chunk().unwrap_or(&[0; LOGGED_LEN_MAX]);
-        LoggedClient::Kept(text.get(..usize::from(self.client.logged_len)).unwrap_or_default())
+        let text = self.client.text.last_chunk().unwrap_or(&[0; _]);
+        LoggedClient::Kept { text, len: self.client.logged_len.into() }
     }
 
     pub(crate) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
@@ -155,9 +156,10 @@ pub(crate) fn connection(is_persistent: bool, version: weir_http1::Version) -> C
 }
 
 /// How the access log gets a client's text.
+#[derive(Clone, Copy)]
 pub(crate) enum LoggedClient<'f> {
-    /// It is kept with the connection.
-    Kept(&'f [u8]),
+    /// It is kept with the connection, at the front of `text`.
+    Kept { text: &'f [u8; LOGGED_LEN_MAX], len: usize },
     /// It is still to be written: an IPv6 address, or none.
     Other(Option<SocketAddr>),
 }
@@ -172,7 +174,7 @@ pub(crate) struct ClientText {
     logged_len: u8,
 }
 
-pub(crate) type ForwardingText = [u8; 128];
+pub(crate) type ForwardingText = [u8; 126];
 
 const FOR: &[u8] = b"X-Forwarded-For: ";
 const PROTO_AND_PORT: &[u8] = b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: ";

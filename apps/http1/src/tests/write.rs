@@ -195,6 +195,19 @@ fn an_array_has_room_for_all_or_says_so() {
 }
 
 #[test]
+fn a_text_of_two_vectors_has_room_to_its_last_byte() {
+    const TEXT: ShortText<32> = ShortText::new(b"abcdefghijklmnopqrstuvwx");
+    for (before, written) in [(0, Some(24)), (3, Some(27)), (4, Some(28)), (5, None), (20, None)] {
+        let mut array = [0; 44];
+        let mut writer = ArrayWriter::new(&mut array);
+        (0..before).for_each(|_| writer.byte(b'.'));
+        writer.short(&TEXT);
+        assert_eq!(writer.finish(), written);
+        assert!(written.is_none_or(|len| array[before..len] == *b"abcdefghijklmnopqrstuvwx"));
+    }
+}
+
+#[test]
 fn an_array_takes_texts_of_all_lengths_and_numbers() {
     let bytes: String = (0..200).map(|n| char::from(b' ' + n % 90)).collect();
     for len in 0..200 {

@@ -34,7 +34,15 @@ mod texts {
     pub(super) const TOTAL: ShortText = ShortText::new(b",\"total_us\":");
     pub(super) const RETRIES: ShortText = ShortText::new(b",\"retries\":");
     pub(super) const END: ShortText = ShortText::new(b",\"end\":\"");
+    pub(super) const GOOD_END: ShortText<32> = ShortText::new(b",\"retries\":0,\"end\":\"--\"}");
 }
+
+/// What a line says of its first two times, up to the third one, where there was no waiting: for a request that was given at once to
+/// a server with an open connection, as most are.
+pub(super) const NO_WAITING: &str = ",\"queue_us\":0,\"connect_us\":0,\"response_us\":";
+
+/// Bytes of that from the first time on.
+const FROM_FIRST_TIME: usize = NO_WAITING.len() - ",\"queue_us\":".len();
 
 /// Who ended an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +136,8 @@ impl Entry {
     }
 
     /// Who asks, and what; nothing of a tunnel.
-    pub(crate) fn ask(&mut self, client: &LoggedClient<'_>, request: Option<&Request<'_>>) {
+    #[inline(always)]
+    pub(crate) fn ask(&mut self, client: LoggedClient<'_>, request: Option<&Request<'_>>) {
         self.text_len = match asked::<ASKED_LEN>(&mut self.text, client, request) {
             Some(len) => len,
             None => asked_at_length(&mut self.text, client, request),
@@ -176,9 +185,14 @@ impl Entry {
         }
     }
 
-    /// The line from the client's address on; `server` is what it says of pool and server, up to the first time.
+    /// The line from the client's address on; `server` is what it says of pool and server, with [`NO_WAITING`] behind it.
     #[inline(always)]
-    pub(super) fn write<const LEN: usize>(&self, line: &mut ArrayWriter<'_, LEN>, now: Instant, server: &[u8]) {
+    pub(super) fn write<'l, const LEN: usize>(
+        &self,
+        mut line: ArrayWriter<'l, LEN>,
+        now: Instant,
+        server: &[u8],
+    ) -> ArrayWriter<'l, LEN> {
         line.long(self.text.get(..self.text_len.into()).unwrap_or_default());
         if self.status != 0 {
             line.short(&texts::STATUS);
@@ -186,44 +200,69 @@ impl Entry {
         }
         line.short(&texts::BYTES);
         line.decimal(self.bytes);
-        line.long(server);
-        time(line, self.asked, self.dispatched);
-        line.short(&texts::CONNECT);
-        time(line, self.dispatched, self.connected);
-        line.short(&texts::RESPONSE);
-        time(line, self.connected, self.answered);
+        if (self.dispatched, self.connected) == (self.asked, self.asked) {
+            line.long(server);
+        } else {
+            line = self.write_waiting(line, server);
+        }
+        time(&mut line, self.connected, self.answered);
         line.short(&texts::ACTIVE);
-        time(line, self.asked, now);
+        line.decimal(microseconds(self.asked, now));
         line.short(&texts::TOTAL);
-        time(line, self.began, now);
+        line.decimal(microseconds(self.began, now));
+        if (self.retries, self.end) == (0, None) {
+            line.short(&texts::GOOD_END);
+            return line;
+        }
+        self.write_end(line)
+    }
+
+    /// What `server` says of a request that did not wait, of one that did. By value, here and below: a writer that is lent to
+    /// a function is in memory everywhere.
+    #[inline(never)]
+    fn write_waiting<'l, const LEN: usize>(
+        &self,
+        mut line: ArrayWriter<'l, LEN>,
+        server: &[u8],
+    ) -> ArrayWriter<'l, LEN> {
+        let before = server.len().saturating_sub(FROM_FIRST_TIME);
+        line.long(server.get(..before).unwrap_or_default());
+        time(&mut line, self.asked, self.dispatched);
+        line.short(&texts::CONNECT);
+        time(&mut line, self.dispatched, self.connected);
+        line.short(&texts::RESPONSE);
+        line
+    }
+
+    /// The end of a line that does not tell of a good one.
+    #[cold]
+    #[inline(never)]
+    fn write_end<'l, const LEN: usize>(&self, mut line: ArrayWriter<'l, LEN>) -> ArrayWriter<'l, LEN> {
         line.short(&texts::RETRIES);
         line.decimal(self.retries.into());
         let (ender, phase) = self.end.unwrap_or((Ender::Nobody, Phase::Done));
         line.short(&texts::END);
         line.front(&[ender as u8, phase as u8, b'"', b'}'], 4);
+        line
     }
 }
 
-/// What is not usual. By reference: nothing of the usual way is kept in memory for this.
+/// What is not usual. By value: nothing of the usual way is kept in memory for this.
 #[cold]
 #[inline(never)]
-fn asked_at_length(text: &mut Vec<u8>, client: &LoggedClient<'_>, request: Option<&Request<'_>>) -> u16 {
+fn asked_at_length(text: &mut Vec<u8>, client: LoggedClient<'_>, request: Option<&Request<'_>>) -> u16 {
     asked::<ASKED_LEN_MAX>(text, client, request).unwrap_or(0)
 }
 
 /// Writes client and request into the front of `text`; their length, if there is room in `LEN` bytes.
 #[inline(always)]
-fn asked<const LEN: usize>(
-    text: &mut Vec<u8>,
-    client: &LoggedClient<'_>,
-    request: Option<&Request<'_>>,
-) -> Option<u16> {
+fn asked<const LEN: usize>(text: &mut Vec<u8>, client: LoggedClient<'_>, request: Option<&Request<'_>>) -> Option<u16> {
     if text.len() < LEN {
         text.resize(LEN, 0);
     }
     let mut writer = ArrayWriter::<LEN>::new(text.first_chunk_mut()?);
     match client {
-        LoggedClient::Kept(text) => writer.text(text),
+        LoggedClient::Kept { text, len } => writer.front(text, len),
         LoggedClient::Other(None) => writer.short(&texts::NULL),
         LoggedClient::Other(Some(address)) => {
             let (text, len) = text::formatted(address);
@@ -290,7 +329,12 @@ fn time<const LEN: usize>(line: &mut ArrayWriter<'_, LEN>, from: Instant, to: In
     if from == NEVER || to == NEVER {
         return line.short(&texts::NULL);
     }
-    line.decimal(to.as_nanos().saturating_sub(from.as_nanos()) / 1000);
+    line.decimal(microseconds(from, to));
+}
+
+#[inline(always)]
+fn microseconds(from: Instant, to: Instant) -> u64 {
+    to.nanos_since(from) / 1000
 }
 
 /// Whether a string of JSON says the printable ASCII of `text` as it is: eight bytes at a time.

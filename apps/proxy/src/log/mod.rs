@@ -27,7 +27,7 @@ use weir_config::{Config, NAME_BYTES_MAX};
 use weir_http1::{ArrayWriter, HOST_BYTES_MAX};
 use weir_socket::Instant;
 
-use entry::{METHOD_LEN_MAX, TARGET_LEN_MAX};
+use entry::{METHOD_LEN_MAX, NO_WAITING, TARGET_LEN_MAX};
 use opening::Opening;
 
 pub(crate) use entry::{Ender, Entry, Phase};
@@ -65,7 +65,7 @@ pub(crate) struct Log {
     unix_ns_at_origin: u64,
     /// How lines of each listener begin, and at last those of the admin port.
     openings: Box<[Opening]>,
-    /// What lines say of each pool's servers, up to the first time.
+    /// What lines say of each pool's servers, and of requests that did not wait for them.
     servers: Box<[Texts]>,
     #[expect(clippy::vec_box, reason = "connections hold the boxes")]
     spare: Vec<Box<Entry>>,
@@ -73,14 +73,11 @@ pub(crate) struct Log {
 
 type Texts = Box<[Box<[u8]>]>;
 
-/// What comes before the first time, and after the server if there is one.
-const FIRST_TIME: &str = ",\"queue_us\":";
-
 impl Log {
     pub(crate) fn new(config: &Config, unix_ns_at_origin: u64) -> Self {
         let listeners = config.listeners.iter().map(|listener| listener.name.as_str());
         let servers = config.pools.iter().map(|pool| {
-            let server = |name: &str| format!(",\"pool\":\"{}\",\"server\":\"{name}\"{FIRST_TIME}", pool.name);
+            let server = |name: &str| format!(",\"pool\":\"{}\",\"server\":\"{name}\"{NO_WAITING}", pool.name);
             pool.servers.iter().map(|known| server(&known.name).into_bytes().into()).collect()
         });
         Self {
@@ -121,6 +118,7 @@ impl Log {
     }
 
     /// The exchange is over: writes its line.
+    #[inline(never)]
     pub(crate) fn finish(&mut self, entry: Box<Entry>, now: Instant) {
         self.write(&entry, now);
         if self.spare.len() < SPARE_MAX {
@@ -141,8 +139,7 @@ impl Log {
         };
         let mut line = ArrayWriter::<LINE_LEN>::new(room);
         line.long(opening.map_or(&b""[..], |opening| opening.at(self.unix_ns_at_origin + now.as_nanos())));
-        entry.write(&mut line, now, server.map_or(FIRST_TIME.as_bytes(), |text| text));
-        match line.finish() {
+        match entry.write(line, now, server.map_or(NO_WAITING.as_bytes(), |text| text)).finish() {
             Some(len) => self.ends.push(start + len),
             None => self.lost += 1,
         }

@@ -4,7 +4,7 @@ use weir_socket::Sockets;
 
 use super::Service;
 use super::serve::Reply;
-use crate::clients::Admission;
+use crate::clients::Refusal;
 use crate::counters::Incident;
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
@@ -13,16 +13,20 @@ impl<M: MetricsSource> Service<M> {
     /// Whether the client of a new connection may have it. False: it was reset.
     pub(super) fn admit_connection(&mut self, net: &mut impl Sockets, key: Key) -> bool {
         let (Some(clients), Some(front)) = (&mut self.clients, self.fronts.get_mut(key)) else { return true };
-        let admission = clients.connect(front.peer_address(net), net.now());
-        front.is_admitted = admission == Admission::Granted;
-        let incident = match admission {
-            Admission::Granted => return true,
-            Admission::Untracked => {
+        let refusal = match clients.connect(front.peer_address(net), net.now()) {
+            Ok(place) => {
+                front.place = Some(place);
+                return true;
+            }
+            Err(refusal) => refusal,
+        };
+        let incident = match refusal {
+            Refusal::Untracked => {
                 self.counters.incident(Incident::ClientUntracked);
                 return true;
             }
-            Admission::TooMany => Incident::ClientConnections,
-            Admission::TooOften => Incident::ClientConnectionRate,
+            Refusal::TooMany => Incident::ClientConnections,
+            Refusal::TooOften => Incident::ClientConnectionRate,
         };
         self.counters.incident(incident);
         if !self.is_dry_run {
@@ -31,16 +35,12 @@ impl<M: MetricsSource> Service<M> {
         self.is_dry_run
     }
 
-    /// Whether a client may send a request now. False: it was answered.
-    pub(super) fn admit_request(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) -> bool {
-        let (Some(clients), Some(front)) = (&mut self.clients, self.fronts.get_mut(key)) else { return true };
-        match clients.request(front.peer_address(net), net.now()) {
-            Admission::Granted => return true,
-            Admission::Untracked => {
-                self.counters.incident(Incident::ClientUntracked);
-                return true;
-            }
-            Admission::TooMany | Admission::TooOften => {}
+    /// A client sent a request and may not, or nobody knows. False: it was answered.
+    #[cold]
+    pub(super) fn refuse_request(&mut self, net: &mut impl Sockets, key: Key, reply: Reply, refusal: Refusal) -> bool {
+        if refusal == Refusal::Untracked {
+            self.counters.incident(Incident::ClientUntracked);
+            return true;
         }
         self.mishap(key, Incident::ClientRequestRate);
         if !self.is_dry_run {
@@ -51,11 +51,11 @@ impl<M: MetricsSource> Service<M> {
 
     /// A connection has ended.
     #[inline]
-    pub(super) fn dismiss(&mut self, net: &impl Sockets, key: Key) {
+    pub(super) fn dismiss(&mut self, key: Key) {
         self.count_out(key);
         let (Some(clients), Some(front)) = (&mut self.clients, self.fronts.get_mut(key)) else { return };
-        if core::mem::take(&mut front.is_admitted) {
-            clients.disconnect(front.peer_address(net), net.now());
+        if let Some(place) = front.place.take() {
+            clients.disconnect(place);
         }
     }
 }

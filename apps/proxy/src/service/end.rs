@@ -57,7 +57,7 @@ impl<M: MetricsSource> Service<M> {
             self.close_entry(key, net.now());
         }
         if self.is_counting {
-            self.dismiss(net, key);
+            self.dismiss(key);
         }
         let Some(mut front) = self.fronts.remove(key) else { return Step::Wait };
         let is_cut = !front.outbox.is_empty();

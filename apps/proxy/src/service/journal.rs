@@ -6,7 +6,7 @@ use weir_socket::{Instant, Sockets};
 use super::Service;
 use crate::counters::Incident;
 use crate::front::Front;
-use crate::log::{Ender, Phase};
+use crate::log::{Ender, Log, Phase};
 use crate::metrics::MetricsSource;
 use crate::slab::Key;
 
@@ -32,13 +32,9 @@ impl<M: MetricsSource> Service<M> {
     /// A request's head is complete, or with none, a tunnel begins.
     #[cold]
     pub(super) fn open_entry(&mut self, net: &impl Sockets, key: Key, request: Option<&Request<'_>>) {
-        let Some(log) = &mut self.log else { return };
-        let Some(front) = self.fronts.get_mut(key) else { return };
-        let now = net.now();
-        let began = front.head_began.take().unwrap_or(now);
-        let mut entry = log.begin(front.listener, began, now);
-        entry.ask(&front.logged_client(net), request);
-        front.entry = Some(entry);
+        if let (Some(log), Some(front)) = (&mut self.log, self.fronts.get_mut(key)) {
+            front.open_entry(net, log, request);
+        }
     }
 
     /// The exchange is over.
@@ -69,6 +65,16 @@ impl<M: MetricsSource> Service<M> {
 }
 
 impl Front {
+    /// A request's head is complete, or with none, a tunnel begins.
+    #[inline(always)]
+    pub(super) fn open_entry(&mut self, net: &impl Sockets, log: &mut Log, request: Option<&Request<'_>>) {
+        let now = net.now();
+        let began = self.head_began.take().unwrap_or(now);
+        let mut entry = log.begin(self.listener, began, now);
+        entry.ask(self.logged_client(net), request);
+        self.entry = Some(entry);
+    }
+
     /// The exchange is given to a server.
     #[inline]
     pub(super) fn note_dispatch(&mut self, server: (u16, u16), is_connected: bool, now: Instant) {

@@ -161,9 +161,17 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Where requests are logged or counted by client. False: it was answered.
+    #[inline(never)]
     fn watch_request(&mut self, net: &mut impl Sockets, key: Key, request: &Request<'_>, reply: Reply) -> bool {
-        self.open_entry(net, key, Some(request));
-        self.admit_request(net, key, reply)
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        if let Some(log) = &mut self.log {
+            front.open_entry(net, log, Some(request));
+        }
+        let Some(clients) = &mut self.clients else { return true };
+        match clients.request(front.place, || front.peer_address(net), net.now()) {
+            Ok(()) => true,
+            Err(refusal) => self.refuse_request(net, key, reply, refusal),
+        }
     }
 
     /// What is wrong with a request that is well-formed.
@@ -304,11 +312,11 @@ impl<M: MetricsSource> Service<M> {
     /// The response is queued: what is next on this connection?
     #[inline]
     pub(super) fn after_response(&mut self, net: &mut impl Sockets, key: Key, reply: Reply) {
-        let Some(mut front) = self.fronts.get_mut(key) else { return };
-        if front.entry.is_some() {
-            self.close_entry(key, net.now());
-            let Some(same) = self.fronts.get_mut(key) else { return };
-            front = same;
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if let Some(log) = &mut self.log
+            && let Some(entry) = front.entry.take()
+        {
+            log.finish(entry, net.now());
         }
         front.has_served = true;
         if reply.is_persistent && reply.body == Body::None {
