@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use weir_config::Config;
 use weir_http1::Reject;
@@ -275,11 +274,11 @@ impl Counters {
         }
     }
 
-    /// The head of a response came so long after that of its request.
+    /// The head of a response came so many nanoseconds after that of its request.
     #[inline]
-    pub(crate) fn wait(&mut self, pool: u16, time: Duration) {
+    pub(crate) fn wait(&mut self, pool: u16, ns: u64) {
         if let Some(wait) = self.waits.get_mut(usize::from(pool)) {
-            wait.times.add(time);
+            wait.times.add(ns);
         }
     }
 

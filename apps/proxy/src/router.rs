@@ -36,15 +36,18 @@ struct HostRoutes<T> {
     paths: Paths<T>,
 }
 
-/// The paths of one host, sorted.
-struct Paths<T>(Box<[PathRoute<T>]>);
+/// The paths of one host.
+struct Paths<T> {
+    /// What `/` leads to, which takes any path that no other takes.
+    root: Option<T>,
+    /// The others, sorted.
+    others: Box<[PathRoute<T>]>,
+}
 
 struct PathRoute<T> {
     /// The prefix's [`front`].
     front: u64,
     prefix: String,
-    /// It is `/`.
-    is_root: bool,
     /// The longest other prefix of this prefix.
     parent: Option<usize>,
     target: T,
@@ -59,7 +62,7 @@ impl<T: Copy> Router<T> {
             [(route, target)] if route.host == HostMatch::Any && route.path == "/" => Some(*target),
             _ => None,
         };
-        let (mut exact, mut suffixes, mut any) = (Vec::new(), Vec::new(), Paths(Box::default()));
+        let (mut exact, mut suffixes, mut any) = (Vec::new(), Vec::new(), Paths::new(&[]));
         for group in sorted.chunk_by(|(a, _), (b, _)| a.host == b.host) {
             let paths = Paths::new(group);
             match group.first().map(|(route, _)| &route.host) {
@@ -82,15 +85,19 @@ impl<T: Copy> Router<T> {
     }
 
     fn search(&self, host: &[u8], path: &[u8]) -> Option<T> {
+        let is_known = self.exact.has_length(host) || !self.suffixes.known.is_empty();
+        let found = if is_known { self.search_hosts(host, path) } else { None };
+        found.or_else(|| self.any.find(path))
+    }
+
+    #[inline(never)]
+    fn search_hosts(&self, host: &[u8], path: &[u8]) -> Option<T> {
         let exact = self.exact.find(host).and_then(|paths| paths.find(path));
-        exact.or_else(|| self.search_suffixes(host, path)).or_else(|| self.any.find(path))
+        exact.or_else(|| self.search_suffixes(host, path))
     }
 
     /// The longest suffix first.
     fn search_suffixes(&self, host: &[u8], path: &[u8]) -> Option<T> {
-        if self.suffixes.known.is_empty() {
-            return None;
-        }
         let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(index, _)| index);
         dots.filter(|index| *index > 0).find_map(|index| self.suffixes.find(host.get(index..)?)?.find(path))
     }
@@ -109,9 +116,15 @@ impl<T> Hosts<T> {
         Self { lengths, known: hosts.into() }
     }
 
+    /// Whether a host is as long as one of them, as far as is known at once.
+    #[inline]
+    fn has_length(&self, host: &[u8]) -> bool {
+        self.lengths & length_bit(host) != 0
+    }
+
     /// The routes of a host, whatever the case of its letters.
     fn find(&self, host: &[u8]) -> Option<&Paths<T>> {
-        if self.lengths & length_bit(host) == 0 {
+        if !self.has_length(host) {
             return None;
         }
         let hash = hash(host);
@@ -165,7 +178,12 @@ impl<T: Copy> Paths<T> {
     /// `routes` are sorted by path.
     fn new(routes: &[(&Route, T)]) -> Self {
         let mut paths: Vec<PathRoute<T>> = Vec::with_capacity(routes.len());
+        let mut root = None;
         for (route, target) in routes {
+            if route.path == "/" {
+                root = Some(*target);
+                continue;
+            }
             // The one before is the parent or has it as an ancestor: whatever stands between a prefix and its extension
             // in the order is an extension too.
             let mut parent = paths.len().checked_sub(1);
@@ -176,25 +194,30 @@ impl<T: Copy> Paths<T> {
                 parent = candidate.parent;
             }
             let front = front(route.path.as_bytes());
-            let (prefix, is_root) = (route.path.clone(), route.path == "/");
-            paths.push(PathRoute { front, prefix, is_root, parent, target: *target });
+            paths.push(PathRoute { front, prefix: route.path.clone(), parent, target: *target });
         }
-        Self(paths.into())
+        Self { root, others: paths.into() }
+    }
+
+    /// The longest prefix that takes `path`. `/` itself is taken by itself only.
+    #[inline]
+    fn find(&self, path: &[u8]) -> Option<T> {
+        let other = if path == b"/" || self.others.is_empty() { None } else { self.find_other(path) };
+        other.or(self.root.filter(|_| path.first() == Some(&b'/')))
     }
 
     /// The same argument as in `new`: the last prefix that is not greater than the path, or one of its ancestors.
-    #[inline(always)]
-    fn find(&self, path: &[u8]) -> Option<T> {
+    #[inline(never)]
+    fn find_other(&self, path: &[u8]) -> Option<T> {
         let own = front(path);
         let is_before = |route: &PathRoute<T>| match route.front == own && route.prefix.len() > WORD_LEN {
             true => is_before_path(&route.prefix, path),
             // A path has no zeros: if the fronts are the same, a prefix of so few bytes is one of this path's.
             false => route.front <= own,
         };
-        let mut index = self.0.partition_point(is_before).checked_sub(1);
-        while let Some(route) = index.and_then(|index| self.0.get(index)) {
-            // What nearly every host has, and ends with.
-            if route.is_root && path.first() == Some(&b'/') || covers(&route.prefix, path) {
+        let mut index = self.others.partition_point(is_before).checked_sub(1);
+        while let Some(route) = index.and_then(|index| self.others.get(index)) {
+            if covers(&route.prefix, path) {
                 return Some(route.target);
             }
             index = route.parent;

@@ -1,12 +1,12 @@
 //! Exchanges with servers: how they begin, how they are tried again, and how they fail.
 
 use weir_http1::{Body, BodyReader, Method, Reject, Request};
-use weir_socket::{ConnectError, Sockets};
+use weir_socket::{ConnectError, Instant, Sockets};
 
 use super::serve::Reply;
 use super::{Service, Step};
 use crate::affinity;
-use crate::counters::Incident;
+use crate::counters::{Counters, Incident};
 use crate::exchange::{ATTEMPTS_MAX, Aim, Exchange, Framing, Head, RETRIES_MAX, ResponseState};
 use crate::front::FrontState;
 use crate::heads::{self, RequestHead};
@@ -53,19 +53,11 @@ impl<M: MetricsSource> Service<M> {
             None => 0,
             Some(on) => affinity::hash(on, request, front.peer_address(net)),
         };
-        // A route to a pool with a sticky cookie changes heads.
-        let placed = match way {
-            0 => None,
-            _ => upstream.sticky.as_ref().map(|sticky| affinity::cookie(request, &sticky.name)),
+        let (choice, is_cookie_due) = match way {
+            0 => (upstream.place(net.now(), hash), false),
+            // A route to a pool with a sticky cookie changes heads.
+            _ => place_by_cookie(upstream, &mut self.counters, request, hash, net.now()),
         };
-        let placed = placed.map(|value| upstream.place_by_cookie(net.now(), hash, value));
-        let (choice, is_cookie_due) = match &placed {
-            None => (upstream.place(net.now(), hash), false),
-            Some(placed) => (placed.choice, placed.is_new),
-        };
-        if let Some(incident) = placed.and_then(|placed| placed.incident) {
-            self.counters.incident(incident);
-        }
         let (server, is_queued) = match choice {
             Choice::Server(server) => (server, false),
             Choice::Full => (0, true),
@@ -184,7 +176,7 @@ impl<M: MetricsSource> Service<M> {
         true
     }
 
-    fn not_connected(&mut self, now: weir_socket::Instant, key: Key, (pool, server): (u16, u16), error: ConnectError) {
+    fn not_connected(&mut self, now: Instant, key: Key, (pool, server): (u16, u16), error: ConnectError) {
         match error {
             ConnectError::NoSourcePort => self.mishap(key, Incident::NoSourcePort),
             ConnectError::TableFull => self.mishap(key, Incident::NoConnection),
@@ -344,6 +336,24 @@ impl<M: MetricsSource> Service<M> {
             }
         }
     }
+}
+
+/// Where a request goes whose pool may have a sticky cookie, and whether its client gets another one.
+#[cold]
+fn place_by_cookie(
+    upstream: &mut Upstream,
+    counters: &mut Counters,
+    request: &Request<'_>,
+    hash: u64,
+    now: Instant,
+) -> (Choice, bool) {
+    let Some(sticky) = &upstream.sticky else { return (upstream.place(now, hash), false) };
+    let value = affinity::cookie(request, &sticky.name);
+    let placed = upstream.place_by_cookie(now, hash, value);
+    if let Some(incident) = placed.incident {
+        counters.incident(incident);
+    }
+    (placed.choice, placed.is_new)
 }
 
 /// Whether nothing but the end of the client's connection says where a body ends.

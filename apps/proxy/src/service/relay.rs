@@ -8,11 +8,12 @@ use super::forward::Fault;
 use super::response::{Client, HeadContext};
 use super::serve::Reply;
 use super::{Service, Step};
+use crate::back::{Back, Backs};
 use crate::counters::Incident;
 use crate::exchange::{ResponseState, follow};
-use crate::front::FrontState;
+use crate::front::{Front, FrontState};
 use crate::metrics::MetricsSource;
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::way::Edited;
 
 /// What a direction can do next.
@@ -29,10 +30,7 @@ enum Flowing {
 impl<M: MetricsSource> Service<M> {
     /// [`FrontState::Exchange`]: moves what can be moved, in both directions.
     pub(super) fn relay(&mut self, net: &mut impl Sockets, key: Key) -> Step {
-        if let Err(fault) = self.relay_request(net, key) {
-            return self.fault(net, key, fault);
-        }
-        match self.relay_response(net, key) {
+        match self.relay_both(net, key) {
             Ok(Flowing::Waits) => Step::Wait,
             Ok(Flowing::Switches) => self.switch_protocols(net, key),
             Ok(Flowing::Complete) => self.complete(net, key),
@@ -41,23 +39,10 @@ impl<M: MetricsSource> Service<M> {
     }
 
     /// Client to server, until one of them has or takes no more.
-    #[inline]
-    fn relay_request(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
-        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
-        let FrontState::Exchange(exchange) = &front.state else { return Ok(()) };
-        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
-        // Most requests were sent when they came.
-        match exchange.request.is_complete() && back.outbox.is_empty() {
-            true => Ok(()),
-            false => self.relay_more(net, key),
-        }
-    }
-
     #[inline(never)]
-    fn relay_more(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
-        let Some(front) = self.fronts.get_mut(key) else { return Ok(()) };
+    fn relay_request(&mut self, net: &mut impl Sockets, key: Key) -> Result<(), Fault> {
+        let Some((front, back)) = both(&mut self.fronts, &mut self.backs, key) else { return Ok(()) };
         let FrontState::Exchange(exchange) = &mut front.state else { return Ok(()) };
-        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else { return Ok(()) };
         // Before the server accepted the connection, nothing is taken from the client: another server may have to get it.
         if exchange.is_request_cut || !back.is_established {
             return Ok(());
@@ -108,13 +93,20 @@ impl<M: MetricsSource> Service<M> {
         Ok(())
     }
 
-    /// Server to client, until one of them has or takes no more.
-    fn relay_response(&mut self, net: &mut impl Sockets, key: Key) -> Result<Flowing, Fault> {
-        let Some(front) = self.fronts.get_mut(key) else { return Ok(Flowing::Waits) };
-        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(Flowing::Waits) };
-        let Some(back) = exchange.back.and_then(|back| self.backs.table.get_mut(back)) else {
+    /// Client to server, if that is not done, and server to client, until one of them has or takes no more.
+    fn relay_both(&mut self, net: &mut impl Sockets, key: Key) -> Result<Flowing, Fault> {
+        let Some((mut front, mut back)) = both(&mut self.fronts, &mut self.backs, key) else {
             return Ok(Flowing::Waits);
         };
+        // Most requests were sent when they came.
+        if !matches!(&front.state, FrontState::Exchange(exchange) if exchange.request.is_complete())
+            || !back.outbox.is_empty()
+        {
+            self.relay_request(net, key)?;
+            let Some(same) = both(&mut self.fronts, &mut self.backs, key) else { return Ok(Flowing::Waits) };
+            (front, back) = same;
+        }
+        let FrontState::Exchange(exchange) = &mut front.state else { return Ok(Flowing::Waits) };
         let entry = front.entry.as_deref_mut();
         let (scratch, date) = (&mut self.scratch, &mut self.local.date);
         let mut to = Client { flow: front.flow, outbox: &mut front.outbox, scratch, date, entry };
@@ -143,7 +135,7 @@ impl<M: MetricsSource> Service<M> {
                 let status = to.take_head(net, exchange, &mut back.inbox, chunk, &limits)?;
                 let Some(status) = status else { continue };
                 self.counters.response(status);
-                self.counters.wait(exchange.pool, net.now().since(exchange.began));
+                self.counters.wait(exchange.pool, net.now().nanos_since(exchange.began));
                 if let Some(entry) = &mut to.entry {
                     entry.answer(status, net.now());
                 }
@@ -202,6 +194,15 @@ impl<M: MetricsSource> Service<M> {
             }
         }
     }
+}
+
+/// The two connections of an exchange.
+#[inline]
+fn both<'s>(fronts: &'s mut Slab<Front>, backs: &'s mut Backs, key: Key) -> Option<(&'s mut Front, &'s mut Back)> {
+    let front = fronts.get_mut(key)?;
+    let FrontState::Exchange(exchange) = &front.state else { return None };
+    let back = backs.table.get_mut(exchange.back?)?;
+    Some((front, back))
 }
 
 /// The first `len` bytes of a chunk, and the rest.

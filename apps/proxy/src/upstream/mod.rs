@@ -180,10 +180,20 @@ impl Upstream {
     /// Cost: constant while the servers are up, or logarithmic in their number for the least loaded one.
     #[inline]
     pub(crate) fn choose(&mut self, now: Instant, key: u64) -> Choice {
+        if let Picker::Turns = self.picker
+            && let Some(index) = self.next_usable(now)
+        {
+            return Choice::Server(index);
+        }
+        self.choose_by(now, key)
+    }
+
+    /// The same by what is not the turn, or where all turns have passed.
+    #[inline(never)]
+    fn choose_by(&mut self, now: Instant, key: u64) -> Choice {
         let found = match &self.picker {
-            Picker::Turns => self.next_usable(now),
+            Picker::Turns | Picker::Gradual { .. } => None,
             Picker::Random => self.random_of_two(now),
-            Picker::Gradual { .. } => None,
             Picker::Least(_) => self.least_loaded(now),
             Picker::Hash(table) => {
                 let mut keys = (0..DRAWS_MAX).map(|n| if n == 0 { key } else { mix(key.wrapping_add(n)) });
