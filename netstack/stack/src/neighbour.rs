@@ -180,6 +180,15 @@ impl Neighbours {
         is_elsewhere
     }
 
+    /// What is known of `address` is verified when it is used next.
+    pub(crate) fn doubt(&mut self, address: IpAddr, now: Instant) {
+        let Some(index) = self.table.find(address.into()) else { return };
+        let entry = self.table.get_mut(index);
+        if entry.state == State::Usable {
+            entry.until = entry.until.min(now);
+        }
+    }
+
     /// Another core has asked `address` in vain: what we know of it is void, and it is asked again.
     pub(crate) fn mistrust(&mut self, address: IpAddr, now: Instant) {
         let Some(index) = self.table.find(address.into()) else { return };

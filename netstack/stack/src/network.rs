@@ -9,7 +9,7 @@ use weir_packet::{Packet, Pool};
 use weir_socket::Instant;
 use weir_tcp::NextHop;
 
-use crate::address::Addresses;
+use crate::address::{Addresses, Route};
 use crate::counters::{Counters, DropReason, Event};
 use crate::ethernet::{self, Mac};
 use crate::loopback::Looped;
@@ -259,6 +259,13 @@ impl Network {
             self.tell_others(|| Message::Neighbour { address, mac: mac.octets() });
         }
         confirmed
+    }
+
+    /// TCP hears nothing of `peer`: its first hop is verified before its time.
+    pub(crate) fn doubt_way_to(&mut self, peer: IpAddr) {
+        if let Route::Neighbour(hop) = self.addresses.route(peer) {
+            self.neighbours.doubt(hop, self.now);
+        }
     }
 
     /// Sends a message to one core.

@@ -226,12 +226,22 @@ impl Shard {
     #[inline]
     pub fn handle_timers(&mut self) {
         self.engine.handle_timers();
+        if self.engine.has_advice() {
+            self.take_advice();
+        }
         let now = self.network.now;
         if self.network.neighbours.next_deadline() <= now {
             self.ask_neighbours();
         }
         if self.control_at <= now {
             self.run_control_plane();
+        }
+    }
+
+    #[cold]
+    fn take_advice(&mut self) {
+        while let Some(peer) = self.engine.poll_advice() {
+            self.network.doubt_way_to(peer);
         }
     }
 

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod advice;
 mod budget;
 mod checksum;
 mod config;

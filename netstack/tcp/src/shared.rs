@@ -5,6 +5,7 @@ use core::time::Duration;
 use weir_packet::{BUFFER_BYTES, Pool};
 use weir_socket::Instant;
 
+use crate::advice::Advice;
 use crate::budget::{self, Pressure, WindowBudget};
 use crate::config::Config;
 use crate::counters::{Counter, Counters, FlowState, Gauges};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub window_budget: WindowBudget,
     pub challenges: RateLimiter,
     pub resets: RateLimiter,
+    pub advice: Advice,
 }
 
 /// The configuration in the units of the hot path.
@@ -108,6 +110,7 @@ impl Shared {
             window_budget: WindowBudget::new(config.receive_budget.unwrap_or(pool.capacity() / 2 * BUFFER_BYTES) as u64),
             challenges: RateLimiter::new(config.challenge_acks_per_second),
             resets: RateLimiter::new(config.resets_per_second),
+            advice: Advice::default(),
             config,
             pool,
         }

@@ -177,6 +177,25 @@ fn a_router_that_does_not_answer_is_said_once_and_so_is_its_return() {
     assert!(events(&mut second).is_empty());
 }
 
+/// A server on the link that fails over without a word sends nothing that could raise a doubt: TCP's advice does.
+#[test]
+fn rfc9293_3_8_3_a_neighbour_that_acknowledges_nothing_is_asked_before_its_time() {
+    let mut host = Host::new();
+    router_at(&mut host, PEER_MAC);
+    host.shard.connect((PEER, 80).into(), Token(1)).expect("a flow");
+    host.sent();
+    host.receive(&arp(ArpOperation::Reply, PEER_MAC, PEER, OUR_MAC, US));
+    assert_eq!(stations(&host.sent()), [PEER_MAC]);
+    let asked = (1..20).find(|_| {
+        host.advance(Duration::from_secs(1));
+        questions(&host.sent()).contains(&(US, PEER))
+    });
+    assert_eq!(asked, Some(7), "with the third SYN that is sent again");
+    host.receive(&arp(ArpOperation::Reply, OTHER_MAC, PEER, OUR_MAC, US));
+    host.advance(Duration::from_secs(8));
+    assert_eq!(stations(&host.sent()), [OTHER_MAC], "the fourth one");
+}
+
 /// An own question that comes back through a hub is no conflict, and not answered.
 #[test]
 fn what_we_have_sent_ourselves_is_ignored() {

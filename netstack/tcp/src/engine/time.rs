@@ -1,5 +1,7 @@
 //! What time brings.
 
+use core::net::IpAddr;
+
 use weir_socket::{Instant, Readiness};
 
 use super::Engine;
@@ -25,6 +27,18 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         Some(self.earliest()).filter(|&deadline| deadline != NEVER)
+    }
+
+    /// Whether [`Self::poll_advice`] has something to say.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_advice(&self) -> bool {
+        !self.shared.advice.is_empty()
+    }
+
+    /// The next peer whose first hop is in doubt: it did not acknowledge what was sent to it R1 times (RFC 9293, 3.8.3).
+    pub fn poll_advice(&mut self) -> Option<IpAddr> {
+        self.shared.advice.pop()
     }
 
     #[inline(always)]

@@ -200,6 +200,7 @@ impl Opening {
             return Outcome::Gone(CloseReason::TimedOut);
         }
         self.retries += 1;
+        shared.advice.consider(common.tuple.remote, self.retries);
         self.due = true;
         common.timers.loss = NEVER;
         common.output = true;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use smoltcp::wire::{TcpOption, TcpPacket};
 use weir_socket::{CloseReason, ConnectError, Readiness, Token};
-use weir_tcp::{FlowState, IcmpErrorKind, Unreachable};
+use weir_tcp::{Counter, FlowState, IcmpErrorKind, Unreachable};
 
 use crate::harness::Dialogue;
 
@@ -280,6 +280,27 @@ fn must_66_and_shld_2_with_a_closed_window_a_reset_counts_with_data_or_without()
         assert!(d.ready().contains(Readiness::CLOSED), "{reset}");
         assert_eq!(d.closed_for(), Some(CloseReason::Reset));
     }
+}
+
+/// The first hop of a peer that is silent may be gone: it is asked, but not for what is lost now and then.
+#[test]
+fn must_20_the_way_to_a_peer_that_does_not_acknowledge_is_doubted_after_three_retransmissions() {
+    let until_advice = |d: &mut Dialogue| {
+        let advice = (0..1_000).find_map(|_| {
+            d.after_ms(10);
+            d.engine.poll_advice()
+        });
+        assert_eq!(advice, Some(d.remote.ip()));
+        assert_eq!(d.engine.poll_advice(), None, "once for each retransmission");
+    };
+    let mut d = Dialogue::established();
+    d.write(100);
+    until_advice(&mut d);
+    assert_eq!(d.count(Counter::RetransmissionTimeouts), 3);
+    let mut d = Dialogue::new();
+    d.connect();
+    until_advice(&mut d);
+    assert_eq!(d.drain().len(), 4, "the first SYN and three more");
 }
 
 #[test]

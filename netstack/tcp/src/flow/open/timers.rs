@@ -60,6 +60,7 @@ impl Open {
         }
         self.sent.mark_all_lost(&mut shared.records);
         self.backoff.back_off();
+        shared.advice.consider(common.tuple.remote, self.backoff.count());
         self.suspect_black_hole(common, shared);
         self.begin_f_rto();
         self.recovery.time_out((self.snd.una, self.snd.nxt), self.snd.mss(), &mut self.congestion);
