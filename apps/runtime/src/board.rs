@@ -32,7 +32,8 @@ struct Name {
     kind: Kind,
 }
 
-/// The board of all cores.
+/// The board of all cores. What every core looks at when it publishes shares no line with what one of them writes.
+#[repr(align(128))]
 pub struct Board {
     names: Once<Vec<Name>>,
     cores: Box<[Lines]>,
