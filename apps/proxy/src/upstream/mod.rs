@@ -42,11 +42,12 @@ pub(crate) use sticky::Sticky;
 const DRAWS_MAX: u64 = 8;
 
 /// What a retry takes from a pool's budget, and what each exchange gives: so at most a fifth of the exchanges is sent again.
-const RETRY_COST: u8 = 10;
-const RETRY_INCOME: u8 = 2;
+const RETRY_COST: u16 = 10;
+const RETRY_INCOME: u16 = 2;
 
-/// The budget at its fullest: ten retries in a row.
-const RETRY_BUDGET_MAX: u8 = 100;
+/// The budget at the start, ten retries, and at its fullest: what was under way at a server of a busy pool when it died.
+const RETRY_BUDGET_INITIAL: u16 = 10 * RETRY_COST;
+const RETRY_BUDGET_MAX: u16 = 1_000 * RETRY_COST;
 
 /// A pool's servers and their turns.
 pub(crate) struct Upstream {
@@ -65,7 +66,7 @@ pub(crate) struct Upstream {
     next_backup: usize,
     when_all_down: WhenAllDown,
     random: u64,
-    retry_budget: u8,
+    retry_budget: u16,
     /// When the first of the servers that are left alone is tried again, or one that is slow is compared anew; only for
     /// [`Picker::Least`].
     returns: Instant,
@@ -146,7 +147,7 @@ impl Upstream {
             next_backup: 0,
             when_all_down: pool.when_all_down,
             random: seed | 1,
-            retry_budget: RETRY_BUDGET_MAX,
+            retry_budget: RETRY_BUDGET_INITIAL,
             returns: NEVER,
             slow_start: SlowStart::new(pool.slow_start_ns),
             queue: VecDeque::new(),

@@ -254,6 +254,16 @@ fn a_fifth_of_the_exchanges_may_be_sent_again() {
     assert_eq!(granted.count(), 200);
 }
 
+/// A server of a busy pool dies, and with it as many requests as it had.
+#[test]
+fn what_was_not_sent_again_is_saved_up() {
+    for (exchanges, retries) in [(500, 10 + 100), (5_000, 1_000), (1_000_000, 1_000)] {
+        let mut upstream = upstream(1, "", 0);
+        (0..exchanges).for_each(|_| upstream.earn_retry());
+        assert_eq!((0..2_000).filter(|_| upstream.spend_retry()).count(), retries);
+    }
+}
+
 /// Any number of cores that need shares at random: together they never have more than there is, and everybody gets one.
 #[test]
 fn shares_are_traded_and_never_made() {
