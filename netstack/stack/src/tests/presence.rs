@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use smoltcp::wire::{ArpOperation, TcpControl, TcpRepr, TcpSeqNumber};
+use smoltcp::wire::{ArpOperation, TcpControl, TcpRepr};
 use weir_socket::{Sockets, Token};
 
 use super::arp::{OTHER_MAC, questions};
 use super::steering::carry;
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, ROUTER, US, arp, configuration, tcp4};
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, ROUTER, US, arp, bare_segment, configuration, tcp4};
 use crate::{Event, Ipv4Source, ShardEvent};
 
 /// A host somewhere behind the router.
@@ -32,20 +32,7 @@ fn rival() -> Vec<u8> {
 
 /// A new connection from behind the router, forwarded by `mac`.
 fn forwarded_by(mac: [u8; 6], port: u16) -> Vec<u8> {
-    let syn = TcpRepr {
-        src_port: port,
-        dst_port: 80,
-        control: TcpControl::Syn,
-        seq_number: TcpSeqNumber(1),
-        ack_number: None,
-        window_len: 60_000,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: b"",
-    };
+    let syn = TcpRepr { control: TcpControl::Syn, ..bare_segment(port, 80) };
     let mut frame = tcp4(FAR, US, &syn);
     frame[6..12].copy_from_slice(&mac);
     frame

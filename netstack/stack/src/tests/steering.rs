@@ -7,7 +7,7 @@ use smoltcp::wire::{ArpOperation, ArpRepr, TcpControl, TcpRepr, TcpSeqNumber};
 use weir_socket::{Event as SocketEvent, Readiness, Sockets, Token};
 use weir_tcp::SourcePortUse;
 
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, configuration, read_arp, read_tcp4, tcp4};
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, arp, bare_segment, configuration, read_arp, read_tcp4, tcp4};
 use crate::{DropReason, Event, Ipv4Source, Message};
 
 fn cores() -> [Host; 2] {
@@ -78,20 +78,7 @@ fn an_answer_on_the_wrong_queue_reaches_the_core_that_opened_the_flow() {
 #[test]
 fn the_owner_of_a_port_without_flow_resets_and_passes_nothing_back() {
     let [mut first, mut second] = cores();
-    let stray = |port| TcpRepr {
-        src_port: 80,
-        dst_port: port,
-        control: TcpControl::None,
-        seq_number: TcpSeqNumber(9),
-        ack_number: Some(TcpSeqNumber(1)),
-        window_len: 1000,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: b"",
-    };
+    let stray = |port| TcpRepr { ack_number: Some(TcpSeqNumber(1)), ..bare_segment(80, port) };
     // Port 32768 belongs to core 0, 32769 to core 1.
     first.receive(&tcp4(PEER, US, &stray(32_769)));
     carry(&mut first, &mut second);

@@ -7,7 +7,9 @@ use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 use weir_packet::frame::{Capabilities, ChecksumStatus};
 use weir_socket::{ConnectError, Event, FlowId, ListenerId, Readiness, Received, Sockets, Token};
 
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, US, capabilities, configuration, ipv4, read_tcp4, tcp4};
+use super::wire::{
+    Host, OUR_MAC, PEER, PEER_MAC, US, bare_segment, capabilities, configuration, ipv4, read_tcp4, tcp4,
+};
 use crate::{DropReason, Ipv4Source};
 
 const PORT: u16 = 80;
@@ -23,18 +25,11 @@ pub struct Client {
 impl Client {
     pub fn segment<'a>(&self, control: TcpControl, payload: &'a [u8]) -> TcpRepr<'a> {
         TcpRepr {
-            src_port: CLIENT_PORT,
-            dst_port: PORT,
             control,
             seq_number: self.next,
             ack_number: Some(self.acknowledged),
-            window_len: 60_000,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
             payload,
+            ..bare_segment(CLIENT_PORT, PORT)
         }
     }
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol,
-    Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpPacket, TcpRepr,
+    Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 use weir_packet::frame::{Capabilities, ChecksumStatus, Offload, RxFrame, Transmit, TransmitError};
 use weir_packet::{Chunk, Packet, Pool};
@@ -242,6 +242,24 @@ pub fn ipv6(source: Ipv6Addr, destination: Ipv6Addr, protocol: IpProtocol, hop_l
     repr.emit(&mut packet);
     packet.payload_mut().copy_from_slice(payload);
     ethernet(OUR_MAC, PEER_MAC, EthernetProtocol::Ipv6, &bytes)
+}
+
+/// A segment from one port to another that says nothing yet.
+pub fn bare_segment<'a>(src_port: u16, dst_port: u16) -> TcpRepr<'a> {
+    TcpRepr {
+        src_port,
+        dst_port,
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(1),
+        ack_number: None,
+        window_len: 60_000,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: b"",
+    }
 }
 
 /// A TCP segment of the peer's, over IPv4.
