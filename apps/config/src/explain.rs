@@ -98,8 +98,11 @@ impl Config {
         let connections = limits.connections.map_or("computed from memory".to_string(), |n| n.to_string());
         let idle =
             limits.idle_server_connections.map_or(String::new(), |n| format!(", {n} idle connections to servers"));
+        let syns = limits
+            .uncompleted_syn_rate
+            .map_or(String::new(), |rate| format!(", {} uncompleted SYNs", rate_text(rate.per_minute)));
         format!(
-            "limits: connections {connections}{idle}, head {}, {} head fields, target {}, body {} at {} a second",
+            "limits: connections {connections}{idle}{syns}, head {}, {} head fields, target {}, body {} at {} a second",
             size_text(limits.head_bytes.into()),
             limits.head_fields,
             size_text(limits.target_bytes.into()),

@@ -379,6 +379,8 @@ pub struct Limits {
     pub body_rate_bytes: u32,
     /// Idle connections to servers that are kept for reuse, in the whole image.
     pub idle_server_connections: Option<u32>,
+    /// SYNs that are answered at once though nobody completes the handshakes; a number for each core when absent.
+    pub uncompleted_syn_rate: Option<Rate>,
     /// What one client address may have.
     pub client: ClientLimits,
 }
@@ -413,6 +415,7 @@ impl Default for Limits {
             body_bytes: 1 << 30,
             body_rate_bytes: 240,
             idle_server_connections: None,
+            uncompleted_syn_rate: None,
             client: ClientLimits::default(),
         }
     }

@@ -117,6 +117,9 @@ impl Core {
         config.passive = common.passive;
         config.spread = common.report.spread.map(|spread| Spread { key: spread.key, table_len: spread.table_len });
         config.tcp = common.plan.tcp();
+        if let Some(rate) = common.config.limits.uncompleted_syn_rate {
+            config.tcp.syns_free_per_second = (rate.per_minute / 60).div_ceil(links.cores() as u32);
+        }
         config.ipv4 = ipv4_source(common.config.network.ipv4);
         config.ipv6 = ipv6_source(common.config.network.ipv6);
         config.sources.clone_from(&common.config.network.sources);

@@ -48,6 +48,9 @@ impl Scenario {
             // A host without buffers loses what arrives: no cookies there either.
             configs[1].half_open_max = Config::default().half_open_max;
         }
+        // After a flood: who comes first waits for its second SYN, and some or all who follow do.
+        (configs[1].syn_credit_max, configs[1].syns_free_per_second) =
+            random.pick(&[(0, 0), (1, 0), (8, 1), (u32::MAX, 0), (u32::MAX, 0)]);
         Self { seed, conditions, configs, buffers, plans, disturbances }
     }
 }

@@ -13,6 +13,13 @@ pub struct Config {
     pub listeners_max: usize,
     /// Half-open passive handshakes (the SYN cache); beyond, SYN cookies are sent.
     pub half_open_max: usize,
+    /// SYNs that are answered although nobody has completed a handshake meanwhile; twice as many when what is free per second
+    /// was not used for long.
+    pub syn_credit_max: u32,
+    /// SYNs per second that are answered at once beyond those that completed handshakes pay for; others when they come again.
+    pub syns_free_per_second: u32,
+    /// Memory for notes of SYNs that were not answered.
+    pub syn_notes_bytes: usize,
     /// Established flows that wait to be accepted, per listener.
     pub accept_queue_max: usize,
     /// TIME-WAIT records; the oldest is dropped for a newer one.
@@ -82,6 +89,9 @@ impl Default for Config {
             flows_max: 65_536,
             listeners_max: 256,
             half_open_max: 1_024,
+            syn_credit_max: 16_384,
+            syns_free_per_second: 5_000,
+            syn_notes_bytes: 1 << 16,
             accept_queue_max: 1_024,
             time_wait_max: 32_768,
             time_wait: Duration::from_secs(60),
@@ -114,11 +124,12 @@ impl Config {
     #[must_use]
     pub fn for_memory(bytes: usize) -> Self {
         // Three quarters for flows, an eighth for TIME-WAIT records of 64 bytes with their table entry, the rest for
-        // half-open handshakes and queue nodes.
+        // half-open handshakes, notes of SYNs and queue nodes.
         Self {
             flows_max: (bytes / 4 * 3 / FLOW_BYTES_MAX).clamp(64, 1 << 24),
             time_wait_max: (bytes / 8 / 64).clamp(64, 1 << 20),
             half_open_max: (bytes / 32 / 128).clamp(64, 1 << 16),
+            syn_notes_bytes: (bytes / 32).clamp(1 << 12, 1 << 20),
             ..Self::default()
         }
     }

@@ -50,6 +50,8 @@ counters! {
     ListenOverflows => "listen_overflows",
     /// A flow was refused: the table is full, or memory is short.
     FlowTableFull => "flow_table_full",
+    /// SYNs that were not answered at their first coming: so many had been answered that nobody completed.
+    SynsDeferred => "syns_deferred",
     /// SYN-ACKs with a cookie.
     SynCookiesSent => "syn_cookies_sent",
     /// Flows opened by a cookie.

@@ -26,6 +26,7 @@ mod options;
 mod output;
 mod queue;
 mod reply;
+mod second_coming;
 mod secrets;
 mod segment;
 mod seq;

@@ -81,6 +81,13 @@ static LIMITS: Section = section(&[
          not count (408); `\"0B\"` is no limit",
     ),
     key(
+        "uncompleted_syn_rate",
+        Rate,
+        Words("`5000/s` for each core"),
+        "SYNs that are answered at once although the handshakes before them are not completed; further ones are answered when the client \
+         sends them again, a second later (`weir_tcp_total{event=\"syns_deferred\"}`)",
+    ),
+    key(
         "connections_per_client",
         Integer(1, 16_000_000),
         Words("no limit"),

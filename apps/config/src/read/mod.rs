@@ -124,6 +124,7 @@ fn limits(section: Option<Section<'_>>) -> Result<Limits> {
     }
     let idle = section.take("idle_server_connections").map(|item| item.integer(0..=16_000_000)).transpose()?;
     limits.idle_server_connections = idle.map(|max| max as u32);
+    limits.uncompleted_syn_rate = section.take("uncompleted_syn_rate").map(|item| item.rate()).transpose()?;
     limits.client = client_limits(&mut section)?;
     if limits.target_bytes >= limits.head_bytes {
         return Err(section.fault(

@@ -178,6 +178,15 @@ fn what_a_client_may_have_is_understood() {
 }
 
 #[test]
+fn a_rate_of_uncompleted_syns_is_understood() {
+    let config = parses(&format!("{WEB}{PAGE}[limits]\nuncompleted_syn_rate = \"20000/s\"\n"));
+    assert_eq!(config.limits.uncompleted_syn_rate, Some(Rate { per_minute: 1_200_000 }));
+    assert!(config.explain().contains(", 20000/s uncompleted SYNs, head"), "{}", config.explain());
+    assert_eq!(parses(&format!("{WEB}{PAGE}")).limits.uncompleted_syn_rate, None);
+    fails(ErrorKind::InvalidValue, &format!("{WEB}{PAGE}[limits]\nuncompleted_syn_rate = ¶\"0/s\"\n"), "is not a rate");
+}
+
+#[test]
 fn error_pages_are_for_errors_of_ours() {
     let page = "[[error_page]]\nstatus = 503\nbody = \"<p>later</p>\"\n";
     let config = parses(&format!("{WEB}{PAGE}{page}"));

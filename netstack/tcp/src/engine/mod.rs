@@ -27,6 +27,7 @@ use crate::half_open::SynCache;
 use crate::listen::Listeners;
 use crate::options::Timestamp;
 use crate::reply::{Replies, Reply};
+use crate::second_coming::SecondComing;
 use crate::segment::Flags;
 use crate::shared::Shared;
 use crate::slab::Slab;
@@ -60,6 +61,7 @@ pub struct Engine {
     demux: Demux,
     agenda: Agenda,
     half_open: SynCache,
+    second_coming: SecondComing,
     cookies: Cookies,
     time_waits: TimeWaits,
     listeners: Listeners,
@@ -78,6 +80,7 @@ impl Engine {
             demux: Demux::new(),
             agenda: Agenda::new(),
             half_open: SynCache::new(config.half_open_max),
+            second_coming: SecondComing::new(config, shared.secrets.table_key()[0]),
             cookies: Cookies::default(),
             time_waits: TimeWaits::new(config.time_wait_max, shared.limits.time_wait_ns),
             listeners: Listeners::new(config.listeners_max),

@@ -34,6 +34,9 @@ impl Engine {
         }
         if segment.flags.is_only(Flags::SYN) {
             self.shared.count(Counter::SynOnFlow);
+            if !self.may_answer(origin, segment) {
+                return;
+            }
             return self.send_cookie(self.half_open_of(origin, segment, half_open.listener, None));
         }
         let in_window = segment.seq >= nxt && segment.seq < nxt + window;
@@ -153,6 +156,7 @@ impl Engine {
             open.arm_idle(&mut flow.common, &self.shared);
             open.review(&self.shared);
         }
+        self.second_coming.earn();
         self.shared.count(Counter::PassiveOpens);
         self.queue_for_accept(half_open.listener, slot);
         self.settle(slot);
@@ -228,6 +232,16 @@ impl Engine {
         HalfOpen::new(origin, listener, handshake, now)
     }
 
+    /// Whether a SYN is answered now; if not, it is when it comes again.
+    #[inline(always)]
+    fn may_answer(&mut self, origin: &Origin, segment: &Segment) -> bool {
+        let may = self.second_coming.may_answer(origin.hash, segment.seq, self.shared.now);
+        if !may {
+            self.shared.count(Counter::SynsDeferred);
+        }
+        may
+    }
+
     /// Third step of LISTEN.
     fn syn_for_listener(
         &mut self,
@@ -236,6 +250,10 @@ impl Engine {
         listener: ListenerId,
         after: Option<time_wait::Record>,
     ) {
+        // Who comes back after TIME-WAIT was there before.
+        if after.is_none() && !self.may_answer(origin, segment) {
+            return;
+        }
         let half_open = self.half_open_of(origin, segment, listener, after);
         let Some(index) = self.half_open.insert(half_open, self.shared.now) else { return self.send_cookie(half_open) };
         if !self.demux.insert(origin.hash, Target::HalfOpen(index)) {

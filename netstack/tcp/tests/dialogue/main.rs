@@ -17,6 +17,7 @@ mod rfc9293_data;
 mod rfc9293_opening;
 mod rfc9293_window;
 mod sack_recovery;
+mod second_coming;
 mod source_ports;
 mod splice;
 mod syn_cache;
