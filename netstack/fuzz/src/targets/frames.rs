@@ -95,6 +95,8 @@ impl Host {
         config.neighbours_max = 8;
         config.tcp.flows_max = 8;
         config.tcp.half_open_max = 4;
+        config.tcp.syn_credit_max = 8;
+        config.tcp.syn_notes_bytes = 64;
         config.tcp.time_wait_max = 256;
         let mut shard = Shard::new(config, pool.clone());
         let now = Instant::from_nanos(1_000_000_000);
