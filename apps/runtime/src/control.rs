@@ -141,6 +141,9 @@ impl Control {
                 let [a, b, c, d, e, f] = mac;
                 error!("network: {address} is also claimed by {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
             }
+            ShardEvent::AddressDeclined(address) => {
+                warn!("network: the lease of {address} is declined; DHCP is asked for another address in 10 s");
+            }
         }
     }
 

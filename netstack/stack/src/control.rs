@@ -6,6 +6,7 @@
 //! own table, so that ARP has one owner.
 
 mod device;
+mod message;
 mod recheck;
 
 use alloc::collections::VecDeque;
@@ -21,13 +22,13 @@ use weir_packet::frame::{Capabilities, Offload};
 use weir_socket::Instant;
 
 use device::{Queues, SENT_MAX, from_wire, wire_instant};
+use message::Message;
 use recheck::Recheck;
 
 use crate::address::{DNS_SERVERS_MAX, Ipv4Configuration};
 use crate::arp;
-use crate::counters::DropReason;
-use crate::ethernet::{self, Mac};
-use crate::ipv4::{self, protocol};
+use crate::counters::{DropReason, Event};
+use crate::ethernet;
 use crate::network::Network;
 
 /// Ports of DHCP's servers and clients (RFC 2131 4.1).
@@ -44,6 +45,10 @@ const DISCOVER_AFTER_PATIENTLY: Duration = Duration::from_secs(8);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Before a REQUEST is repeated.
 const REQUEST_AFTER: Duration = Duration::from_secs(1);
+/// How long a lease is new: another station that has the address is heard of within moments. Afterwards connections use it.
+const NEW_FOR: Duration = Duration::from_secs(10);
+/// After an address was declined nothing is asked for so long (RFC 2131 3.1 (5)), or client and server would whirl.
+const DECLINED_FOR: Duration = Duration::from_secs(10);
 
 /// The DHCP client and the stack that it lives in.
 pub(crate) struct Control {
@@ -54,9 +59,20 @@ pub(crate) struct Control {
     sent: VecDeque<Packet>,
     deadline: Option<Instant>,
     patient_at: Option<Instant>,
+    /// An address was declined, and until then no server is asked.
+    quiet_until: Option<Instant>,
+    lease: Option<Lease>,
     /// The link was gone, and servers are asked whether the lease still holds.
     recheck: Option<Recheck>,
     seed: u64,
+}
+
+/// Who gave the address, and since when we have it.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    address: Ipv4Addr,
+    server: Ipv4Addr,
+    since: Instant,
 }
 
 /// What the control plane reports.
@@ -94,6 +110,8 @@ impl Control {
             sent: VecDeque::with_capacity(SENT_MAX),
             deadline: Some(now),
             patient_at: Some(now + PATIENCE),
+            quiet_until: None,
+            lease: None,
             recheck: None,
             seed,
         })
@@ -121,8 +139,30 @@ impl Control {
         if self.interface.ipv4_addr().is_none() {
             return self.begin_again();
         }
-        let transaction = self.seed.wrapping_add(now.as_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        self.recheck = Some(Recheck::new(transaction as u32, now));
+        self.recheck = Some(Recheck::new(self.transaction(now), now));
+    }
+
+    /// The identifier of a transaction that smoltcp does not know of.
+    const fn transaction(&self, now: Instant) -> u32 {
+        (self.seed.wrapping_add(now.as_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    }
+
+    /// Another station has `address`. If we were just given it, its server is told (RFC 2131 3.1 (5) and 4.4.4), the lease
+    /// given up, and another one asked for after [`DECLINED_FOR`]. False for every other address: it is kept.
+    pub(crate) fn decline(&mut self, address: Ipv4Addr, network: &mut Network) -> bool {
+        let now = network.now;
+        let is_new = |lease: &Lease| lease.address == address && now < lease.since + NEW_FOR;
+        let Some(lease) = self.lease.filter(is_new) else { return false };
+        let (kind, transaction) = (DhcpMessageType::Decline, self.transaction(now));
+        Message { kind, transaction, address, server: Some(lease.server) }.send(network);
+        network.count(Event::AddressDeclined);
+        self.begin_again();
+        self.deconfigure();
+        let quiet_until = now + DECLINED_FOR;
+        self.quiet_until = Some(quiet_until);
+        self.deadline = Some(quiet_until);
+        self.patient_at = Some(quiet_until + PATIENCE);
+        true
     }
 
     /// Gives the lease up, if there is one, and looks for a server.
@@ -147,6 +187,12 @@ impl Control {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
+        if let Some(until) = self.quiet_until.filter(|&until| now < until) {
+            self.received.clear();
+            self.deadline = Some(until);
+            return None;
+        }
+        self.quiet_until = None;
         self.check_lease(network);
         let mut queues = Queues {
             received: &mut self.received,
@@ -155,7 +201,7 @@ impl Control {
             mtu: network.device.mtu,
         };
         self.interface.poll(wire_instant(now), &mut queues, &mut self.sockets);
-        let change = self.dhcp_change();
+        let change = self.dhcp_change(now);
         self.forward(network);
         // At most once a millisecond, whatever the deadlines say.
         let at = self.interface.poll_at(wire_instant(now), &self.sockets).map(from_wire);
@@ -180,24 +226,14 @@ impl Control {
             self.recheck = None;
             return;
         };
-        let Some(mut packet) = network.pool.allocate() else { return network.drop_for(DropReason::NoBuffer) };
-        let written = recheck.write(network.mac.octets(), address, &mut packet).and_then(|payload_len| {
-            let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-            let header = ipv4::Header { source, destination, protocol: protocol::UDP, ecn: 0, payload_len };
-            header.put(network.link_header(Mac::BROADCAST, ethernet::IPV4), 0, &mut packet)
-        });
-        match written {
-            Ok(()) => network.reply(packet, Offload::default()),
-            Err(_) => network.drop_for(DropReason::NoHeadroom),
-        }
+        recheck.question(address).send(network);
     }
 
-    fn dhcp_change(&mut self) -> Option<Change> {
+    fn dhcp_change(&mut self, now: Instant) -> Option<Change> {
         match self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).poll()? {
             dhcpv4::Event::Deconfigured => {
                 let had_address = self.interface.ipv4_addr().is_some();
-                self.interface.update_ip_addrs(|addresses| addresses.clear());
-                self.interface.routes_mut().remove_default_ipv4_route();
+                self.deconfigure();
                 had_address.then_some(Change::Lost)
             }
             dhcpv4::Event::Configured(lease) => {
@@ -211,6 +247,9 @@ impl Control {
                     gateway: lease.router,
                     dns,
                 };
+                let (address, server) = (configuration.address, lease.server.identifier);
+                let since = self.lease.filter(|lease| lease.address == address).map_or(now, |lease| lease.since);
+                self.lease = Some(Lease { address, server, since });
                 let address = IpCidr::Ipv4(lease.address);
                 self.interface.update_ip_addrs(|addresses| {
                     addresses.clear();
@@ -225,6 +264,12 @@ impl Control {
                 Some(Change::Configured(configuration))
             }
         }
+    }
+
+    fn deconfigure(&mut self) {
+        self.lease = None;
+        self.interface.update_ip_addrs(|addresses| addresses.clear());
+        self.interface.routes_mut().remove_default_ipv4_route();
     }
 
     /// Hands over what the protocols sent.

@@ -136,6 +136,8 @@ table! {
         ArpReplySent => "arp_replies_sent",
         /// Another station claims an address of ours.
         AddressConflict => "address_conflicts",
+        /// A new lease was given back, for another station has its address.
+        AddressDeclined => "addresses_declined",
         /// A known neighbour has a new Ethernet address.
         NeighbourMoved => "neighbour_moved",
         /// A neighbour was not remembered: the table is full of ones in use.

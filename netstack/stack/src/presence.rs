@@ -2,7 +2,7 @@
 //!
 //! Core 0 speaks and reports; what another core meets comes to it as a [`Message`].
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use weir_socket::Instant;
@@ -71,7 +71,7 @@ impl Shard {
     }
 
     /// Another station claims an address of ours. We keep it, as RFC 5227 2.4 (c) allows a host with a well-known address, and
-    /// say so on the link, unless we are the one who has just come.
+    /// say so on the link, unless we are the one who has just come: then a lease is given back.
     #[cold]
     pub(crate) fn meet_rival(&mut self, address: IpAddr, mac: Mac) {
         let now = self.network.now;
@@ -83,12 +83,26 @@ impl Shard {
         }
         self.report(ShardEvent::AddressConflict { address, mac: mac.octets() });
         // Who wants an IPv6 address asks for it, and is answered (RFC 4862 5.4).
-        if let IpAddr::V4(address) = address
-            && self.presence.defend_at <= now
-        {
+        let IpAddr::V4(address) = address else { return };
+        if self.decline(address) {
+            return;
+        }
+        if self.presence.defend_at <= now {
             self.presence.defend_at = now + DEFEND_INTERVAL;
             self.network.announce_address(address);
         }
+    }
+
+    /// Gives a lease back that has just been obtained, and whose address is another's. False if it is none.
+    fn decline(&mut self, address: Ipv4Addr) -> bool {
+        let Some(control) = &mut self.control else { return false };
+        if !control.decline(address, &mut self.network) {
+            return false;
+        }
+        self.control_at = self.network.now;
+        self.replace_ipv4(None);
+        self.report(ShardEvent::AddressDeclined(address));
+        true
     }
 
     /// A neighbour did not answer. If it is a router, core 0 looks for another one, and says so.

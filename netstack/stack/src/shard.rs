@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use weir_packet::Pool;
@@ -105,6 +105,8 @@ pub enum ShardEvent {
         /// Who claims it.
         mac: [u8; 6],
     },
+    /// This address, just leased, is another station's: it was given back, and another one is asked for after a while.
+    AddressDeclined(Ipv4Addr),
 }
 
 impl Shard {
@@ -301,9 +303,13 @@ impl Shard {
 
     /// Gives the host an IPv4 address, or takes it away, on this core and all others.
     pub fn configure_ipv4(&mut self, configuration: Option<Ipv4Configuration>) {
+        self.replace_ipv4(configuration);
+        self.report(configuration.map_or(ShardEvent::Ipv4Lost, ShardEvent::Ipv4Configured));
+    }
+
+    pub(crate) fn replace_ipv4(&mut self, configuration: Option<Ipv4Configuration>) {
         self.apply_ipv4(configuration);
         self.network.tell_others(|| Message::Ipv4(configuration));
-        self.report(configuration.map_or(ShardEvent::Ipv4Lost, ShardEvent::Ipv4Configured));
     }
 
     /// Gives the host an IPv6 address beside its link-local one, or takes it away, on this core and all others.

@@ -18,6 +18,7 @@ use crate::{CannotTest, Tested, Tests, ensure, http};
 pub const TESTS: Tests = &[
     ("faults::a_link_that_comes_back_is_announced_and_connections_go_on", a_link_that_comes_back),
     ("faults::a_lease_that_is_refused_or_not_renewed_ends_and_another_one_is_taken", leases_end),
+    ("faults::a_leased_address_that_another_machine_has_is_declined", a_lease_of_anothers_address),
     ("faults::a_router_that_moves_without_a_word_is_found_again", a_router_that_moves),
     ("faults::ipv6_from_a_router_is_enough_and_dhcp_may_come_late", ipv6_from_a_router_is_enough),
     ("faults::two_machines_with_one_address_both_say_so", two_machines_with_one_address),
@@ -98,6 +99,21 @@ fn leases_end() -> Tested {
     server.take(Stance::Gives(first));
     guest.wait_for(&["network: address", &first.to_string()], LIMIT)?;
     says_hello(&mut guest, (first, 80))?;
+    guest.still_runs()
+}
+
+/// The host has the address itself that its DHCP server gives.
+fn a_lease_of_anothers_address() -> Tested {
+    let tap = Tap::new(1)?;
+    let [a, b, c, _] = tap.host().octets();
+    let [taken, free] = [20, 21].map(|host| Ipv4Addr::new(a, b, c, host));
+    command_line(&format!("ip address add {taken}/24 dev {}", tap.name()))?;
+    let server = DhcpServer::start(&tap, Stance::Gives(taken))?;
+    let mut guest = Guest::boot(Spec { config: HELLO.into(), nic: tap.nic(), ..Spec::default() })?;
+    guest.wait_for(&[&format!("network: the lease of {taken} is declined")], LIMIT)?;
+    server.take(Stance::Gives(free));
+    guest.wait_for(&["network: address", &free.to_string()], LIMIT)?;
+    says_hello(&mut guest, (free, 80))?;
     guest.still_runs()
 }
 

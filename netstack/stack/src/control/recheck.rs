@@ -5,19 +5,15 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, Ipv4Packet, UdpPacket, UdpRepr};
-use weir_packet::{Packet, RangeError};
+use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr, Ipv4Packet, UdpPacket};
 use weir_socket::Instant;
 
-use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT};
+use super::message::Message;
 use crate::ethernet;
 
 /// Requests, and the time between them: doubled each time (RFC 2131 4.1).
 const REQUESTS_MAX: u8 = 4;
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
-/// Bytes of a UDP header.
-const UDP_HEADER_BYTES: usize = 8;
 
 /// A question that servers were asked, or are about to be.
 #[derive(Debug)]
@@ -40,46 +36,9 @@ impl Recheck {
         self.sent <= REQUESTS_MAX
     }
 
-    /// Writes the datagram (RFC 2131 table 5: INIT-REBOOT has the address as an option, and names no server).
-    pub(super) fn write(&self, mac: [u8; 6], address: Ipv4Addr, packet: &mut Packet) -> Result<usize, RangeError> {
-        let mac = EthernetAddress(mac);
-        let repr = DhcpRepr {
-            message_type: DhcpMessageType::Request,
-            transaction_id: self.transaction,
-            secs: 0,
-            client_hardware_address: mac,
-            client_ip: Ipv4Addr::UNSPECIFIED,
-            your_ip: Ipv4Addr::UNSPECIFIED,
-            server_ip: Ipv4Addr::UNSPECIFIED,
-            router: None,
-            subnet_mask: None,
-            relay_agent_ip: Ipv4Addr::UNSPECIFIED,
-            broadcast: false,
-            requested_ip: Some(address),
-            client_identifier: Some(mac),
-            server_identifier: None,
-            parameter_request_list: None,
-            dns_servers: None,
-            max_size: None,
-            lease_duration: None,
-            renew_duration: None,
-            rebind_duration: None,
-            additional_options: &[],
-        };
-        let len = UDP_HEADER_BYTES + repr.buffer_len();
-        let udp = UdpRepr { src_port: DHCP_CLIENT_PORT, dst_port: DHCP_SERVER_PORT };
-        let mut datagram = UdpPacket::new_unchecked(packet.extend(len)?);
-        let (from, to) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
-        let mut written = Ok(());
-        udp.emit(
-            &mut datagram,
-            &from,
-            &to,
-            repr.buffer_len(),
-            |payload| written = repr.emit(&mut DhcpPacket::new_unchecked(payload)),
-            &ChecksumCapabilities::default(),
-        );
-        written.map(|()| len).map_err(|_| RangeError)
+    /// The question (RFC 2131 table 5: INIT-REBOOT has the address as an option, and names no server).
+    pub(super) const fn question(&self, address: Ipv4Addr) -> Message {
+        Message { kind: DhcpMessageType::Request, transaction: self.transaction, address, server: None }
     }
 
     /// What a frame from a server says to the question, if it is the answer.

@@ -13,17 +13,20 @@ use smoltcp::wire::{
 use weir_packet::frame::ChecksumStatus;
 use weir_socket::{CloseReason, Event, FlowId, Readiness, Received, Sockets, Token};
 
-use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, ROUTER, US, arp, ipv4, read_arp};
+use super::arp::OTHER_MAC;
+use super::wire::{Host, OUR_MAC, PEER, PEER_MAC, ROUTER, US, arp, configuration, ipv4, read_arp};
 use crate::control::PATIENCE;
 use crate::{DropReason, Ipv4Source, Message, ShardEvent};
 
 const LEASE: u32 = 3600;
 
-/// What a client said: the message, its transaction, and the destination of the packet.
+/// What a client said: the message, its transaction, the destination of the packet, and the options that name addresses.
 struct Said {
     message: DhcpMessageType,
     transaction: u32,
     destination: Ipv4Addr,
+    requested: Option<Ipv4Addr>,
+    server: Option<Ipv4Addr>,
 }
 
 /// The DHCP messages among `frames`.
@@ -43,7 +46,9 @@ fn read(frames: &[Vec<u8>]) -> Vec<Said> {
         let repr = DhcpRepr::parse(&dhcp).expect("a DHCP message");
         assert_eq!(repr.client_hardware_address, EthernetAddress(OUR_MAC));
         let destination = packet.dst_addr();
-        said.push(Said { message: repr.message_type, transaction: repr.transaction_id, destination });
+        let (message, transaction) = (repr.message_type, repr.transaction_id);
+        let (requested, server) = (repr.requested_ip, repr.server_identifier);
+        said.push(Said { message, transaction, destination, requested, server });
     }
     said
 }
@@ -356,6 +361,75 @@ fn a_partial_checksum_is_good_if_the_device_says_so_and_bad_otherwise() {
     host.receive_as(&offer, ChecksumStatus::Verified);
     let request = read(&host.sent()).pop().expect("a REQUEST");
     assert_eq!(request.message, DhcpMessageType::Request);
+}
+
+/// Somebody answers the question whether the address is free.
+fn rival() -> Vec<u8> {
+    arp(ArpOperation::Reply, OTHER_MAC, US, OUR_MAC, Ipv4Addr::UNSPECIFIED)
+}
+
+#[test]
+fn rfc2131_3_1_5_a_new_address_that_another_station_has_is_declined_and_asked_for_again_ten_seconds_later() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    lease(&mut host);
+    host.sent();
+    host.receive(&rival());
+    let said = read(&host.sent()).pop().expect("a DECLINE");
+    assert_eq!((said.message, said.destination), (DhcpMessageType::Decline, Ipv4Addr::BROADCAST));
+    assert_eq!((said.requested, said.server), (Some(US), Some(ROUTER)));
+    assert_eq!((host.shard.ipv4(), host.events(crate::Event::AddressDeclined)), (None, 1));
+    let events: Vec<_> = core::iter::from_fn(|| host.shard.poll_shard_event()).collect();
+    let conflict = ShardEvent::AddressConflict { address: US.into(), mac: OTHER_MAC };
+    assert_eq!(events, [conflict, ShardEvent::AddressDeclined(US)]);
+    // It is not ours any more, and nothing of a server is heard before the next question.
+    host.receive(&rival());
+    host.receive(&answer(DhcpMessageType::Offer, said.transaction, US));
+    host.shard.handle_link_up();
+    for _ in 0..99 {
+        host.advance(Duration::from_millis(100));
+    }
+    assert!(read(&host.sent()).is_empty(), "RFC 2131 3.1 (5): at least ten seconds");
+    host.advance(Duration::from_millis(100));
+    lease(&mut host);
+    host.sent();
+    assert_eq!(host.shard.network.pool.in_use(), 0);
+}
+
+/// RFC 5227 2.4 (c): connections use it, and nothing authenticates such a word.
+#[test]
+fn a_leased_address_that_has_been_in_use_is_kept_and_so_is_one_that_was_given() {
+    let mut host = Host::with(0, 1, Ipv4Source::Dhcp);
+    lease(&mut host);
+    host.advance(Duration::from_secs(11));
+    host.sent();
+    host.receive(&rival());
+    assert!(read(&host.sent()).is_empty());
+    assert!(host.shard.ipv4().is_some());
+    // Also when the link was gone.
+    host.shard.handle_link_up();
+    host.sent();
+    host.advance(Duration::from_secs(1));
+    host.receive(&rival());
+    assert!(!read(&host.sent()).iter().any(|said| said.message == DhcpMessageType::Decline));
+    let mut host = Host::with(0, 1, Ipv4Source::Static(configuration()));
+    host.sent();
+    host.receive(&rival());
+    assert!(read(&host.sent()).is_empty());
+    assert!(host.shard.ipv4().is_some());
+}
+
+#[test]
+fn a_conflict_that_another_core_hears_declines_the_address_on_all_cores() {
+    let [mut first, mut second] = [0, 1].map(|core| Host::with(core, 2, Ipv4Source::Dhcp));
+    lease(&mut first);
+    super::steering::carry(&mut first, &mut second);
+    assert!(second.shard.ipv4().is_some());
+    first.sent();
+    second.receive(&rival());
+    super::steering::carry(&mut first, &mut second);
+    assert_eq!(read(&first.sent()).pop().map(|said| said.message), Some(DhcpMessageType::Decline));
+    super::steering::carry(&mut first, &mut second);
+    assert_eq!((first.shard.ipv4(), second.shard.ipv4()), (None, None));
 }
 
 #[test]
