@@ -230,8 +230,20 @@ impl Network {
             let probe = NdiscRepr::NeighborSolicit { target_addr: address, lladdr: None };
             self.send_neighbour_message(probe, Ipv6Addr::UNSPECIFIED, group, multicast_mac(group));
             self.count(Event::ArpRequestSent);
-            self.advertise(address, ALL_NODES, multicast_mac(ALL_NODES), NdiscNeighborFlags::empty());
+            self.advertise_to_all(address);
         }
+    }
+
+    /// Tells everybody our addresses once more.
+    pub(crate) fn advertise_all(&mut self) {
+        let addresses: Vec<Ipv6Addr> = self.addresses.all_v6().collect();
+        for address in addresses {
+            self.advertise_to_all(address);
+        }
+    }
+
+    fn advertise_to_all(&mut self, address: Ipv6Addr) {
+        self.advertise(address, ALL_NODES, multicast_mac(ALL_NODES), NdiscNeighborFlags::empty());
     }
 
     fn advertise(&mut self, target: Ipv6Addr, to: Ipv6Addr, station: Mac, flags: NdiscNeighborFlags) {

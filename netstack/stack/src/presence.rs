@@ -2,6 +2,7 @@
 //!
 //! Core 0 speaks and reports; what another core meets comes to it as a [`Message`].
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
@@ -10,10 +11,14 @@ use weir_socket::Instant;
 use crate::ethernet::Mac;
 use crate::message::Message;
 use crate::shard::{Shard, ShardEvent};
-use crate::time::RateLimit;
+use crate::time::{NEVER, RateLimit};
 
 /// Between two announcements of an address that somebody else claims (RFC 5227 1.1).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Between the two announcements of an address (RFC 5227 2.3, ANNOUNCE_NUM and ANNOUNCE_INTERVAL; RFC 4861 7.2.6 allows three, a
+/// second apart at least): one frame may be lost, and with it what switches and neighbours were to learn.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a core remembers of rivals and routers.
 #[derive(Debug)]
@@ -22,13 +27,16 @@ pub(crate) struct Presence {
     words: RateLimit,
     /// Until then no address is defended: it was announced a moment ago, or has been defended.
     defend_at: Instant,
+    /// When addresses are announced for the second time.
+    pub(crate) announce_at: Instant,
     /// Routers that did not answer when they were asked last: of IPv4 and of IPv6.
     silent: [Option<IpAddr>; 2],
 }
 
 impl Presence {
     pub(crate) fn new() -> Self {
-        Self { words: RateLimit::new(1, 1), defend_at: Instant::default(), silent: [None; 2] }
+        let (defend_at, announce_at) = (Instant::default(), NEVER);
+        Self { words: RateLimit::new(1, 1), defend_at, announce_at, silent: [None; 2] }
     }
 }
 
@@ -37,7 +45,7 @@ impl Shard {
     /// migration or a reset of the device, for switches and neighbours may remember another place.
     pub fn announce(&mut self) {
         self.announce_v4();
-        self.network.announce_v6();
+        self.announce_v6();
     }
 
     /// The link is there again, and may be another one: our addresses are announced, routers are asked where they are (RFC 4436
@@ -68,6 +76,27 @@ impl Shard {
     pub(crate) fn announce_v4(&mut self) {
         self.network.announce_arp();
         self.presence.defend_at = self.network.now + DEFEND_INTERVAL;
+        self.announce_later();
+    }
+
+    pub(crate) fn announce_v6(&mut self) {
+        self.network.announce_v6();
+        self.announce_later();
+    }
+
+    fn announce_later(&mut self) {
+        self.presence.announce_at = self.network.now + ANNOUNCE_INTERVAL;
+        self.control_at = self.control_at.min(self.presence.announce_at);
+    }
+
+    /// Announces all addresses for the second time.
+    pub(crate) fn announce_again(&mut self) {
+        self.presence.announce_at = NEVER;
+        self.network.advertise_all();
+        let addresses: Vec<Ipv4Addr> = self.network.addresses.all_v4().collect();
+        for address in addresses {
+            self.network.announce_address(address);
+        }
     }
 
     /// Another station claims an address of ours. We keep it, as RFC 5227 2.4 (c) allows a host with a well-known address, and
@@ -82,6 +111,8 @@ impl Shard {
             return self.network.tell(0, Message::Conflict { address, mac: mac.octets() });
         }
         self.report(ShardEvent::AddressConflict { address, mac: mac.octets() });
+        // Whose the address is, the second announcement would not settle.
+        self.presence.announce_at = NEVER;
         // Who wants an IPv6 address asks for it, and is answered (RFC 4862 5.4).
         let IpAddr::V4(address) = address else { return };
         if self.decline(address) {

@@ -260,9 +260,12 @@ impl Shard {
         if self.routers.as_ref().and_then(RouterDiscovery::next_deadline).is_some_and(|at| at <= now) {
             self.discover_routers();
         }
+        if self.presence.announce_at <= now {
+            self.announce_again();
+        }
         let control = self.control.as_ref().and_then(Control::next_deadline);
         let routers = self.routers.as_ref().and_then(RouterDiscovery::next_deadline);
-        self.control_at = control.into_iter().chain(routers).min().unwrap_or(NEVER);
+        self.control_at = control.into_iter().chain(routers).min().unwrap_or(NEVER).min(self.presence.announce_at);
     }
 
     /// When [`handle_timers`](Self::handle_timers) has to be called next, or the turn to be repeated at once.
@@ -415,7 +418,7 @@ impl Shard {
         self.network.addresses.configure_v6(configuration);
         self.network.forget_neighbours_v6();
         if self.network.core == 0 && configuration.is_some() {
-            self.network.announce_v6();
+            self.announce_v6();
         }
         self.after_change_of_address(configuration.is_some());
     }

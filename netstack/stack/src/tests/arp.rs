@@ -99,11 +99,7 @@ fn a_neighbour_that_does_not_answer_is_asked_three_times_and_then_unreachable() 
     let mut asked = host.sent().len();
     for _ in 0..40 {
         host.advance(Duration::from_millis(100));
-        asked += host
-            .sent()
-            .iter()
-            .filter(|frame| matches!(read_arp(frame).1, ArpRepr::EthernetIpv4 { target_protocol_addr: PEER, .. }))
-            .count();
+        asked += questions(&host.sent()).iter().filter(|question| question.1 == PEER).count();
     }
     assert_eq!(asked, 3, "the gateway, asked for at boot, not counted");
     assert!(host.events(Event::NeighbourFailed) >= 1);

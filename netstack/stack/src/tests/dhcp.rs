@@ -135,8 +135,10 @@ fn rfc2131_3_1_discover_offer_request_ack() {
     let announced = super::arp::questions(&host.sent());
     assert_eq!(announced[..2], [(Ipv4Addr::UNSPECIFIED, US), (US, US)]);
     assert_eq!(host.shard.network.pool.in_use(), 0);
-    // An idle client sleeps until its lease is due for renewal, but for the gateway that it has asked for.
+    // An idle client sleeps until its lease is due for renewal, but for the gateway that it has asked for, and the second
+    // announcement.
     introduce_router(&mut host);
+    host.advance(Duration::from_secs(2));
     host.sent();
     let deadline = host.shard.next_deadline().expect("the renewal");
     assert!(deadline.since(host.now) > Duration::from_secs(1700), "{:?}", deadline.since(host.now));

@@ -125,8 +125,9 @@ fn a_router_that_fails_over_without_a_word_is_found_by_what_it_forwards() {
         host.advance(Duration::from_millis(500));
         waited += Duration::from_millis(500);
         host.receive(&forwarded_by(OTHER_MAC, port));
-        let frames = host.sent();
-        if frames.iter().any(|frame| frame[12..14] == [8, 6] && frame[..6] == [0xff; 6]) {
+        let mut frames = host.sent();
+        frames.retain(|frame| frame[..6] == [0xff; 6]);
+        if questions(&frames).contains(&(US, ROUTER)) {
             break;
         }
         assert!(waited < Duration::from_secs(10), "the router's old place is believed for too long");
@@ -181,6 +182,43 @@ fn rfc9293_3_8_3_a_neighbour_that_acknowledges_nothing_is_asked_before_its_time(
     host.receive(&arp(ArpOperation::Reply, OTHER_MAC, PEER, OUR_MAC, US));
     host.advance(Duration::from_secs(8));
     assert_eq!(stations(&host.sent()), [OTHER_MAC], "the fourth one");
+}
+
+/// The IPv6 addresses that were advertised to all nodes.
+fn advertised(frames: &[Vec<u8>]) -> usize {
+    frames.iter().filter(|frame| frame[12..14] == [0x86, 0xdd] && frame[..6] == [0x33, 0x33, 0, 0, 0, 1]).count()
+}
+
+#[test]
+fn rfc5227_2_3_an_address_is_announced_twice_two_seconds_apart() {
+    let mut host = Host::new();
+    host.advance(LONG);
+    host.sent();
+    host.shard.announce();
+    let frames = host.sent();
+    assert_eq!((questions(&frames).len(), advertised(&frames)), (2, 1), "asked for, and announced");
+    assert!(host.shard.next_deadline().is_some_and(|at| at <= host.now + Duration::from_secs(2)));
+    host.advance(Duration::from_millis(1_999));
+    assert!(!questions(&host.sent()).contains(&(US, US)));
+    host.advance(Duration::from_millis(1));
+    let frames = host.sent();
+    let announced = questions(&frames).into_iter().filter(|question| question.1 == US).collect::<Vec<_>>();
+    assert_eq!((announced, advertised(&frames)), ([(US, US)].into(), 1));
+    for _ in 0..10 {
+        host.advance(Duration::from_secs(1));
+    }
+    let frames = host.sent();
+    assert!(!questions(&frames).contains(&(US, US)) && advertised(&frames) == 0, "ANNOUNCE_NUM is 2");
+}
+
+/// Who has just come does not claim an address once more that it knows to be another's.
+#[test]
+fn rfc5227_2_1_1_a_conflict_ends_the_announcements() {
+    let mut host = Host::with(0, 1, Ipv4Source::Static(configuration()));
+    host.sent();
+    host.receive(&rival());
+    host.advance(Duration::from_secs(2));
+    assert!(!questions(&host.sent()).contains(&(US, US)));
 }
 
 /// An own question that comes back through a hub is no conflict, and not answered.
