@@ -1,5 +1,6 @@
 //! What core 0 does besides: it watches addresses, device and power button, and says when the image is ready.
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -14,11 +15,15 @@ use weir_stack::{Shard, ShardEvent};
 
 use crate::leaving::{Leaving, Look};
 use crate::seat::Common;
+use crate::syslog;
 
 /// Between two looks at the power button and the device's health, in nanoseconds.
 const TICK_NS: u64 = 200_000_000;
 /// Between two questions to the device, which leave the virtual machine: in ticks.
 const TICKS_PER_CHECK: u32 = 5;
+
+/// Words about the network that wait for a way to the log server: more are not kept.
+const WORDS_MAX: usize = 32;
 
 /// The control side of core 0.
 pub struct Control {
@@ -33,6 +38,8 @@ pub struct Control {
     is_without_dhcp: bool,
     /// Since the power button was pressed.
     leaving: Option<Leaving>,
+    /// What the log server is still to hear: severity (RFC 5424 6.2.1) and text.
+    words: VecDeque<(u8, String)>,
 }
 
 impl Control {
@@ -49,6 +56,7 @@ impl Control {
             is_ready: false,
             is_without_dhcp: false,
             leaving: None,
+            words: VecDeque::new(),
         }
     }
 
@@ -77,6 +85,30 @@ impl Control {
         if now_ns >= self.next_tick_ns {
             self.next_tick_ns = now_ns + TICK_NS;
             self.look_around(now_ns, shard);
+        }
+    }
+
+    /// The next word for the log server. What is said while there is no way to it waits: that the link is down is heard when
+    /// it is up.
+    #[inline]
+    pub fn poll_word(&mut self, shard: &Shard) -> Option<(u8, String)> {
+        if self.words.is_empty() {
+            return None;
+        }
+        let server = self.common.config.log.syslog?;
+        let has_way = self.link.up && (server.is_ipv6() || shard.ipv4().is_some());
+        has_way.then(|| self.words.pop_front()).flatten()
+    }
+
+    /// Says something of the network on the console and, if there is one, to the log server.
+    fn say(&mut self, severity: u8, text: String) {
+        match severity {
+            syslog::INFO => info!("{text}"),
+            syslog::WARNING => warn!("{text}"),
+            _ => error!("{text}"),
+        }
+        if self.common.config.log.syslog.is_some() && self.words.len() < WORDS_MAX {
+            self.words.push_back((severity, text));
         }
     }
 
@@ -119,32 +151,13 @@ impl Control {
     #[cold]
     fn tell(&mut self, event: ShardEvent) {
         match event {
-            ShardEvent::Ipv4Configured(configuration) if self.is_ready => info!("network: address {configuration}"),
-            // The line that says so names it.
-            ShardEvent::Ipv4Configured(_) => {}
-            ShardEvent::Ipv4Lost => {
-                warn!("network: the lease has ended or was refused, there is no IPv4 address; asking again");
-            }
-            ShardEvent::Ipv6Configured(configuration) => info!("network: address {configuration}"),
-            ShardEvent::Ipv6Lost => warn!("network: the IPv6 address is gone"),
-            ShardEvent::NoAddress(patience) => {
-                self.is_without_dhcp = true;
-                error!(
-                    "network: no address from DHCP after {} s: is there a server on this network? \
-                     A static one is [network] address = \"A.B.C.D/N\"; asking goes on",
-                    patience.as_secs()
-                );
-            }
-            ShardEvent::RouterSilent(router) => warn!("network: the router {router} does not answer"),
-            ShardEvent::RouterBack(router) => info!("network: the router {router} answers again"),
-            ShardEvent::AddressConflict { address, mac } => {
-                let [a, b, c, d, e, f] = mac;
-                error!("network: {address} is also claimed by {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-            }
-            ShardEvent::AddressDeclined(address) => {
-                warn!("network: the lease of {address} is declined; DHCP is asked for another address in 10 s");
-            }
+            // The line that says `ready` names it.
+            ShardEvent::Ipv4Configured(_) if !self.is_ready => return,
+            ShardEvent::NoAddress(_) => self.is_without_dhcp = true,
+            _ => {}
         }
+        let (severity, text) = in_words(event);
+        self.say(severity, text);
     }
 
     /// Says that clients are served, once there is an address for them. An IPv6 address from a router does not hurry DHCP:
@@ -205,9 +218,9 @@ impl Control {
     fn check_link(&mut self, shard: &mut Shard) {
         let Ok(link) = self.net.check() else { return };
         match (self.link.up, link.up) {
-            (true, false) => warn!("network: the link is down"),
+            (true, false) => self.say(syslog::WARNING, "network: the link is down".into()),
             (false, true) => {
-                info!("network: the link is up");
+                self.say(syslog::INFO, "network: the link is up".into());
                 shard.handle_link_up();
             }
             _ => {}
@@ -220,6 +233,38 @@ impl Control {
             }
         }
         self.link = link;
+    }
+}
+
+/// What an event of the network is called, and how grave it is.
+fn in_words(event: ShardEvent) -> (u8, String) {
+    match event {
+        ShardEvent::Ipv4Configured(configuration) => (syslog::INFO, format!("network: address {configuration}")),
+        ShardEvent::Ipv4Lost => {
+            let text = "network: the lease has ended or was refused, there is no IPv4 address; asking again";
+            (syslog::WARNING, text.into())
+        }
+        ShardEvent::Ipv6Configured(configuration) => (syslog::INFO, format!("network: address {configuration}")),
+        ShardEvent::Ipv6Lost => (syslog::WARNING, "network: the IPv6 address is gone".into()),
+        ShardEvent::NoAddress(patience) => {
+            let text = format!(
+                "network: no address from DHCP after {} s: is there a server on this network? \
+                 A static one is [network] address = \"A.B.C.D/N\"; asking goes on",
+                patience.as_secs()
+            );
+            (syslog::ERROR, text)
+        }
+        ShardEvent::RouterSilent(router) => (syslog::WARNING, format!("network: the router {router} does not answer")),
+        ShardEvent::RouterBack(router) => (syslog::INFO, format!("network: the router {router} answers again")),
+        ShardEvent::AddressConflict { address, mac: [a, b, c, d, e, f] } => {
+            let station = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+            (syslog::ERROR, format!("network: {address} is also claimed by {station}"))
+        }
+        ShardEvent::AddressDeclined(address) => {
+            let text =
+                format!("network: the lease of {address} is declined; DHCP is asked for another address in 10 s");
+            (syslog::WARNING, text)
+        }
     }
 }
 

@@ -221,6 +221,9 @@ impl Core {
         if let Some(control) = &mut self.control {
             let was_ready = control.is_ready();
             control.tick(now_ns, &mut self.shard);
+            while let Some((severity, text)) = control.poll_word(&self.shard) {
+                told |= self.syslog.send(&mut self.shard, severity, text.as_bytes());
+            }
             // Without an address of its own, it would find every server down.
             if control.is_ready() && !was_ready {
                 self.service.begin_checks(&self.common.config, now_ns, self.shard.now());

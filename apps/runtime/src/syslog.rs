@@ -17,6 +17,7 @@ use weir_stack::Shard;
 pub const MESSAGES_PER_TURN: u32 = 128;
 
 /// Severities (RFC 5424 6.2.1).
+pub const ERROR: u8 = 3;
 pub const WARNING: u8 = 4;
 pub const INFO: u8 = 6;
 

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
+use weir_host::qmp::Order;
+
 use crate::daemon::{Daemon, nginx};
 use crate::dns::DnsServer;
 use crate::guest::Guest;
@@ -176,5 +178,13 @@ fn servers_that_fail_are_said_to_syslog() -> Tested {
     ensure(down.starts_with("<132>1 "), || down)?;
     let sent = |now: &metrics::Metrics| now.sum("weir_log_sent_total") >= 2;
     metrics::wait_until(&mut guest, tap.at(9000), LIMIT, sent)?;
+    // What cannot be sent when it happens is sent when there is a way again.
+    guest.vm.order(Order::Link { up: false });
+    guest.wait_for(&["network: the link is down"], LIMIT)?;
+    guest.vm.order(Order::Link { up: true });
+    for (severity, text) in [("<132>1 ", "network: the link is down"), ("<134>1 ", "network: the link is up")] {
+        let said = wait_for_datagram(&receiver, &[text]).map_err(|error| guest.report(&error.to_string()))?;
+        ensure(said.starts_with(severity), || said)?;
+    }
     guest.still_runs()
 }
