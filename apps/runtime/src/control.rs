@@ -22,6 +22,10 @@ const TICK_NS: u64 = 200_000_000;
 /// Between two questions to the device, which leave the virtual machine: in ticks.
 const TICKS_PER_CHECK: u32 = 5;
 
+/// With an IPv6 address from a router, DHCP is waited for so long: most images are to be reached over IPv4, and a server may try for
+/// 3 s whether an address is free before it offers it (dnsmasq does).
+const DHCP_GRACE_NS: u64 = 4_000_000_000;
+
 /// Words about the network that wait for a way to the log server: more are not kept.
 const WORDS_MAX: usize = 32;
 
@@ -36,6 +40,8 @@ pub struct Control {
     is_ready: bool,
     /// DHCP has been silent for so long that an IPv6 address alone will do.
     is_without_dhcp: bool,
+    /// When an IPv6 address was first there.
+    v6_since_ns: Option<u64>,
     /// Since the power button was pressed.
     leaving: Option<Leaving>,
     /// What the log server is still to hear: severity (RFC 5424 6.2.1) and text.
@@ -55,6 +61,7 @@ impl Control {
             is_dead: false,
             is_ready: false,
             is_without_dhcp: false,
+            v6_since_ns: None,
             leaving: None,
             words: VecDeque::new(),
         }
@@ -80,7 +87,7 @@ impl Control {
     pub fn tick(&mut self, now_ns: u64, shard: &mut Shard) {
         while let Some(event) = shard.poll_shard_event() {
             self.tell(event);
-            self.become_ready(shard);
+            self.become_ready(now_ns, shard);
         }
         if now_ns >= self.next_tick_ns {
             self.next_tick_ns = now_ns + TICK_NS;
@@ -114,7 +121,7 @@ impl Control {
 
     #[cold]
     fn look_around(&mut self, now_ns: u64, shard: &mut Shard) {
-        self.become_ready(shard);
+        self.become_ready(now_ns, shard);
         self.watch_button(now_ns);
         self.poll_device(shard);
         self.ticks += 1;
@@ -160,16 +167,21 @@ impl Control {
         self.say(severity, text);
     }
 
-    /// Says that clients are served, once there is an address for them. An IPv6 address from a router does not hurry DHCP:
-    /// most images are to be reached over IPv4.
-    fn become_ready(&mut self, shard: &Shard) {
+    /// Says that clients are served, once there is an address for them. An IPv6 address from a router waits a little for DHCP.
+    fn become_ready(&mut self, now_ns: u64, shard: &Shard) {
         if self.is_ready {
             return;
         }
-        let is_v6_enough = self.is_without_dhcp || self.common.config.network.ipv6 != Addressing::Automatic;
-        if shard.ipv4().is_some() || (is_v6_enough && shard.ipv6().is_some()) {
+        if shard.ipv4().is_some() || (shard.ipv6().is_some() && self.is_v6_enough(now_ns)) {
             self.say_ready(shard);
         }
+    }
+
+    /// Whether the IPv6 address that there is will do.
+    fn is_v6_enough(&mut self, now_ns: u64) -> bool {
+        let is_given = self.common.config.network.ipv6 != Addressing::Automatic;
+        let since_ns = *self.v6_since_ns.get_or_insert(now_ns);
+        is_given || self.is_without_dhcp || now_ns >= since_ns + DHCP_GRACE_NS
     }
 
     fn say_ready(&mut self, shard: &Shard) {
