@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::ops::Range;
 
 use weir_http1::{HeadWriter, Method, Request, reason_phrase};
 use weir_packet::Chunk;
@@ -177,13 +178,25 @@ fn file_answer(
         ("Accept-Ranges", b"bytes"),
         ("Content-Range", part.as_bytes()),
     ];
-    let fields = fields.get(..if part.is_empty() { 3 } else { 4 }).unwrap_or_default();
+    let fields = fields.get(told_fields(&selected)).unwrap_or_default();
     // A 304 says how long the representation is that the client has (RFC 9110 8.6).
     let len = if status == 304 { whole.len() } else { content.len() };
     let head = dynamic_head(status, fields, len, net, date, manner)?;
     let body = (!manner.head_only && !content.is_empty()).then(|| Chunk::from_static(content));
     let body_bytes = body.as_ref().map_or(0, |body| body.len());
     Some(Answer { status, head, body, body_bytes })
+}
+
+/// Which of type, entity tag, accepted ranges and range a response tells, in this order. A 304 says nothing of the
+/// representation but its tag (RFC 9110 15.4.5), and the empty content of an error has no type.
+fn told_fields(selected: &Selected) -> Range<usize> {
+    match selected {
+        Selected::Whole => 0..3,
+        Selected::Part(_) => 0..4,
+        Selected::NotModified => 1..2,
+        Selected::PreconditionFailed => 1..3,
+        Selected::NotSatisfiable => 1..4,
+    }
 }
 
 /// The query with its question mark, or nothing.

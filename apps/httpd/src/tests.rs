@@ -219,6 +219,9 @@ fn parts_and_what_clients_have_already_are_honoured() {
         assert_eq!(found, status, "{fields}");
         assert!(answer.contains(part) && answer.ends_with(&format!("\r\n\r\n{body}")), "{fields}: {answer}");
         assert_eq!(tag(&answer), a);
+        // RFC 9110 15.4.5: a 304 describes nothing the client has; an error's empty content has no type.
+        assert_eq!(answer.contains("Content-Type: "), status < 300, "{fields}: {answer}");
+        assert_eq!(answer.contains("Accept-Ranges: "), status != 304, "{fields}: {answer}");
     }
     assert_eq!(get("/empty", "Range: bytes=0-\r\n").0, 416);
     assert_eq!(get("/empty", "Range: bytes=-5\r\n").0, 200);
