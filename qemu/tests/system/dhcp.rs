@@ -7,28 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr};
+
 use crate::Failed;
 use crate::tap::Tap;
 
 /// How often the server looks whether it is to end.
 const PERIOD: Duration = Duration::from_millis(50);
 /// How long a lease holds, in seconds: it is to be renewed after four (RFC 2131 4.4.5).
-const LEASE: u8 = 8;
-
-/// Kinds of messages (RFC 2132 9.6).
-const DISCOVER: u8 = 1;
-const OFFER: u8 = 2;
-const REQUEST: u8 = 3;
-const ACK: u8 = 5;
-const NAK: u8 = 6;
-
-/// Where a message's parts are (RFC 2131 2).
-const TRANSACTION_AT: usize = 4;
-const YOUR_ADDRESS_AT: usize = 16;
-const STATION_AT: usize = 28;
-const COOKIE_AT: usize = 236;
-const OPTIONS_AT: usize = 240;
-const COOKIE: [u8; 4] = [99, 130, 83, 99];
+const LEASE: u32 = 8;
 
 /// What the server says to whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,40 +71,31 @@ impl Drop for DhcpServer {
     }
 }
 
+/// What the server says to a message, if anything (RFC 2131 table 3): the question's own fields, but for those named here.
 fn answer(question: &[u8], stance: Stance, host: Ipv4Addr) -> Option<Vec<u8>> {
-    let (kind, address) = match (kind_of(question)?, stance) {
-        (DISCOVER, Stance::Gives(address)) => (OFFER, address),
-        (REQUEST, Stance::Gives(address)) => (ACK, address),
-        (REQUEST, Stance::Refuses) => (NAK, Ipv4Addr::UNSPECIFIED),
+    let packet = DhcpPacket::new_checked(question).ok()?;
+    let question = DhcpRepr::parse(&packet).ok()?;
+    let (message_type, your_ip) = match (question.message_type, stance) {
+        (DhcpMessageType::Discover, Stance::Gives(address)) => (DhcpMessageType::Offer, address),
+        (DhcpMessageType::Request, Stance::Gives(address)) => (DhcpMessageType::Ack, address),
+        (DhcpMessageType::Request, Stance::Refuses) => (DhcpMessageType::Nak, Ipv4Addr::UNSPECIFIED),
         _ => return None,
     };
-    let mut answer = vec![0; OPTIONS_AT];
-    answer[..3].copy_from_slice(&[2, 1, 6]);
-    for part in [TRANSACTION_AT..TRANSACTION_AT + 4, STATION_AT..STATION_AT + 16] {
-        answer[part.clone()].copy_from_slice(question.get(part)?);
-    }
-    answer[YOUR_ADDRESS_AT..YOUR_ADDRESS_AT + 4].copy_from_slice(&address.octets());
-    answer[COOKIE_AT..].copy_from_slice(&COOKIE);
-    // Kind, server; and of a lease its length, the mask and the router.
-    answer.extend([53, 1, kind, 54, 4]);
-    answer.extend(host.octets());
-    if kind != NAK {
-        answer.extend([51, 4, 0, 0, 0, LEASE, 1, 4, 255, 255, 255, 0, 3, 4]);
-        answer.extend(host.octets());
-    }
-    answer.push(255);
-    Some(answer)
-}
-
-/// The kind of a message.
-fn kind_of(message: &[u8]) -> Option<u8> {
-    let mut options = message.get(OPTIONS_AT..)?;
-    while let &[code, len, ref rest @ ..] = options {
-        let (value, rest) = rest.split_at_checked(len.into())?;
-        if code == 53 {
-            return value.first().copied();
-        }
-        options = rest;
-    }
-    None
+    let is_lease = message_type != DhcpMessageType::Nak;
+    let answer = DhcpRepr {
+        message_type,
+        secs: 0,
+        your_ip,
+        router: is_lease.then_some(host),
+        subnet_mask: is_lease.then_some(Ipv4Addr::new(255, 255, 255, 0)),
+        requested_ip: None,
+        server_identifier: Some(host),
+        parameter_request_list: None,
+        max_size: None,
+        lease_duration: is_lease.then_some(LEASE),
+        ..question
+    };
+    let mut bytes = vec![0; answer.buffer_len()];
+    answer.emit(&mut DhcpPacket::new_unchecked(&mut bytes[..])).ok()?;
+    Some(bytes)
 }
