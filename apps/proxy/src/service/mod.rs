@@ -305,11 +305,6 @@ impl<M: MetricsSource> Service<M> {
         &self.counters
     }
 
-    /// The source of the metrics page.
-    pub fn metrics_mut(&mut self) -> &mut M {
-        &mut self.metrics
-    }
-
     fn accept_all(&mut self, net: &mut impl Sockets, listener: ListenerId, owner: Owner) {
         let Owner::Listener(index) = owner else { return };
         loop {
