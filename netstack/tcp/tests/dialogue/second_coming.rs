@@ -135,6 +135,24 @@ fn a_handshake_under_way_is_never_put_off() {
     assert_eq!((d.count(Counter::SynAckRetransmitted), d.count(Counter::SynsDeferred)), (1, 0));
 }
 
+/// It has proven before that it is there, and its old endpoints are waited with.
+#[test]
+fn who_comes_back_after_time_wait_is_answered_at_once() {
+    let mut d = Dialogue::with_config(|config| (config.syn_credit_max, config.syns_free_per_second) = (1, 0));
+    d.listen();
+    completes(&mut d);
+    strangers(&mut d, 1..4);
+    d.link.sent.clear();
+    d.close();
+    d.expect("F. 1:1(0) ack 1");
+    d.peer("F. 1:1(0) ack 2");
+    d.expect(". 2:2(0) ack 2");
+    let deferred = d.count(Counter::SynsDeferred);
+    d.peer("S 3:3(0) win 65535 <mss 1460>");
+    d.expect("S. 0:0(0) ack 4");
+    assert_eq!((d.count(Counter::SynsDeferred), d.count(Counter::TimeWaitReused)), (deferred, 1));
+}
+
 /// Attempts may be far apart when a client has been at it for a while.
 #[test]
 fn few_notes_are_kept_for_a_minute() {
