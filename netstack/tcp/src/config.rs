@@ -13,8 +13,7 @@ pub struct Config {
     pub listeners_max: usize,
     /// Half-open passive handshakes (the SYN cache); beyond, SYN cookies are sent.
     pub half_open_max: usize,
-    /// SYNs that are answered although nobody has completed a handshake meanwhile; twice as many when what is free per second
-    /// was not used for long.
+    /// SYNs that are answered, beside those that are free, although nobody has completed a handshake meanwhile.
     pub syn_credit_max: u32,
     /// SYNs per second that are answered at once beyond those that completed handshakes pay for; others when they come again.
     pub syns_free_per_second: u32,

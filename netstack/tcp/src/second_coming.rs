@@ -15,8 +15,11 @@ use core::mem;
 use weir_socket::Instant;
 
 use crate::config::Config;
+use crate::limiter::RateLimiter;
+use crate::secrets::Secrets;
 use crate::seq::SeqNumber;
 use crate::time::{Nanoseconds, SECOND_NS};
+use crate::tuple::Tuple;
 
 /// Answers that a completed handshake pays for: its own, and one more.
 const EARNED: u32 = 2;
@@ -32,29 +35,26 @@ pub(crate) struct SecondComing {
     /// SYNs that may be answered at once.
     credit: u32,
     credit_max: u32,
-    free_per_second: u32,
-    /// Until when what is free has been added to the credit.
-    renewed_at: Instant,
+    free: RateLimiter,
     notes: Notes,
 }
 
 impl SecondComing {
-    pub fn new(config: &Config, key: u64) -> Self {
+    pub fn new(config: &Config) -> Self {
         let credit_max = config.syn_credit_max.min(u32::MAX - EARNED);
         Self {
             credit: credit_max,
             credit_max,
-            free_per_second: config.syns_free_per_second,
-            renewed_at: Instant::default(),
-            notes: Notes::new(config.syn_notes_bytes, key),
+            free: RateLimiter::new(config.syns_free_per_second),
+            notes: Notes::new(config.syn_notes_bytes),
         }
     }
 
-    /// Whether a SYN is answered now. `hash` is that of its endpoints: an unguessable one.
+    /// Whether a SYN is answered now.
     #[inline(always)]
-    pub fn may_answer(&mut self, hash: u32, irs: SeqNumber, now: Instant) -> bool {
+    pub fn may_answer(&mut self, tuple: &Tuple, irs: SeqNumber, secrets: &Secrets, now: Instant) -> bool {
         if self.credit == 0 {
-            return self.is_free_or_known(hash, irs, now);
+            return self.is_free_or_known(tuple, irs, secrets, now);
         }
         self.credit -= 1;
         true
@@ -67,23 +67,9 @@ impl SecondComing {
     }
 
     #[cold]
-    fn is_free_or_known(&mut self, hash: u32, irs: SeqNumber, now: Instant) -> bool {
-        self.renew(now);
-        if self.credit > 0 {
-            self.credit -= 1;
-            return true;
-        }
-        self.notes.know(hash, irs, now)
-    }
-
-    fn renew(&mut self, now: Instant) {
-        // More than four seconds add nothing: the product stays within its bits.
-        let elapsed_ns = now.since_ns(self.renewed_at).min(u64::from(u32::MAX));
-        let free = elapsed_ns * u64::from(self.free_per_second) / SECOND_NS;
-        if free > 0 {
-            self.credit = u64::from(self.credit).saturating_add(free).min(u64::from(self.credit_max)) as u32;
-            self.renewed_at = now;
-        }
+    fn is_free_or_known(&mut self, tuple: &Tuple, irs: SeqNumber, secrets: &Secrets, now: Instant) -> bool {
+        // No other hash of a tuple has such a word: initial sequence numbers have 0, cookies their bit 3.
+        self.free.allow(now) || self.notes.know(secrets.hash(tuple, u64::from(irs.0) << 32 | 1), now)
     }
 }
 
@@ -94,26 +80,22 @@ struct Notes {
     /// Notes in the current filter, and since when it is that.
     len: usize,
     begun_at: Instant,
-    key: u64,
 }
 
 impl Notes {
     /// Notes in at most `bytes` of memory.
-    fn new(bytes: usize, key: u64) -> Self {
+    fn new(bytes: usize) -> Self {
         let words = (bytes / 2 / size_of::<u64>()).max(1);
         let filter = || vec![0; words].into_boxed_slice();
-        // Odd: no bit of what is multiplied is lost.
-        Self { current: filter(), former: filter(), len: 0, begun_at: Instant::default(), key: key | 1 }
+        Self { current: filter(), former: filter(), len: 0, begun_at: Instant::default() }
     }
 
-    /// Whether this SYN was noted before; it is from now on.
-    fn know(&mut self, hash: u32, irs: SeqNumber, now: Instant) -> bool {
+    /// Whether a SYN with this hash was noted before; it is from now on.
+    fn know(&mut self, hash: u64, now: Instant) -> bool {
         self.forget_old(now);
-        let mixed = (u64::from(irs.0) << 32 | u64::from(hash)).wrapping_mul(self.key);
-        let mixed = (mixed ^ mixed >> 32).wrapping_mul(self.key);
-        let word = (((mixed >> 32) * self.current.len() as u64) >> 32) as usize;
+        let word = (((hash >> 32) * self.current.len() as u64) >> 32) as usize;
         // Two bits of one word: one place of memory per filter.
-        let bits = 1 << (mixed & 63) | 1 << (mixed >> 6 & 63);
+        let bits = 1 << (hash & 63) | 1 << (hash >> 6 & 63);
         let known = self.current[word] & bits == bits || self.former[word] & bits == bits;
         if !known {
             self.current[word] |= bits;

@@ -80,7 +80,7 @@ impl Engine {
             demux: Demux::new(),
             agenda: Agenda::new(),
             half_open: SynCache::new(config.half_open_max),
-            second_coming: SecondComing::new(config, shared.secrets.table_key()[0]),
+            second_coming: SecondComing::new(config),
             cookies: Cookies::default(),
             time_waits: TimeWaits::new(config.time_wait_max, shared.limits.time_wait_ns),
             listeners: Listeners::new(config.listeners_max),

@@ -17,6 +17,7 @@ use crate::half_open::HalfOpen;
 use crate::reply::Reply;
 use crate::segment::{Flags, Origin, Segment};
 use crate::seq::SeqNumber;
+use crate::shared::Shared;
 use crate::time::Nanoseconds;
 use crate::time_wait;
 
@@ -235,7 +236,8 @@ impl Engine {
     /// Whether a SYN is answered now; if not, it is when it comes again.
     #[inline(always)]
     fn may_answer(&mut self, origin: &Origin, segment: &Segment) -> bool {
-        let may = self.second_coming.may_answer(origin.hash, segment.seq, self.shared.now);
+        let Shared { secrets, now, .. } = &self.shared;
+        let may = self.second_coming.may_answer(&origin.tuple, segment.seq, secrets, *now);
         if !may {
             self.shared.count(Counter::SynsDeferred);
         }
